@@ -1,0 +1,89 @@
+# Every target sets up what it needs in .venv by itself: `make demo` on a fresh clone is the whole installation.
+#
+#   make demo [ARGS=--once]   the studio: upload a video, watch it being transcoded
+#   make test [ARGS=...]      lint, types, architecture and every test
+#   make help                 the rest
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types architecture tests bench chaos docs-check format install browser clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: $(VENV)/.demo ## the studio: API and worker on SQLite; ARGS=--once runs one job without a browser
+	@$(BIN)/python examples/studio/run.py $(ARGS)
+
+test: lint types architecture tests ## everything that must be green before a change goes in
+
+lint: $(VENV)/.dev ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy strict and pyright strict
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+
+architecture: $(VENV)/.dev ## the layers of the house and its numbers
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_house.py
+
+tests: $(VENV)/.dev browser ## all tests; ARGS are handed to pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+chaos: $(VENV)/.dev ## the tests that kill processes and take stores away
+	$(BIN)/python -m pytest -m chaos $(ARGS)
+
+bench: $(VENV)/.dev ## the figures of benchmarks/, written to benchmarks/results/
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+docs-check: $(VENV)/.dev ## README and docs: examples run, diagrams and links are current
+	$(BIN)/python -m pytest tests/test_readme.py tests/test_docs.py
+
+format: $(VENV)/.dev ## write what `lint` asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(VENV)/.dev ## only the set-up
+
+# The browser tests need a Chromium. Without one, and without the right to install it, they skip and say so.
+browser:
+	@if ! command -v chromium >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+		echo "installing chromium for the browser tests"; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+			>/dev/null 2>&1 || echo "chromium could not be installed; the browser tests will be skipped"; \
+	fi
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+
+# --- the environment ------------------------------------------------------------------------------------------
+
+$(VENV)/.pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Windlass needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@# Debian keeps the module that makes environments in a package of its own.
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+			echo "installing $$package"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package >/dev/null; \
+		else echo "$(PYTHON) cannot make virtual environments; install them first: apt-get install $$package"; exit 1; fi; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Dependency groups need pip 25.1.
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.pip
+	@echo "setting up $(VENV) for the demo"
+	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast]' --group demo
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.pip
+	@echo "setting up $(VENV) for development"
+	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast]' --group dev
+	@touch $@ $(VENV)/.demo

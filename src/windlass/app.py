@@ -1,0 +1,199 @@
+"""`Windlass`: the composition root. A registry of tasks, a broker, settings; no logic of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+import msgspec
+
+from windlass.blocking import background
+from windlass.broker.port import Broker
+from windlass.broker.url import make_broker
+from windlass.connections import Connections
+from windlass.core.durations import Duration
+from windlass.core.ids import check_id
+from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob
+from windlass.core.retry import Retry
+from windlass.definition import Definition, Lane, Options, define
+from windlass.depends import Overrides
+from windlass.errors import ConfigurationError, DuplicateTask, UnknownTask
+from windlass.events import Events
+from windlass.handle import Handle, outcome_of
+from windlass.middleware import Middleware
+from windlass.settings import Settings, default_url, load
+from windlass.task import Call, Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskDecorator(Protocol):
+    """What `@app.task(...)` gives: a decorator for sync and async functions."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class Windlass:
+    """An app: its tasks, and the store their jobs live in.
+
+    url: "sqlite:///file", "memory://"; by default $WINDLASS_URL, or a SQLite file beside the nearest pyproject.toml.
+    name: keeps several apps on one store apart. settings: any field of `Settings`, for example `concurrency=20`.
+    Nothing is opened before it is used; each event loop gets its own connection.
+    """
+
+    def __init__(self, url: str | None = None, *, name: str = "windlass", **settings: Any) -> None:
+        if not name or not name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigurationError(f"an app's name is made of letters, digits, '-' and '_', not {name!r}")
+        self.url = url or default_url()
+        self.name = name
+        self.settings: Settings = load(**settings)
+        self.events = Events()
+        self.definitions: dict[str, Definition] = {}
+        self.middlewares: list[Middleware] = []
+        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self._tasks: dict[str, Task[..., Any, Any]] = {}
+        self._first = make_broker(self.url, name)
+        self._connections = Connections(self.make_broker)
+
+    def __repr__(self) -> str:
+        return f"<Windlass {self.name!r}: {len(self.definitions)} tasks>"
+
+    # --- tasks
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        lane: Lane | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        keep: Duration | None = None,
+        expires: Duration | None = None,
+        memory: int | str | None = None,
+        crash_limit: int = DEFAULT_CRASH_LIMIT,
+        meta: dict[str, str] | None = None,
+    ) -> TaskDecorator: ...
+    def task(self, function: Any = None, /, **given: Any) -> Any:
+        """Make a function a task: `@app.task` or `@app.task(queue="video", timeout="2h")`.
+
+        name: the stable name, "module.function" by default. lane: "loop" for async def, "thread" (default) or "process" for def.
+        queue, priority (0 to 9), timeout, retry, keep, expires, meta: defaults for every job; see `Task.options`.
+        memory: limit of a run in lane "process". crash_limit: processes that may die under one job before it is quarantined.
+        Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
+        """
+        if function is None:
+            return partial(self._register, **given)
+        return self._register(function, **given)
+
+    def _register(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        lane: Lane | None = None,
+        memory: int | str | None = None,
+        crash_limit: int = DEFAULT_CRASH_LIMIT,
+        **options: Any,
+    ) -> Task[..., Any, Any]:
+        definition = define(
+            function, name=name, lane=lane, memory=memory, crash_limit=crash_limit, options=Options.parse(**options)
+        )
+        known = self.definitions.get(definition.name)
+        if known is not None and known.source != definition.source:
+            raise DuplicateTask(
+                f"two tasks are called {definition.name!r}: {known.source} and {definition.source}; give one a name=..."
+            )
+        self.definitions[definition.name] = definition
+        task = self._tasks[definition.name] = Task[..., Any, Any](definition, self)
+        return task
+
+    def get_task(self, name: str) -> Task[..., Any, Any]:
+        """The task of that name. Raises `UnknownTask`, listing near misses."""
+        if name not in self._tasks:
+            near = [known for known in self._tasks if name.rpartition(".")[2] in known]
+            raise UnknownTask(f"there is no task {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+        return self._tasks[name]
+
+    def middleware(self, layer: Middleware) -> Middleware:
+        """Register code that runs around every job (a decorator); the first one registered is the outermost."""
+        self.middlewares.append(layer)
+        return layer
+
+    # --- jobs
+
+    async def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Handle[R]]:
+        """Store many calls in one round trip, all or none."""
+        return await self.place([call.job for call in calls])
+
+    def job(self, job_id: str) -> Handle[Any]:
+        """A handle for an id, from anywhere. Raises `InvalidArguments` when it is no job id."""
+        return Handle(check_id(job_id), self)
+
+    async def place(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]:
+        """Store new jobs, all or none, and give their handles."""
+        placed = await (await self.broker()).enqueue(jobs)
+        return [Handle(one.id, self, fresh=one.fresh) for one in placed]
+
+    def place_blocking(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]:
+        """The sync twin of `place`."""
+        return cast("list[Handle[Any]]", self.run_blocking(self.place(jobs)))
+
+    def decode_result(self, job: Job) -> Any:
+        """The result of a finished job, by its task's annotation if it is known here. Raises `JobFailed`, `JobCancelled`."""
+        definition = self.definitions.get(job.task)
+        return outcome_of(job, definition.result.decode if definition else msgspec.json.decode)
+
+    # --- connections
+
+    async def broker(self) -> Broker:
+        """The open broker of the running event loop."""
+        return await self._connections.get()
+
+    def make_broker(self) -> Broker:
+        """A new, unopened broker over this app's store."""
+        sibling = getattr(self._first, "sibling", None)
+        return cast(Broker, sibling()) if sibling else make_broker(self.url, self.name)
+
+    @contextmanager
+    def store_replaced(self, broker: Broker) -> Generator[None]:
+        """For tests: inside the `with`, everything goes to `broker` (which knows how to make siblings of itself)."""
+        kept = self._first, self._connections
+        self._first, self._connections = broker, Connections(self.make_broker)
+        try:
+            yield
+        finally:
+            self._first, self._connections = kept
+
+    def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run `work` in the process's background loop and wait for it."""
+        return background.run(work)
+
+    async def close(self) -> None:
+        """Close this event loop's connection."""
+        await self._connections.close()
+
+    @asynccontextmanager
+    async def lifespan(self, _api: object = None) -> AsyncGenerator[None]:
+        """Opens and closes the app: `FastAPI(lifespan=app.lifespan)` or `async with app.lifespan():`."""
+        await self.broker()
+        try:
+            yield
+        finally:
+            await self.close()
+
+
+__all__ = ["Overrides", "Windlass"]

@@ -1,0 +1,523 @@
+"""`memory://`: the model of a broker, in plain data structures. The shortest thing that obeys the port; it survives nothing.
+
+A `Space` holds the state. Brokers that share one may live in different event loops of one process: every verb takes the space's
+lock for the moment it needs, never across an await, and calls that wait are woken in their own loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from heapq import heappop, heappush, nlargest
+from itertools import count
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from windlass.core.job import (
+    DAY,
+    Card,
+    Claim,
+    Entry,
+    Job,
+    JobId,
+    NewJob,
+    Placed,
+    Progress,
+    Pulse,
+    QueueInfo,
+    Reading,
+    Ready,
+    StoreInfo,
+    Worker,
+)
+from windlass.core.outcome import (
+    RELEASE_LIMIT,
+    Cancelled,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    lost,
+    quarantined,
+)
+from windlass.core.state import State
+
+T = TypeVar("T")
+Topic = tuple[str, str]
+"""What a waiting call waits for: ("queue", name) or ("job", id)."""
+
+
+@dataclass(slots=True, eq=False)
+class _Record:
+    """A stored job: as it came, as it is seen from outside, and what only the store knows.
+
+    `place` changes with every move, so that what older places left in a heap is known to be stale; 0: deleted.
+    """
+
+    new: NewJob
+    job: Job
+    place: int = 0
+    token: int = 0
+    releases: int = 0
+    written: int = 0
+    journal: dict[int, Entry] = field(default_factory=dict)
+
+    def change(self, **fields: Any) -> None:
+        """Change what is seen from outside."""
+        self.job = msgspec.structs.replace(self.job, **fields)
+
+    def expired(self, now: float) -> bool:
+        """Whether it may not be started any more."""
+        expires = self.job.expires_at
+        return expires is not None and self.job.started_at is None and expires.timestamp() <= now
+
+
+@dataclass(slots=True, eq=False)
+class _Holder:
+    """A worker, the jobs it holds, and which of them are to be cancelled. `robbed` once a job was taken back from it."""
+
+    card: Card
+    until: float
+    robbed: bool = False
+    held: dict[JobId, _Record] = field(default_factory=dict)
+    cancelling: set[JobId] = field(default_factory=set)
+
+    def alive(self, now: float) -> bool:
+        """Whether its lease holds."""
+        return not self.robbed and self.until > now
+
+
+class _Waiter:
+    """One waiting call, in whichever loop it waits."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.event = asyncio.Event()
+
+    def wake(self) -> None:
+        """Let it look again; from any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self.event.set)
+        except RuntimeError:
+            pass  # its loop was closed under it: nobody waits any more
+
+
+class Space:
+    """The state behind one or more brokers. Whoever calls a method holds `lock`."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.serial = count(1)
+        self.jobs: dict[JobId, _Record] = {}
+        self.keys: dict[str, JobId] = {}
+        self.workers: dict[str, _Holder] = {}
+        self.paused: set[str] = set()
+        self.counts: defaultdict[str, Counter[State]] = defaultdict(Counter)
+        self.waiting: defaultdict[Topic, set[_Waiter]] = defaultdict(set)
+        self.ready: defaultdict[tuple[str, str], list[tuple[int, float, int, _Record]]] = defaultdict(list)
+        self.scheduled: list[tuple[float, int, _Record]] = []
+        self.expiring: list[tuple[float, int, _Record]] = []
+        self.finished: list[tuple[float, int, _Record]] = []
+
+    def enter(self, record: _Record, state: State, now: float, **fields: Any) -> None:
+        """Put a job that stands nowhere into `state`."""
+        record.change(state=state, cancelling=False, finished_at=_date(now) if state.finished else None, **fields)
+        record.place = next(self.serial)
+        new, run_at = record.new, record.job.run_at.timestamp()
+        self.counts[new.queue][state] += 1
+        if new.key is not None and not state.finished:
+            self.keys[new.key] = new.id
+        if state is State.READY:
+            heappush(self.ready[new.queue, new.lane], (-new.priority, run_at, record.place, record))
+            self.wake(("queue", new.queue))
+        elif state is State.SCHEDULED:
+            heappush(self.scheduled, (run_at, record.place, record))
+        elif state.finished:
+            keep = new.keep_failed if state is State.FAILED else new.keep
+            heappush(self.finished, (now + keep, record.place, record))
+        self.wake(("job", new.id))
+
+    def leave(self, record: _Record) -> None:
+        """Take a job out of the state it stands in, and with it whatever it holds there."""
+        job, record.place = record.job, 0
+        self.counts[job.queue][job.state] -= 1
+        if job.key is not None and self.keys.get(job.key) == job.id:
+            del self.keys[job.key]
+        if job.state is State.RUNNING and job.worker is not None:
+            holder = self.workers[job.worker]
+            del holder.held[job.id]
+            holder.cancelling.discard(job.id)
+
+    def move(self, record: _Record, state: State, now: float, **fields: Any) -> None:
+        """From where it stands to `state`."""
+        self.leave(record)
+        self.enter(record, state, now, **fields)
+
+    def due(self, record: _Record, delay: float, now: float, **fields: Any) -> list[Ready]:
+        """Make a job ready, or scheduled when there is a delay; answers what became ready."""
+        self.move(record, State.SCHEDULED if delay > 0 else State.READY, now, run_at=_date(now + delay), **fields)
+        return [] if delay > 0 else [Ready(record.job.id, record.job.queue)]
+
+    def remove(self, record: _Record) -> None:
+        """Delete a job."""
+        self.leave(record)
+        del self.jobs[record.job.id]
+        self.wake(("job", record.job.id))
+
+    def best(self, queue: str, room: Mapping[str, int], now: float) -> _Record | None:
+        """The queue's next job among the lanes that have room."""
+        heads: list[tuple[int, float, int, _Record]] = []
+        for heap in [self.ready[queue, lane] for lane, free in room.items() if free > 0]:
+            while heap and (heap[0][3].place != heap[0][2] or heap[0][3].expired(now)):
+                heappop(heap)
+            heads += heap[:1]
+        return min(heads)[3] if heads else None
+
+    def live(self, claim: Claim) -> _Record | None:
+        """The job of a claim, while that claim's run goes on."""
+        record = self.jobs.get(claim.id)
+        return record if record and record.job.state is State.RUNNING and record.token == claim.token else None
+
+    def known(self, ids: Iterable[JobId]) -> list[_Record]:
+        """The jobs that exist, in the order asked, each once."""
+        return [record for job in dict.fromkeys(ids) if (record := self.jobs.get(job))]
+
+    def wake(self, topic: Topic) -> None:
+        """Wake every call that waits for `topic`."""
+        for waiter in self.waiting.get(topic, ()):
+            waiter.wake()
+
+
+_spaces: WeakValueDictionary[tuple[str, str], Space] = WeakValueDictionary()
+_spaces_lock = threading.Lock()
+
+
+class MemoryBroker:
+    """A broker in this process's memory. `memory://NAME` is one space for all who name it; `memory://` is one for each broker."""
+
+    def __init__(
+        self, url: str = "memory://", name: str = "windlass", *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._url, self._name, self._closed = url, name, False
+        with _spaces_lock:
+            self._space = _spaces.get((url, name)) or Space(clock)
+            if urlsplit(url).netloc:
+                _spaces[url, name] = self._space
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The store's clock, of all brokers that share the space; may be assigned, to travel in time."""
+        return self._space.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self._space.clock = clock
+
+    def sibling(self) -> MemoryBroker:
+        """Another broker over the same state, for another event loop."""
+        other = MemoryBroker(self._url, self._name)
+        other._space = self._space
+        return other
+
+    @contextmanager
+    def _at(self, now: float | None) -> Iterator[float]:
+        """The space to oneself, and the time there."""
+        with self._space.lock:
+            yield self.clock() if now is None else now
+
+    async def open(self) -> None:
+        self._closed = False
+
+    async def close(self) -> None:
+        with self._space.lock:
+            self._closed = True
+            for topic in self._space.waiting:
+                self._space.wake(topic)
+
+    async def describe(self) -> StoreInfo:
+        remark = "every job is gone when this process ends"
+        return StoreInfo(kind="memory", place=self._url, version="1", survives=(), remarks=(remark,))
+
+    async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
+        with self._at(now) as now:
+            return [self._place(new, now) for new in jobs]
+
+    def _place(self, new: NewJob, now: float) -> Placed:
+        space = self._space
+        namesake = space.keys.get(new.key, "") if new.key is not None else ""
+        if known := space.jobs.get(new.id) or space.jobs.get(namesake):
+            return Placed(known.job.id, known.job.state, fresh=False)
+        run_at = max(now, now + new.delay, now if new.at is None else new.at)
+        job = Job(
+            **{name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body")},
+            state=State.SCHEDULED if run_at > now else State.READY,
+            attempt=0,
+            crashes=0,
+            created_at=_date(now),
+            run_at=_date(run_at),
+            expires_at=None if new.expires is None else _date(now + new.expires),
+        )
+        record = space.jobs[new.id] = _Record(new, job)
+        space.enter(record, job.state, now)
+        if job.expires_at is not None:
+            heappush(space.expiring, (job.expires_at.timestamp(), record.place, record))
+        return Placed(new.id, job.state)
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        room: Mapping[str, int],
+        worker: str,
+        *,
+        wait: float = 0.0,
+        now: float | None = None,
+    ) -> list[Claim]:
+        def look() -> tuple[list[Claim], bool]:
+            claims = self._take(queues, dict(room), worker, self.clock() if now is None else now)
+            return claims, bool(claims)
+
+        return await self._until(look, {("queue", queue) for queue in queues}, wait)
+
+    def _take(self, queues: Sequence[str], room: dict[str, int], worker: str, now: float) -> list[Claim]:
+        space, claims = self._space, list[Claim]()
+        holder = space.workers.get(worker)
+        if holder is None or not holder.alive(now):
+            return claims
+        for queue in queues:
+            while queue not in space.paused and (record := space.best(queue, room, now)):
+                attempt, resumed = record.job.attempt + 1, record.job.started_at is not None
+                space.move(record, State.RUNNING, now, attempt=attempt, worker=worker, started_at=_date(now))
+                record.token = record.place  # places only grow, over all jobs
+                holder.held[record.job.id] = record
+                room[record.job.lane] -= 1
+                claims.append(_claim(record, now, resumed))
+        return claims
+
+    async def settle(
+        self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
+    ) -> tuple[list[bool], list[Ready]]:
+        with self._at(now) as now:
+            applied, ready = list[bool](), list[Ready]()
+            for claim, outcome in pairs:
+                record = self._space.live(claim)
+                applied.append(record is not None)
+                ready += self._end(record, outcome, now) if record else []
+            return applied, ready
+
+    def _end(self, record: _Record, outcome: Outcome, now: float) -> list[Ready]:
+        """End the present run of `record`; answers what became ready."""
+        space, job = self._space, record.job
+        if job.cancelling and isinstance(outcome, Retried | Snoozed | Released | Parked):
+            outcome = Cancelled("cancelled while running")
+        match outcome:
+            case Succeeded(result):
+                space.move(record, State.SUCCEEDED, now, result=result, error=None)
+            case Cancelled(reason):
+                space.move(record, State.CANCELLED, now, reason=reason)
+            case Failed(error, crash):
+                counted = {"attempt": job.attempt - crash, "crashes": job.crashes + crash}
+                space.move(record, State.FAILED, now, error=error, **counted)
+            case Retried(delay, error, crash):
+                counted = {"attempt": job.attempt - crash, "crashes": job.crashes + crash}
+                return space.due(record, delay, now, error=error, **counted)
+            case Snoozed(delay):
+                return space.due(record, delay, now, attempt=job.attempt - 1)
+            case Released():
+                record.releases += 1
+                return space.due(record, 0.0, now, attempt=job.attempt - (record.releases <= RELEASE_LIMIT))
+            case Parked(reason):
+                space.move(record, State.PARKED, now, reason=reason, attempt=job.attempt - 1)
+        return []
+
+    async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
+        with self._at(now) as now:
+            holder = self._space.workers.setdefault(worker, _Holder(card, now))
+            if holder.robbed:
+                return Pulse(alive=False)
+            holder.card, holder.until = card, now + ttl
+            return Pulse(holder.alive(now), sorted(holder.cancelling))
+
+    async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
+        with self._space.lock:
+            return [self._append(claim, entries) for claim, entries in pairs]
+
+    def _append(self, claim: Claim, entries: Sequence[Entry]) -> bool:
+        record = self._space.live(claim)
+        if record is None:
+            return False
+        for entry in entries:
+            if entry.kind in ("progress", "checkpoint"):
+                record.journal = {seq: old for seq, old in record.journal.items() if old.kind != entry.kind}
+            if entry.kind == "progress":
+                record.change(progress=msgspec.json.decode(entry.data, type=Progress))
+            record.written += 1
+            record.journal[record.written] = msgspec.structs.replace(entry, seq=record.written)
+        self._space.wake(("job", claim.id))
+        return True
+
+    async def read(
+        self, job: JobId, *, after: int = 0, wait: float = 0.0, seen: tuple[State, int] | None = None
+    ) -> Reading | None:
+        def look() -> tuple[Reading | None, bool]:
+            record = self._space.jobs.get(job)
+            if record is None:
+                return None, True
+            entries = [entry for entry in record.journal.values() if entry.seq > after]
+            stands = record.job.state, record.job.attempt
+            end = record.job if record.job.state.finished else None
+            return Reading(*stands, entries, end), bool(entries or end or (seen and seen != stands))
+
+        return await self._until(look, {("job", job)}, wait)
+
+    async def _until(self, look: Callable[[], tuple[T, bool]], topics: set[Topic], wait: float) -> T:
+        """What `look` finds: once it says that this will do, or `wait` seconds are over, or the broker is closed."""
+        waiter, waiting = _Waiter(), self._space.waiting
+        end = waiter.loop.time() + wait
+        try:
+            while True:
+                with self._space.lock:
+                    answer, enough = look()
+                    if enough or self._closed or waiter.loop.time() >= end:
+                        return answer
+                    waiter.event.clear()
+                    for topic in topics:
+                        waiting[topic].add(waiter)
+                try:
+                    await asyncio.wait_for(waiter.event.wait(), end - waiter.loop.time())
+                except TimeoutError:
+                    pass  # one last look
+        finally:
+            with self._space.lock:
+                for topic in topics & waiting.keys():
+                    waiting[topic].discard(waiter)
+                    if not waiting[topic]:
+                        del waiting[topic]
+
+    async def promote(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+        with self._at(now) as now:
+            space, ready, expired = self._space, list[Ready](), 0
+            while space.expiring and space.expiring[0][0] <= now and expired < limit:
+                record = heappop(space.expiring)[2]
+                if record.place and record.expired(now) and not record.job.state.finished:
+                    space.move(record, State.CANCELLED, now, reason="expired")
+                    expired += 1
+            while space.scheduled and space.scheduled[0][0] <= now and len(ready) < limit:
+                _, place, record = heappop(space.scheduled)
+                if record.place == place:
+                    space.move(record, State.READY, now)
+                    ready.append(Ready(record.job.id, record.job.queue))
+            return ready
+
+    async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+        with self._at(now) as now:
+            lapsed = [(name, holder) for name, holder in self._space.workers.items() if not holder.alive(now)]
+            taken = [(*one, record) for one in lapsed for record in one[1].held.values()][:limit]
+            ready: list[Ready] = []
+            for name, holder, record in taken:
+                holder.robbed, error = True, holder.card.last_words or lost(name)
+                crashes, outcome = record.job.crashes + 1, Retried(0.0, error, crash=True)
+                spent = crashes >= record.new.crash_limit and not record.job.cancelling
+                ready += self._end(record, Failed(quarantined(error, crashes), crash=True) if spent else outcome, now)
+            return ready
+
+    async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
+        with self._at(now) as now:
+            space, pruned = self._space, 0
+            while space.finished and space.finished[0][0] <= now and pruned < limit:
+                _, place, record = heappop(space.finished)
+                if record.place == place:
+                    space.remove(record)
+                    pruned += 1
+            for name in [name for name, one in space.workers.items() if not one.held and one.until + DAY <= now]:
+                del space.workers[name]
+            return pruned
+
+    async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
+        with self._space.lock:
+            return [record.job if (record := self._space.jobs.get(job)) else None for job in ids]
+
+    async def find(
+        self,
+        *,
+        state: State | None = None,
+        queue: str | None = None,
+        task: str | None = None,
+        key: str | None = None,
+        before: JobId | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        given = {"state": state, "queue": queue, "task": task, "key": key}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        with self._space.lock:
+            jobs = [record.job for record in self._space.jobs.values() if before is None or record.job.id < before]
+        found = (job for job in jobs if all(getattr(job, name) == value for name, value in wanted.items()))
+        return nlargest(limit, found, key=lambda job: job.id)
+
+    async def tally(self) -> list[QueueInfo]:
+        with self._space.lock:
+            paused = self._space.paused
+            counts = {queue: {state: n for state, n in c.items() if n} for queue, c in self._space.counts.items()}
+            names = {queue for queue, states in counts.items() if states} | paused
+            return [QueueInfo(name, counts.get(name, {}), name in paused) for name in sorted(names)]
+
+    async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
+        with self._at(now) as now:
+            known = self._space.known(ids)
+            for record in known:
+                if record.job.state is State.RUNNING and record.job.worker is not None:
+                    record.change(cancelling=True)
+                    self._space.workers[record.job.worker].cancelling.add(record.job.id)
+                elif not record.job.state.finished:
+                    self._space.move(record, State.CANCELLED, now, reason="cancelled")
+            return {record.job.id: record.job.state for record in known}
+
+    async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
+        revivable = (State.PARKED, State.SCHEDULED, State.FAILED, State.CANCELLED)
+        with self._at(now) as now:
+            ready: list[Ready] = []
+            for record in self._space.known(ids):
+                job = record.job
+                taken = job.key is not None and self._space.keys.get(job.key, job.id) != job.id
+                if job.state in revivable and not taken:
+                    ready += self._space.due(record, 0.0, now, crashes=0, reason=None, expires_at=None)
+            return ready
+
+    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
+        with self._space.lock:
+            gone = [record for record in self._space.known(ids) if record.job.state is not State.RUNNING]
+            for record in gone:
+                self._space.remove(record)
+            return [record.job.id for record in gone]
+
+    async def pause(self, queue: str, paused: bool = True) -> None:
+        with self._space.lock:
+            (self._space.paused.add if paused else self._space.paused.discard)(queue)
+            self._space.wake(("queue", queue))
+
+    async def workers(self, *, now: float | None = None) -> list[Worker]:
+        with self._at(now) as now:
+            living = [(name, one) for name, one in sorted(self._space.workers.items()) if one.alive(now)]
+            return [Worker(name, one.card, _date(one.until), len(one.held)) for name, one in living]
+
+
+def _date(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)
+
+
+def _claim(record: _Record, now: float, resumed: bool) -> Claim:
+    job, limit, enqueued = record.job, record.new.crash_limit, record.job.created_at.timestamp()
+    start = (job.id, record.token, job.task, job.queue, job.lane, job.body, job.attempt, job.crashes)
+    return Claim(*start, limit, enqueued, now, resumed)

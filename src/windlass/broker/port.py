@@ -1,0 +1,232 @@
+"""The broker port: what every store must do. THE SPECIFICATION: each sentence of a verb's docstring is a test of the
+conformance suite (`windlass.testing.conformance`), run against every broker.
+
+Common to all verbs:
+
+* `now` is a Unix time that stands in for the store's own clock; None, the default, means the store's clock. Only the
+  store's clock judges leases and due times.
+* A moment counts from exactly its time on: then a job is due, a lease, an expiry or the time to keep a job is over.
+* Hot verbs take lists and answer lists, in the same order; an empty list costs no round trip.
+* A verb has happened entirely or not at all, and is durable (in the store's class) when it returns.
+* A call that fails with `BrokerUnavailable` may have happened. Ids and tokens make every repeat harmless.
+* Verbs may be called from any number of tasks of one event loop at once; a cancelled call may or may not have happened.
+
+Seats kept for later verbs, each a Protocol of its own beside these: `Measures` (record, series: the history that workers write) and
+`Book` (put, list, remove: small named records such as schedules, limits, audit entries).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from windlass.core.job import (
+    Card,
+    Claim,
+    Entry,
+    Job,
+    JobId,
+    NewJob,
+    Placed,
+    Pulse,
+    QueueInfo,
+    Reading,
+    Ready,
+    StoreInfo,
+    Worker,
+)
+from windlass.core.outcome import Outcome
+from windlass.core.state import State
+
+
+class Opens(Protocol):
+    """The life of a connection to the store."""
+
+    async def open(self) -> None:
+        """Make the store ready for use, creating what is missing. Opening twice is harmless."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was promised, wake every waiting call with what it has, and let go. Closing twice is harmless."""
+        ...
+
+    async def describe(self) -> StoreInfo:
+        """What the store is and which faults an accepted job survives, read from the live store."""
+        ...
+
+
+class Enqueues(Protocol):
+    """Putting work in."""
+
+    async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
+        """Store all jobs or none.
+
+        Idempotent by id: a job whose id is known already is left as it is and answered with `fresh=False` and its state.
+        A `key` admits one unfinished job: a second one is not stored and is answered with the first one's id and
+        `fresh=False`, also within one call. Once the first has finished the key is free again.
+        A job with a `delay` or `at` in the future is scheduled; otherwise it is ready at once.
+        """
+        ...
+
+
+class Claims(Protocol):
+    """Taking work out, keeping it, and saying how it ended."""
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        room: Mapping[str, int],
+        worker: str,
+        *,
+        wait: float = 0.0,
+        now: float | None = None,
+    ) -> list[Claim]:
+        """Take ready jobs, at most `room[lane]` of each lane; lanes that are not in `room` give nothing.
+
+        Queues in the order asked, then the higher priority, then the longer due (the earlier `run_at`), also when taken one at a time.
+        Each claim spends an attempt and carries a token that is larger than any earlier token of that job id, forgotten jobs included.
+        No job is ever handed to two claims, however many workers claim at once.
+        A paused queue gives nothing. A job past its expiry that has never been started is never handed out.
+        A worker that is not alive (no beat, or its lease ran out) gets nothing.
+        When nothing is ready, waits at most `wait` seconds for something to become ready, pushed where the store can push.
+        """
+        ...
+
+    async def settle(
+        self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
+    ) -> tuple[list[bool], list[Ready]]:
+        """Apply each outcome in one atomic step, iff the claim's token is the job's live one and the job is running.
+
+        Answers which were applied, and what became ready. Repeating a settle is harmless: it is not applied again.
+        Succeeded: succeeded, with its result. Failed: failed, with its error. Cancelled: cancelled, with its reason.
+        Retried: scheduled (or ready, without a delay), the error kept. Snoozed: the same, and the attempt is given back.
+        Released: ready at once, the attempt given back, at most RELEASE_LIMIT times. Parked: parked, the attempt given back.
+        `crash` on Retried and Failed counts a crash and gives the attempt back.
+        A requested cancel beats Retried, Snoozed, Released and Parked: the job is cancelled
+        ("cancelled while running"; no attempt given back, no crash counted); it does not beat Succeeded or Failed.
+        A finished job frees its key in the same step.
+        """
+        ...
+
+    async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
+        """Keep the worker, and with it every job it holds, alive until now + ttl. The first beat makes the worker known.
+
+        Costs the same however many jobs it holds. Answers which of them are to be cancelled.
+        A worker whose jobs were taken back is not alive any more, whatever it does: `alive=False`, for ever.
+        A worker whose lease ran out, but from which nothing was taken yet, lives again with its next beat.
+        A ttl of 0 ends the lease at once: what the worker still holds may be reclaimed.
+        """
+        ...
+
+
+class Journals(Protocol):
+    """A job's journal: append-only, resumable, fenced. Progress, logs, partial results and checkpoints ride on it."""
+
+    async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
+        """Append the entries of each claim iff its token is the live one; answers which were taken.
+
+        Entries are numbered from 1 within the job, without gaps at the time of writing, over all its attempts.
+        Of "progress" and of "checkpoint" entries only the latest of the job is kept.
+        """
+        ...
+
+    async def read(
+        self, job: JobId, *, after: int = 0, wait: float = 0.0, seen: tuple[State, int] | None = None
+    ) -> Reading | None:
+        """The entries past number `after`, in order, and where the job stands; None for an unknown job.
+
+        A finished job is answered at once, with `end` set. Otherwise, when there are no such entries, waits at most `wait` seconds
+        for one, for the end, or (with `seen`) for a state or attempt other than the seen one; then answers with what there is.
+        """
+        ...
+
+
+class Upkeep(Protocol):
+    """What must happen without anybody asking. Safe to call everywhere at once; each call does a bounded batch."""
+
+    async def promote(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+        """Scheduled jobs whose time has come become ready, at most `limit`, the longest due first.
+
+        Jobs that are past their expiry without having been started are cancelled with the reason "expired".
+        """
+        ...
+
+    async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+        """Running jobs of workers whose lease ran out become ready again, one crash counted, the attempt given back.
+
+        The worker's last words (`lost(worker)` when it left none) are kept as the job's error.
+        A job whose crashes reach its crash_limit fails instead, as `quarantined`, with the worker's last words as evidence.
+        A job that was to be cancelled is cancelled instead ("cancelled while running", no crash counted, no attempt given back). The worker is not alive any more once a job was taken from it.
+        The old claim's token is dead from then on.
+        """
+        ...
+
+    async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
+        """Delete finished jobs, journal included, that are past their time to be kept, at most `limit`; answers how many.
+
+        Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`.
+        Workers that have been gone for a day are forgotten.
+        """
+        ...
+
+
+class Inspects(Protocol):
+    """Looking, and steering by hand."""
+
+    async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
+        """Each job by its id; None where there is none."""
+        ...
+
+    async def find(
+        self,
+        *,
+        state: State | None = None,
+        queue: str | None = None,
+        task: str | None = None,
+        key: str | None = None,
+        before: JobId | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        """Jobs that match every filter given, by descending id (the newest first), at most `limit`.
+
+        `before` continues a listing: only ids smaller than it.
+        """
+        ...
+
+    async def tally(self) -> list[QueueInfo]:
+        """Every queue that holds a job or is paused, by name, with maintained counts per state: never a count of everything."""
+        ...
+
+    async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
+        """Cancel what has not started; mark what runs, so that its worker is told with its next beat; ignore what has finished.
+
+        The reason is "cancelled". Answers each known job's state afterwards. A job answered as cancelled is never handed out again.
+        """
+        ...
+
+    async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
+        """Make parked, scheduled, failed and cancelled jobs ready now, their crashes, reason and expiry forgotten; leave all others alone.
+
+        Attempts stay counted: a job that failed its last attempt gets exactly one more. If another unfinished job took its key meanwhile, it is left as it is.
+        """
+        ...
+
+    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
+        """Delete these jobs, journal included, unless they run; answers which were deleted."""
+        ...
+
+    async def pause(self, queue: str, paused: bool = True) -> None:
+        """Stop handing out a queue's jobs, or go on. What runs goes on running. Survives a restart."""
+        ...
+
+
+class Presence(Protocol):
+    """Who works."""
+
+    async def workers(self, *, now: float | None = None) -> list[Worker]:
+        """The workers that are alive, by id, each with the card of its latest beat and the number of jobs it holds."""
+        ...
+
+
+class Broker(Opens, Enqueues, Claims, Journals, Upkeep, Inspects, Presence, Protocol):
+    """A whole broker."""

@@ -1,0 +1,233 @@
+"""`SqliteBroker`: the port's verbs over one file. Each hands its call to the thread that writes or to the one that reads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from windlass.broker.sqlite import looks, verbs
+from windlass.broker.sqlite.place import Place
+from windlass.broker.sqlite.schema import SAFE
+from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
+from windlass.broker.sqlite.writer import Desk, Verb, Writer
+from windlass.core.job import (
+    Card,
+    Claim,
+    Entry,
+    Job,
+    JobId,
+    NewJob,
+    Placed,
+    Pulse,
+    QueueInfo,
+    Reading,
+    Ready,
+    StoreInfo,
+    Worker,
+)
+from windlass.core.outcome import Outcome
+from windlass.core.state import State
+from windlass.errors import BrokerUnavailable
+
+I = TypeVar("I")  # noqa: E741  # what a verb is asked
+R = TypeVar("R")  # what it answers
+
+
+class SqliteBroker:
+    """Jobs in a SQLite file, shared by any number of processes of one machine.
+
+    url: `sqlite:///relative/path.db` or `sqlite:////absolute/path.db`. With `?synchronous=FULL`, the default, what was accepted
+    survives a power cut; with `?synchronous=NORMAL` it survives the death of any process, but a power cut takes everything since
+    the last checkpoint: commits are faster, as none waits for the disk.
+    name: each app has a file of its own; an app called "shop" that is given `jobs.db` lives in `jobs.shop.db`.
+    clock: the store's clock, Unix seconds; may be assigned, to travel in time.
+    """
+
+    def __init__(self, url: str, name: str = "windlass", *, clock: Callable[[], float] = time.time) -> None:
+        self._place = Place.of(url, name)
+        self.clock = clock
+        self._bell = Bell(self._place.beside("-wake"))
+        self._desks: tuple[Writer, Desk] | None = None
+        self._opening = asyncio.Lock()
+        self._process = 0
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        async with self._opening:
+            if self._desks is not None and self._process == os.getpid():
+                return
+            writer, reader = Writer(self._place, self._now, self._bell), Desk(self._place, self._now)
+            await writer.open()
+            try:
+                await reader.open()
+            except BaseException:
+                await writer.close()
+                raise
+            self._desks, self._process = (writer, reader), os.getpid()
+
+    async def close(self) -> None:
+        async with self._opening:
+            if self._desks is None or self._process != os.getpid():
+                return
+            (writer, reader), self._desks = self._desks, None
+            for kind in (READY, CHANGED):
+                self._bell.ring(kind, (ALL,), ())
+            await reader.close()
+            await writer.close()
+
+    async def describe(self) -> StoreInfo:
+        found = await self._write(looks.pragmas, None)
+        full = found["synchronous"] >= 2
+        remarks = list[str]()
+        if not full:
+            remarks.append("synchronous=NORMAL: a power cut loses what was accepted since the last checkpoint")
+        if sqlite3.sqlite_version_info < SAFE:
+            remarks.append(
+                f"SQLite {sqlite3.sqlite_version} is older than {'.'.join(map(str, SAFE))} and could damage a log that several connections"
+                " checkpoint at once; Windlass lets only one do it. Let no other program write to the file"
+            )
+        return StoreInfo(
+            kind="sqlite",
+            place=str(self._place.path),
+            version=sqlite3.sqlite_version,
+            survives=("process crash", "power cut") if full else ("process crash",),
+            remarks=tuple(remarks),
+            details={
+                "synchronous": "FULL" if full else "NORMAL",
+                "journal_mode": found["journal_mode"],
+                "schema": found["user_version"],
+                "bytes": found["page_count"] * found["page_size"],
+            },
+        )
+
+    def _now(self) -> float:
+        return self.clock()
+
+    def _open_desks(self) -> tuple[Writer, Desk]:
+        if self._desks is None:
+            raise BrokerUnavailable(f"the store {self._place.path} is not open: await broker.open() first")
+        if self._process != os.getpid():
+            raise BrokerUnavailable(
+                f"the store {self._place.path} was opened before this process was forked: await broker.open() in the child"
+            )
+        return self._desks
+
+    async def _write(self, verb: Verb[I, R], item: I) -> R:
+        return await self._open_desks()[0].call(verb, item)
+
+    async def _look(self, verb: Verb[I, R], item: I) -> R:
+        return await self._open_desks()[1].call(verb, item)
+
+    # --- work -------------------------------------------------------------------------------------------------
+
+    async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
+        return await self._write(verbs.enqueue, (jobs, now)) if jobs else []
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        room: Mapping[str, int],
+        worker: str,
+        *,
+        wait: float = 0.0,
+        now: float | None = None,
+    ) -> list[Claim]:
+        ask = (queues, room, worker, now)
+        claims = await self._write(verbs.claim, ask)
+        if claims or wait <= 0:
+            return claims
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        with self._bell.listen(READY, queues) as ear:
+            while not claims and self._desks is not None:
+                claims = await self._write(verbs.claim, ask)
+                left = end - loop.time()
+                if claims or left <= 0:
+                    break
+                await ear.wait(left)
+        return claims
+
+    async def settle(
+        self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
+    ) -> tuple[list[bool], list[Ready]]:
+        return await self._write(verbs.settle, (pairs, now)) if pairs else ([], [])
+
+    async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
+        return await self._write(verbs.beat, (worker, card, ttl, now))
+
+    async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
+        return await self._write(verbs.append, pairs) if pairs else []
+
+    async def read(
+        self, job: JobId, *, after: int = 0, wait: float = 0.0, seen: tuple[State, int] | None = None
+    ) -> Reading | None:
+        def enough(reading: Reading | None) -> bool:
+            if reading is None or reading.entries or reading.end:
+                return True
+            return seen is not None and seen != (reading.state, reading.attempt)
+
+        reading = await self._look(looks.read, (job, after))
+        if wait <= 0 or enough(reading):
+            return reading
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        with self._bell.listen(CHANGED, [job]) as ear:
+            while self._desks is not None:
+                reading = await self._look(looks.read, (job, after))
+                left = end - loop.time()
+                if enough(reading) or left <= 0:
+                    break
+                await ear.wait(left)
+        return reading
+
+    # --- upkeep -----------------------------------------------------------------------------------------------
+
+    async def promote(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+        return await self._write(verbs.promote, (limit, now))
+
+    async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+        return await self._write(verbs.reclaim, (limit, now))
+
+    async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
+        return await self._write(verbs.prune, (limit, now))
+
+    # --- looking and steering ---------------------------------------------------------------------------------
+
+    async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
+        return await self._look(looks.get, ids) if ids else []
+
+    async def find(
+        self,
+        *,
+        state: State | None = None,
+        queue: str | None = None,
+        task: str | None = None,
+        key: str | None = None,
+        before: JobId | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        filters = {"state": state and state.value, "queue": queue, "task": task, "key": key}
+        return await self._look(looks.find, (filters, before, limit))
+
+    async def tally(self) -> list[QueueInfo]:
+        return await self._look(looks.tally, None)
+
+    async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
+        return await self._write(verbs.cancel, (ids, now)) if ids else {}
+
+    async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
+        return await self._write(verbs.revive, (ids, now)) if ids else []
+
+    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
+        return await self._write(verbs.forget, ids) if ids else []
+
+    async def pause(self, queue: str, paused: bool = True) -> None:
+        await self._write(verbs.pause, (queue, paused))
+
+    async def workers(self, *, now: float | None = None) -> list[Worker]:
+        return await self._look(looks.workers, now)

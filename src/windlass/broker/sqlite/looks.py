@@ -1,0 +1,92 @@
+"""What the reader does: jobs, journals, counts and workers, each from one snapshot."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from windlass.broker.sqlite.schema import sql
+from windlass.broker.sqlite.verbs import as_json
+from windlass.broker.sqlite.writer import Transaction, Verb
+from windlass.core.job import Card, Entry, Job, JobId, Progress, QueueInfo, Reading, Worker
+from windlass.core.outcome import ErrorInfo
+from windlass.core.state import State
+
+_entries = msgspec.json.Decoder(list[tuple[str, str, float, int, int]])
+
+
+def _jobs(tx: Transaction, where: str, values: Sequence[object]) -> list[Job]:
+    return [_job(row) for row in tx.con.execute(sql("find", where=where), values).fetchall()]
+
+
+def _job(row: Sequence[Any]) -> Job:
+    names = "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
+    fields = dict(
+        zip([*names.split(), "cancelling", "reason", "error", "progress", "body", "result"], row, strict=True)
+    )
+    for name in ("created_at", "run_at", "started_at", "finished_at", "expires_at"):
+        fields[name] = None if fields[name] is None else _date(fields[name])
+    fields["state"], fields["cancelling"] = State(fields["state"]), bool(fields["cancelling"])
+    if fields["error"] is not None:
+        fields["error"] = msgspec.json.decode(fields["error"], type=ErrorInfo)
+    if fields["progress"] is not None:
+        fields["progress"] = msgspec.json.decode(fields["progress"], type=Progress)
+    return Job(**fields)
+
+
+def _get(tx: Transaction, ids: Sequence[JobId]) -> list[Job | None]:
+    found = {job.id: job for job in _jobs(tx, "id IN (SELECT value FROM json_each(?1))", [as_json(ids)])}
+    return [found.get(job) for job in ids]
+
+
+def _find(tx: Transaction, wanted: tuple[dict[str, str | None], JobId | None, int]) -> list[Job]:
+    filters, before, limit = wanted
+    given = {f"{column} = ?": value for column, value in filters.items() if value is not None}
+    if before is not None:
+        given["id < ?"] = before
+    where = " AND ".join(given) or "true"
+    return _jobs(tx, f"{where} ORDER BY id DESC LIMIT ?", [*given.values(), limit])
+
+
+def _read(tx: Transaction, wanted: tuple[JobId, int]) -> Reading | None:
+    row = tx.run("read", *wanted).fetchone()
+    if row is None:
+        return None
+    state = State(row[0])
+    entries = [
+        Entry(kind, bytes.fromhex(data), at, attempt, seq) for kind, data, at, attempt, seq in _entries.decode(row[2])
+    ]
+    return Reading(state, row[1], entries, _get(tx, [wanted[0]])[0] if state.finished else None)
+
+
+def _tally(tx: Transaction, _: None) -> list[QueueInfo]:
+    queues = dict[str, QueueInfo]()
+    for queue, state, jobs, paused in tx.run("tally").fetchall():
+        info = queues.setdefault(queue, QueueInfo(queue, {}, bool(paused)))
+        if state is not None:
+            info.counts[State(state)] = jobs
+    return list(queues.values())
+
+
+def _workers(tx: Transaction, at: float | None) -> list[Worker]:
+    rows = tx.run("workers", tx.now(at)).fetchall()
+    return [Worker(name, msgspec.json.decode(card, type=Card), _date(until), jobs) for name, card, until, jobs in rows]
+
+
+def _date(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)
+
+
+def _pragmas(tx: Transaction, _: None) -> dict[str, Any]:
+    """What the live connection says of itself."""
+    con: sqlite3.Connection = tx.con
+    names = ("synchronous", "journal_mode", "user_version", "page_count", "page_size")
+    return {name: con.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+
+
+get, find, read = Verb.each(_get), Verb.each(_find), Verb.each(_read)
+tally, workers, pragmas = Verb.each(_tally), Verb.each(_workers), Verb.each(_pragmas)

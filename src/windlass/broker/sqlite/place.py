@@ -1,0 +1,150 @@
+"""The place of a store: where its URL points, whether promises can be kept there, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from windlass.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    StoreCorrupt,
+    StoreFull,
+    StoreRefused,
+    WindlassError,
+)
+
+NETWORK = re.compile(
+    r"nfs\d*|cifs|smb\d*|smbfs|9p|afs|ceph|glusterfs|lustre|ncpfs|virtiofs|fuse\.(sshfs|s3fs|rclone|gcsfuse|goofys)"
+)
+"""File systems on which locks, shared memory or fsync are not what they are on a local disk."""
+_ESCAPED = re.compile(r"\\(\d{3})")
+_PRIMARY = 0xFF
+"""The part of SQLite's extended error codes that names the class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a store lives. `path` is absolute and free of links, so that all who share the file share its locks."""
+
+    path: Path
+    full: bool = True
+
+    @classmethod
+    def of(cls, url: str, name: str) -> Place:
+        """From `sqlite:///relative/path.db` or `sqlite:////absolute/path.db`; raises `ConfigurationError`.
+
+        An app not called "windlass" has a file of its own beside the one that is named: `jobs.db` becomes `jobs.shop.db`.
+        """
+        parts = urlsplit(url)
+        path = Path(unquote(parts.path.removeprefix("/")))
+        if parts.netloc or not path.name or path.name == ":memory:":
+            raise ConfigurationError(
+                f"{url!r} names no file; write sqlite:///relative/path.db or sqlite:////absolute/path.db (memory:// keeps nothing)"
+            )
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        synchronous = options.pop("synchronous", "FULL").upper()
+        if options or synchronous not in ("FULL", "NORMAL"):
+            wrong = next(iter(options), f"synchronous={synchronous}")
+            raise ConfigurationError(
+                f"{url!r}: there is no option {wrong!r}; there is synchronous=FULL or synchronous=NORMAL"
+            )
+        if not re.fullmatch(r"[\w-][\w.-]*", name):
+            raise ConfigurationError(
+                f"{name!r} cannot name an app: letters, digits, '_', '-' and '.' can, it is part of a file name"
+            )
+        if name != "windlass":
+            path = path.with_name(f"{path.stem}.{name}{path.suffix}")
+        return cls(Path(os.path.realpath(path)), synchronous == "FULL")
+
+    def beside(self, suffix: str) -> Path:
+        """A companion of the file: its locks, its write-ahead log, the folder of its wake-ups."""
+        return self.path.with_name(self.path.name + suffix)
+
+    def check(self) -> None:
+        """Create the folder; raise `StoreRefused` where a store could not keep its promises."""
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self.refused(error) from error
+        kind = file_system(folder)
+        if NETWORK.fullmatch(kind):
+            raise StoreRefused(
+                f"{self.path} is on a network file system ({kind}), which can lose or damage jobs; put it on a local disk"
+            )
+        if self.path.is_dir():
+            raise StoreRefused(f"{self.path} is a folder; name a file in it, such as {self.path / 'windlass.db'}")
+        for place in (folder, self.path, self.beside("-wal"), self.beside("-lock")):
+            if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+                raise StoreRefused(
+                    f"{place} cannot be written by this user; make it writable or move the store elsewhere"
+                )
+
+    def refused(self, error: OSError) -> WindlassError:
+        """What an error of the operating system means for the store."""
+        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+            return self._full()
+        return StoreRefused(
+            f"{error.filename or self.path}: {error.strerror}; make it writable or move the store elsewhere"
+        )
+
+    def mapped(self, error: sqlite3.Error) -> WindlassError:
+        """What an error of SQLite means, and what can be done about it."""
+        code = getattr(error, "sqlite_errorcode", 0)
+        match code & _PRIMARY:
+            case sqlite3.SQLITE_FULL:
+                return self._full()
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                return StoreCorrupt(
+                    f"{self.path} is damaged or no store ({error}). Nothing was deleted: move it away, with {self.path.name}-wal, and start"
+                    f" again with an empty store, or rescue what it holds with: sqlite3 {self.path} .recover"
+                )
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+                return StoreRefused(
+                    f"{self.path} cannot be written ({error}); make it and its folder writable or move the store elsewhere"
+                )
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return self.locked()
+            case sqlite3.SQLITE_IOERR if _free(self.path.parent) < 1 << 16:
+                return self._full()
+            case _:
+                return BrokerUnavailable(f"{self.path}: {error} ({getattr(error, 'sqlite_errorname', 'no code')})")
+
+    def locked(self) -> BrokerUnavailable:
+        """Somebody held the store's lock for too long."""
+        return BrokerUnavailable(
+            f"{self.path} did not answer in time: another process holds it (is one stopped, or a sqlite3 shell in a transaction?)"
+        )
+
+    def _full(self) -> StoreFull:
+        return StoreFull(f"no room left for {self.path}: free some space on its disk; the store goes on by itself then")
+
+
+def file_system(folder: Path, mounts: str | None = None) -> str:
+    """The kind of file system that `folder` is on, from /proc/self/mountinfo (or `mounts`); "" where that is not known."""
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text()
+        except OSError:
+            return ""
+    found, kind = Path(""), ""
+    for line in mounts.splitlines():
+        head, _, tail = line.partition(" - ")
+        point = Path(_ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), head.split()[4]))
+        if folder.is_relative_to(point) and len(point.parts) >= len(found.parts):
+            found, kind = point, tail.split()[0]
+    return kind
+
+
+def _free(folder: Path) -> int:
+    """Bytes left on the disk of `folder`."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return 1 << 62
+    return disk.f_bavail * disk.f_frsize

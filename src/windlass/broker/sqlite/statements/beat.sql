@@ -1,0 +1,3 @@
+-- ?1: worker, ?2: card, ?3: until
+INSERT INTO worker (id, card, until) VALUES (?1, ?2, ?3)
+ON CONFLICT (id) DO UPDATE SET card = excluded.card, until = excluded.until WHERE NOT robbed

@@ -1,0 +1,1 @@
+SELECT place FROM job WHERE id IN (SELECT value FROM json_each(?1))

@@ -1,0 +1,9 @@
+-- ?1: worker, ?2: now, ?3: queue; {lanes} holds a claim_lane for each lane with room. One row of JSON: a step per job would cost
+-- a hand-over of the interpreter lock each. A long body is fetched apart.
+SELECT json_group_array(json_array(
+    priority, run_at, place, id, task, lane, attempt + 1, crashes, crash_limit, created_at,
+    CASE WHEN length(body) <= 65536 THEN hex(body) END
+))
+FROM ({lanes})
+WHERE EXISTS (SELECT 1 FROM worker WHERE id = ?1 AND until > ?2 AND NOT robbed)
+AND NOT EXISTS (SELECT 1 FROM paused WHERE queue = ?3)

@@ -1,0 +1,5 @@
+-- What every decision about a job is made from, of the places {chosen}.
+SELECT json_group_array(json_array(
+    place, id, queue, state, attempt, crashes, crash_limit, releases, json(iif(cancelling, 'true', 'false')), run_at, worker, key
+))
+FROM job WHERE place IN ({chosen})

@@ -1,0 +1,1 @@
+UPDATE worker SET robbed = 1 WHERE id = ?1

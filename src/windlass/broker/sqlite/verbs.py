@@ -1,0 +1,394 @@
+"""What the verbs do inside a transaction. All calls of a group come at once; nothing here waits, and nothing knows of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from windlass.broker.sqlite.schema import sql, write_rows
+from windlass.broker.sqlite.writer import Transaction, Verb
+from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Pulse, Ready
+from windlass.core.outcome import (
+    RELEASE_LIMIT,
+    Cancelled,
+    ErrorInfo,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    lost,
+    quarantined,
+)
+from windlass.core.state import State
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a decision about a job is made from."""
+
+    place: int
+    id: JobId
+    queue: str
+    state: State
+    attempt: int
+    crashes: int
+    crash_limit: int
+    releases: int
+    cancelling: bool
+    run_at: float
+    worker: str | None
+    key: str | None
+
+
+class Move(NamedTuple):
+    """Where a job goes, and what is different then."""
+
+    row: Row
+    state: State
+    run_at: float
+    attempt: int
+    crashes: int
+    releases: int
+    finished_at: float | None = None
+    error: ErrorInfo | None = None
+    reason: str | None = None
+    expires: bool = True
+
+
+_rows = msgspec.json.Decoder(list[Row])
+_numbers = msgspec.json.Decoder(list[int])
+_claimed = msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, str | None]])
+
+
+def as_json(values: Iterable[object]) -> str:
+    """A list for json_each."""
+    return msgspec.json.encode(list(values)).decode()
+
+
+def _look(tx: Transaction, chosen: str, *values: object) -> list[Row]:
+    """The jobs that the statement `chosen` names, by their places."""
+    return _rows.decode(tx.con.execute(sql("look", chosen=sql(chosen)), values).fetchone()[0])
+
+
+def _by_id(tx: Transaction, chosen: str, ids: Sequence[JobId]) -> list[Row]:
+    """The jobs among `ids` that `chosen` admits, in the order asked."""
+    rows = {row.id: row for row in _look(tx, chosen, as_json(ids))}
+    return [rows[job] for job in dict.fromkeys(ids) if job in rows]
+
+
+# --- putting work in ------------------------------------------------------------------------------------------
+
+Enqueue = tuple[Sequence[NewJob], float | None]
+
+
+def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
+    rows = list[tuple[object, ...]]()
+    for jobs, at in calls:
+        now = tx.now(at)
+        rows += [_new_row(new, now) for new in jobs]
+    placed = list[Placed]()
+    for start in range(0, len(rows), 256):
+        placed += _insert(tx, rows[start : start + 256])
+    answers = iter(placed)
+    return [[next(answers) for _ in jobs] for jobs, _ in calls]
+
+
+def _new_row(new: NewJob, now: float) -> tuple[object, ...]:
+    run_at = now
+    if new.delay or new.at is not None:
+        run_at = max(now + new.delay, now if new.at is None else new.at)
+    state = State.SCHEDULED if run_at > now else State.READY
+    expires_at = None if new.expires is None else now + new.expires
+    kept = new.crash_limit, new.keep, new.keep_failed
+    return (
+        new.id,
+        new.task,
+        new.queue,
+        new.lane,
+        new.priority,
+        state.value,
+        now,
+        run_at,
+        expires_at,
+        new.key,
+        *kept,
+        new.body,
+    )
+
+
+def _insert(tx: Transaction, rows: list[tuple[object, ...]]) -> list[Placed]:
+    """Insert all at once; when an id or a key is in the way of one (nothing is inserted then), one after the other."""
+    try:
+        write_rows(tx.con, "enqueue", rows)
+    except tx.con.IntegrityError:
+        if len(rows) > 1:
+            return [placed for row in rows for placed in _insert(tx, [row])]
+        known = tx.run("enqueue_known", rows[0][0], rows[0][9]).fetchone()
+        if known is None:
+            raise
+        return [Placed(known[0], State(known[1]), fresh=False)]
+    placed = list[Placed]()
+    for row in rows:
+        job, queue, state = str(row[0]), str(row[2]), State(str(row[5]))
+        tx.count(queue, state, 1)
+        if state is State.READY:
+            tx.ready.add(queue)
+        placed.append(Placed(job, state))
+    return placed
+
+
+# --- taking work out ------------------------------------------------------------------------------------------
+
+Ask = tuple[Sequence[str], Mapping[str, int], str, float | None]
+
+
+def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
+    queues, wanted, worker, at = ask
+    now, room, claims = tx.now(at), {lane: free for lane, free in wanted.items() if free > 0}, list[Claim]()
+    for queue in dict.fromkeys(queues):
+        if not room:
+            break
+        lanes = " UNION ALL ".join([sql("claim_lane")] * len(room))
+        slots = [value for lane, free in room.items() for value in (lane, free)]
+        found = _claimed.decode(tx.con.execute(sql("claim", lanes=lanes), [worker, now, queue, *slots]).fetchone()[0])
+        if not found:
+            continue
+        found.sort(key=lambda job: (-job[0], job[1], job[2]))
+        tx.run("claim_take", worker, now, as_json(job[2] for job in found))
+        tx.count(queue, State.READY, -len(found))
+        tx.count(queue, State.RUNNING, len(found))
+        for _, _, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, text in found:
+            body = bytes.fromhex(text) if text is not None else tx.run("claim_body", place).fetchone()[0]
+            claims.append(Claim(job, place, task, queue, lane, body, attempt, crashes, crash_limit, enqueued_at, now))
+            room[lane] -= 1
+            tx.changed.append(job)
+        room = {lane: free for lane, free in room.items() if free > 0}
+    return claims
+
+
+Settle = tuple[Sequence[tuple[Claim, Outcome]], float | None]
+
+
+def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list[Ready]]]:
+    running = _running(tx, [claim for pairs, _ in calls for claim, _ in pairs])
+    finished, moves, answers = list[tuple[int, bytes, float]](), list[Move](), list[tuple[list[bool], list[Ready]]]()
+    for pairs, at in calls:
+        now, applied, ready = tx.now(at), list[bool](), list[Ready]()
+        for claim, outcome in pairs:
+            row = running.pop((claim.token, claim.id), None)
+            applied.append(row is not None)
+            if row is None:
+                continue
+            if isinstance(outcome, Succeeded):
+                finished.append((row.place, outcome.result, now))
+                tx.count(row.queue, State.RUNNING, -1)
+                tx.count(row.queue, State.SUCCEEDED, 1)
+                tx.changed.append(row.id)
+                continue
+            move = _after(row, outcome, now)
+            moves.append(move)
+            if move.state is State.READY:
+                ready.append(Ready(row.id, row.queue))
+        answers.append((applied, ready))
+    write_rows(tx.con, "settle_succeeded", finished)
+    _move(tx, moves)
+    return answers
+
+
+def _running(tx: Transaction, claims: Sequence[Claim]) -> dict[tuple[int, JobId], Row]:
+    """The claims that are live, by token and id: a claim's token is the place of its job, which the job leaves with the run."""
+    rows = _look(tx, "settle_chosen", as_json(claim.token for claim in claims))
+    return {(row.place, row.id): row for row in rows if row.state is State.RUNNING}
+
+
+def _after(row: Row, outcome: Outcome, now: float) -> Move:
+    """What becomes of a running job that did not succeed."""
+    if row.cancelling and isinstance(outcome, Retried | Snoozed | Released | Parked):
+        outcome = Cancelled("cancelled while running")
+    move = Move(row, State.CANCELLED, row.run_at, row.attempt, row.crashes, row.releases)
+    match outcome:
+        case Failed(error, crash):
+            move = move._replace(state=State.FAILED, finished_at=now, error=error)
+            return move._replace(attempt=row.attempt - crash, crashes=row.crashes + crash)
+        case Retried(delay, error, crash):
+            move = _due(move, delay, now)
+            return move._replace(error=error, attempt=row.attempt - crash, crashes=row.crashes + crash)
+        case Snoozed(delay):
+            return _due(move, delay, now)._replace(attempt=row.attempt - 1)
+        case Released():
+            attempt = row.attempt - (row.releases < RELEASE_LIMIT)
+            return _due(move, 0.0, now)._replace(attempt=attempt, releases=row.releases + 1)
+        case Parked(reason):
+            return move._replace(state=State.PARKED, reason=reason, attempt=row.attempt - 1)
+        case Cancelled(reason):
+            return move._replace(finished_at=now, reason=reason)
+        case _:
+            raise AssertionError(outcome)
+
+
+def _due(move: Move, delay: float, now: float) -> Move:
+    return move._replace(state=State.SCHEDULED if delay > 0 else State.READY, run_at=now + delay)
+
+
+def _stays(row: Row, state: State) -> Move:
+    """To another state, and nothing else is different."""
+    return Move(row, state, row.run_at, row.attempt, row.crashes, row.releases)
+
+
+def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
+    """Write the moves down; answers what became ready."""
+    if not moves:
+        return []
+    ready, rows = list[Ready](), list[tuple[object, ...]]()
+    for number, move in enumerate(moves, 1):
+        row = move.row
+        tx.count(row.queue, row.state, -1)
+        tx.count(row.queue, move.state, 1)
+        tx.changed.append(row.id)
+        if move.state is State.READY:
+            ready.append(Ready(row.id, row.queue))
+            tx.ready.add(row.queue)
+        error = None if move.error is None else msgspec.json.encode(move.error)
+        counts = move.attempt, move.crashes, move.releases
+        when = move.run_at, move.finished_at
+        rows.append(
+            (row.place, move.state.value, *counts, *when, error, move.reason, move.expires, len(moves) - number)
+        )
+    tx.run("move_places", len(moves))
+    write_rows(tx.con, "move", rows)
+    return ready
+
+
+def _beat(tx: Transaction, beat: tuple[str, Card, float, float | None]) -> Pulse:
+    worker, card, ttl, at = beat
+    now = tx.now(at)
+    if not tx.run("beat", worker, msgspec.json.encode(card), now + ttl).rowcount:
+        return Pulse(alive=False)
+    return Pulse(ttl > 0, [job for (job,) in tx.run("beat_cancelling", worker).fetchall()])
+
+
+Append = Sequence[tuple[Claim, Sequence[Entry]]]
+
+
+def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
+    running = _running(tx, [claim for pairs in calls for claim, _ in pairs])
+    ids = list(dict.fromkeys(job for _, job in running))
+    last = dict(zip(ids, _numbers.decode(tx.run("append_last", as_json(ids)).fetchone()[0]), strict=True))
+    rows, answers = list[tuple[object, ...]](), list[list[bool]]()
+    for pairs in calls:
+        answers.append([(claim.token, claim.id) in running for claim, _ in pairs])
+        for (claim, entries), taken in zip(pairs, answers[-1], strict=True):
+            for entry in entries if taken else ():
+                last[claim.id] += 1
+                rows.append((claim.id, last[claim.id], entry.kind, entry.data, entry.at, entry.attempt))
+                tx.changed.append(claim.id)
+    write_rows(tx.con, "append", rows)
+    return answers
+
+
+# --- upkeep ---------------------------------------------------------------------------------------------------
+
+Batch = tuple[int, float | None]
+
+
+def _promote(tx: Transaction, batch: Batch) -> list[Ready]:
+    limit, at = batch
+    now = tx.now(at)
+    expired = _look(tx, "promote_expired", now, limit)
+    _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired])
+    due = sorted(_look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
+    return _move(tx, [_stays(row, State.READY) for row in due])
+
+
+def _reclaim(tx: Transaction, batch: Batch) -> list[Ready]:
+    limit, at = batch
+    now, moves = tx.now(at), list[Move]()
+    for worker, card in tx.run("reclaim_workers", now).fetchall():
+        error = msgspec.json.decode(card, type=Card).last_words or lost(worker)
+        rows = _look(tx, "reclaim_chosen", worker, limit - len(moves))
+        if rows:
+            tx.run("reclaim_robbed", worker)
+        for row in rows:
+            outcome: Outcome = Retried(0.0, error, crash=True)
+            if row.crashes + 1 >= row.crash_limit and not row.cancelling:
+                outcome = Failed(quarantined(error, row.crashes + 1), crash=True)
+            moves.append(_after(row, outcome, now))
+    return _move(tx, moves)
+
+
+def _prune(tx: Transaction, batch: Batch) -> int:
+    limit, at = batch
+    now = tx.now(at)
+    rows = _look(tx, "prune", now, limit)
+    _delete(tx, rows)
+    tx.run("prune_workers", now, DAY)
+    tx.run("prune_tally")
+    return len(rows)
+
+
+def _delete(tx: Transaction, rows: Sequence[Row]) -> None:
+    for row in rows:
+        tx.count(row.queue, row.state, -1)
+        tx.changed.append(row.id)
+    if rows:
+        tx.run("forget_entries", as_json(row.id for row in rows))
+        tx.run("forget", as_json(row.place for row in rows))
+
+
+# --- steering -------------------------------------------------------------------------------------------------
+
+Chosen = tuple[Sequence[JobId], float | None]
+
+
+def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
+    ids, at = chosen
+    now, rows = tx.now(at), _by_id(tx, "by_id", ids)
+    running = [row for row in rows if row.state is State.RUNNING]
+    if running:
+        tx.run("cancel_running", as_json(row.place for row in running))
+        tx.changed += [row.id for row in running]
+    waiting = [row for row in rows if row.state is not State.RUNNING and not row.state.finished]
+    _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting])
+    cancelled = {row.id for row in waiting}
+    return {row.id: State.CANCELLED if row.id in cancelled else row.state for row in rows}
+
+
+def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
+    ids, at = chosen
+    now, moves, keys = tx.now(at), list[Move](), set[str]()
+    for row in _by_id(tx, "revive_chosen", ids):
+        if row.key is not None and row.key in keys:
+            continue
+        keys |= {row.key} if row.key is not None else set()
+        moves.append(_stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))
+    return _move(tx, moves)
+
+
+def _forget(tx: Transaction, ids: Sequence[JobId]) -> list[JobId]:
+    rows = [row for row in _by_id(tx, "by_id", ids) if row.state is not State.RUNNING]
+    _delete(tx, rows)
+    return [row.id for row in rows]
+
+
+def _pause(tx: Transaction, wish: tuple[str, bool]) -> None:
+    queue, paused = wish
+    tx.run("pause" if paused else "resume", queue)
+    tx.ready.add(queue)
+
+
+append = Verb(_append, turn=0)
+settle = Verb(_settle)
+enqueue = Verb(_enqueue)
+# Last, so that a claim sees what its neighbours made ready; what nobody is left to take goes back at once, not after a lease.
+claim = Verb(
+    lambda tx, asks: [_claim(tx, ask) for ask in asks],
+    turn=2,
+    undo=lambda claims: (settle, ([(one, Released()) for one in claims], None)) if claims else None,
+)
+beat, pause = Verb.each(_beat), Verb.each(_pause)
+promote, reclaim, prune = Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)
+cancel, revive, forget = Verb.each(_cancel), Verb.each(_revive), Verb.each(_forget)

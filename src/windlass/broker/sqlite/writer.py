@@ -1,0 +1,368 @@
+"""The threads that own the connections: one writes, all calls that wait in one commit; one reads, so that no look blocks a write.
+
+Writers of all processes queue up at a lock file (`-lock`), so that SQLite's own polling for its lock never happens. Only one process,
+elected by a second lock file (`-checkpointer`) that it holds as long as it lives, moves the write-ahead log into the file, and only
+while it holds the write lock: SQLite before 3.51.3 can damage the log when several connections checkpoint at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar, cast
+from weakref import WeakSet
+
+import msgspec
+
+from windlass.broker.sqlite.place import Place
+from windlass.broker.sqlite.schema import PATIENCE, connect, migrations, prepare, sql
+from windlass.broker.sqlite.wake import CHANGED, READY, Bell
+from windlass.core.state import State
+from windlass.errors import BrokerUnavailable, StoreCorrupt, WindlassError
+from windlass.failpoints import failpoint
+
+I = TypeVar("I")  # noqa: E741  # what a verb is asked
+R = TypeVar("R")  # what it answers
+T = TypeVar("T")
+
+GROUP = 512
+"""Calls in one commit, at most."""
+TICK = 1.0
+"""Seconds without a call after which a writer looks after the log."""
+CHECKPOINT_EVERY, CHECKPOINT_FROM, TRUNCATE_FROM = 0.5, 4 << 20, 64 << 20
+"""Seconds between checkpoints, and the size of the log (bytes) from which there are any, or it is cut."""
+
+
+class FileLock:
+    """A lock between processes (and threads), of the kernel: it is free again when its holder dies."""
+
+    _all: WeakSet[FileLock] = WeakSet()
+
+    def __init__(self, path: os.PathLike[str]) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        FileLock._all.add(self)
+
+    def take(self) -> bool:
+        """Take the lock if it is free; answers whether it was."""
+        try:
+            flock(self._file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def __enter__(self) -> None:
+        flock(self._file, LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        flock(self._file, LOCK_UN)
+
+    def close(self) -> None:
+        """Let go."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @classmethod
+    def forget_all(cls) -> None:
+        """After a fork, in the child: its copies of the parent's locks would outlive the parent."""
+        for lock in cls._all:
+            lock.close()
+
+
+os.register_at_fork(after_in_child=FileLock.forget_all)
+
+
+class Transaction:
+    """What a verb works with: one connection inside one transaction, and what it leaves to be done once for the whole group."""
+
+    def __init__(self, con: sqlite3.Connection, clock: Callable[[], float]) -> None:
+        self.con, self.clock = con, clock
+        self.ready: set[str] = set()
+        self.changed: list[str] = []
+        self._tally: Counter[tuple[str, State]] = Counter()
+
+    def now(self, now: float | None) -> float:
+        """The time that counts for a call."""
+        return self.clock() if now is None else now
+
+    def run(self, name: str, *values: object) -> sqlite3.Cursor:
+        """Run a statement."""
+        return self.con.execute(sql(name), values)
+
+    def count(self, queue: str, state: State, jobs: int) -> None:
+        """So many more (or fewer) jobs of a queue are in a state."""
+        self._tally[queue, state] += jobs
+
+    def finish(self) -> None:
+        """Write what was left for the end."""
+        if deltas := [(queue, state, jobs) for (queue, state), jobs in self._tally.items() if jobs]:
+            self.run("tally_add", msgspec.json.encode(deltas).decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Verb(Generic[I, R]):
+    """Something to do in a transaction, for all calls of a group at once: `run` answers each of the items.
+
+    turn: the order within a group. undo: what makes up for an answer that nobody is there to take any more.
+    """
+
+    run: Callable[[Transaction, list[I]], list[R]]
+    turn: int = 1
+    undo: Callable[[R], tuple[Verb[Any, Any], Any] | None] = lambda _: None
+
+    @classmethod
+    def each(cls, run: Callable[[Transaction, I], R], turn: int = 1) -> Verb[I, R]:
+        """A verb that gains nothing from grouping."""
+        return cls(lambda tx, items: [run(tx, item) for item in items], turn)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a verb, and where its answer goes."""
+
+    verb: Verb[Any, Any]
+    item: Any
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    answer: Any = None
+    error: Exception | None = None
+    deadline: asyncio.TimerHandle | None = field(default=None)
+
+
+class Desk:
+    """A thread that owns one connection and serves calls in their order. The reader is one of these."""
+
+    BEGIN = "BEGIN"
+    group = 1
+
+    def __init__(self, place: Place, clock: Callable[[], float]) -> None:
+        self.place, self.clock = place, clock
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"windlass-{type(self).__name__.lower()}", daemon=True)
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._done = threading.Event()
+
+    async def open(self) -> None:
+        """Start; raises what makes the store unusable."""
+        self._thread.start()
+        await self._opened
+
+    async def close(self) -> None:
+        """Serve the calls that wait already, then let go of the file."""
+        self._calls.put(None)
+        await asyncio.to_thread(self._thread.join, PATIENCE)
+
+    async def call(self, verb: Verb[I, R], item: I) -> R:
+        """What the verb answers; raises `BrokerUnavailable` when it takes longer than anybody should wait."""
+        return cast(R, await self._submit(verb, item))
+
+    def _submit(self, verb: Verb[Any, Any], item: Any) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        call = Call(verb, item, loop, loop.create_future())
+        call.deadline = loop.call_later(PATIENCE, self._give_up, call)
+        self._calls.put(call)
+        return call.future
+
+    def _give_up(self, call: Call) -> None:
+        if not call.future.done():
+            call.future.set_exception(self.place.locked())
+
+    def _answer(self, calls: Sequence[Call]) -> None:
+        """In the callers' loop: hand out the answers."""
+        for call in calls:
+            if call.deadline:
+                call.deadline.cancel()
+            if not call.future.done():
+                if call.error:
+                    call.future.set_exception(call.error)
+                else:
+                    call.future.set_result(call.answer)
+            elif call.error is None and (undo := call.verb.undo(call.answer)):
+                self._submit(*undo).add_done_callback(lambda undone: undone.cancelled() or undone.exception())
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, tell: Callable[..., object], *values: object) -> None:
+        try:
+            loop.call_soon_threadsafe(tell, *values)
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits for this any more
+
+    def _run(self) -> None:
+        try:
+            self.start()
+        except Exception as error:
+            self._tell(self._loop, self._opened.set_exception, self._mapped(error))
+            return
+        self._tell(self._loop, self._opened.set_result, None)
+        try:
+            self._serve_all()
+        finally:
+            self.stop()
+
+    def _serve_all(self) -> None:
+        while True:
+            calls, last = self._next()
+            if calls := [call for call in calls if not call.future.done()]:
+                self._serve(calls)
+                by_loop = defaultdict[asyncio.AbstractEventLoop, list[Call]](list)
+                for call in calls:
+                    by_loop[call.loop].append(call)
+                for loop, answered in by_loop.items():
+                    self._tell(loop, self._answer, answered)
+            if last:
+                return
+            self.tend(idle=not calls)
+
+    def _next(self) -> tuple[list[Call], bool]:
+        """The calls that wait, and whether they are the last."""
+        calls: list[Call] = []
+        try:
+            while len(calls) < self.group:
+                call = self._calls.get(timeout=TICK) if not calls else self._calls.get_nowait()
+                if call is None:
+                    return calls, True
+                calls.append(call)
+        except Empty:
+            pass
+        return calls, False
+
+    def _serve(self, calls: list[Call]) -> None:
+        """Do all calls in one transaction; when that fails, each in its own, so that no call pays for its neighbour."""
+        try:
+            with self.transaction() as tx:
+                by_verb = defaultdict[Verb[Any, Any], list[Call]](list)
+                for call in calls:
+                    by_verb[call.verb].append(call)
+                for verb in sorted(by_verb, key=lambda verb: verb.turn):
+                    alike = by_verb[verb]
+                    for call, answer in zip(alike, verb.run(tx, [call.item for call in alike]), strict=True):
+                        call.answer = answer
+        except Exception as error:
+            mapped = self._mapped(error)
+            if len(calls) > 1 and not isinstance(mapped, BrokerUnavailable | StoreCorrupt):
+                for call in calls:
+                    self._serve([call])
+            else:
+                for call in calls:
+                    call.error = mapped
+
+    def _mapped(self, error: Exception) -> Exception:
+        mapped: Exception = error
+        if isinstance(error, sqlite3.Error):
+            mapped = self.place.mapped(error)
+        elif isinstance(error, OSError) and not isinstance(error, WindlassError):
+            mapped = self.place.refused(error)
+        if mapped is not error:
+            mapped.__cause__ = error
+        return mapped
+
+    def start(self) -> None:
+        """Open the connection."""
+        self.con = connect(self.place)
+
+    def stop(self) -> None:
+        """Close it."""
+        self.con.close()
+
+    def tend(self, idle: bool) -> None:
+        """What is to be done between calls."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing."""
+        self.con.execute(self.BEGIN)
+        try:
+            tx = Transaction(self.con, self.clock)
+            yield tx
+            tx.finish()
+            failpoint("sqlite.before_commit")
+            self.con.execute("COMMIT")
+        except BaseException:
+            if self.con.in_transaction:  # SQLite itself rolls back after some errors
+                self.con.execute("ROLLBACK")
+            raise
+
+
+class Writer(Desk):
+    """The one thread of this process that writes."""
+
+    BEGIN = "BEGIN IMMEDIATE"  # a read that turns into a write would fail at once when another wrote in between
+    group = GROUP
+
+    def __init__(self, place: Place, clock: Callable[[], float], bell: Bell) -> None:
+        super().__init__(place, clock)
+        self._bell = bell
+        self._log = place.beside("-wal")
+        self._elected = False
+        self._tended = 0.0
+
+    def start(self) -> None:
+        """Open the file, creating it or bringing it forward."""
+        self.place.check()
+        self._lock = FileLock(self.place.beside("-lock"))
+        self._office = FileLock(self.place.beside("-checkpointer"))
+        try:
+            with self._lock:
+                super().start()
+                try:
+                    prepare(self.con, self.place, migrations())
+                except BaseException:
+                    self.con.close()
+                    raise
+        except BaseException:
+            self._lock.close()
+            self._office.close()
+            raise
+
+    def stop(self) -> None:
+        """Close it; the last one to leave takes the log with it, under the lock like every checkpoint."""
+        try:
+            with self._lock:
+                super().stop()
+        finally:
+            self._lock.close()
+            self._office.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing, alone among all processes; then whoever waits for what changed is woken."""
+        with self._lock, super().transaction() as tx:
+            yield tx
+        failpoint("sqlite.after_commit")
+        if tx.ready or tx.changed:
+            names = self._bell.listeners()
+            self._bell.ring(READY, tx.ready, names)
+            self._bell.ring(CHANGED, tx.changed, names)
+
+    def tend(self, idle: bool) -> None:
+        """Checkpoint, when this process is the one to do it and there is enough to be worth it."""
+        now = time.monotonic()
+        if now - self._tended < CHECKPOINT_EVERY:
+            return
+        self._tended = now
+        self._elected = self._elected or self._office.take()
+        if not self._elected:
+            return
+        try:
+            size = self._log.stat().st_size
+            if size >= CHECKPOINT_FROM or (idle and size):
+                with self._lock:
+                    self._checkpoint("TRUNCATE" if idle or size >= TRUNCATE_FROM else "PASSIVE")
+        except (sqlite3.Error, OSError):
+            pass  # no room, or somebody reads: the log is complete without it, and the next time comes
+
+    def _checkpoint(self, how: str) -> None:
+        self.con.execute("PRAGMA busy_timeout = 0")  # nobody waits at the lock for a slow reader
+        try:
+            self.con.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+        finally:
+            self.con.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")

@@ -1,0 +1,1 @@
+"""The command `windlass`: one small file per noun."""

@@ -1,0 +1,48 @@
+"""All commands, put together. Nothing here or above opens a store or imports user code before a command runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from windlass.cli import doctor, enqueue, job, queue, worker
+from windlass.cli.output import Json, document, line
+
+app = typer.Typer(
+    name="windlass",
+    help="Background work for Python web apps.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 not found, 4 store unreachable, 130/143 signals.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def windlass(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks ($WINDLASS_DEBUG=1).")] = False,
+) -> None:
+    """Background work for Python web apps."""
+    if debug:
+        os.environ["WINDLASS_DEBUG"] = "1"
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Print the version."""
+    from windlass import __version__
+
+    document({"version": __version__}) if as_json else line(__version__)
+
+
+app.command("worker")(worker.worker)
+app.command("dev")(worker.dev)
+app.command("enqueue", context_settings=enqueue.SETTINGS)(enqueue.enqueue)
+app.add_typer(job.app, name="job")
+app.add_typer(queue.app, name="queue")
+app.command("workers")(queue.workers)
+app.command("doctor")(doctor.doctor)
+
+command = typer.main.get_command(app)

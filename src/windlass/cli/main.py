@@ -1,0 +1,74 @@
+"""The command `windlass`: which commands there are, and how every error ends: one line on stderr and an exit code.
+
+0 ok, 1 a task or check failed, 2 usage or configuration, 3 not found, 4 the store cannot be reached, 130 and 143 signals.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from windlass.errors import BrokerError, JobError, JobNotFound, ResultTimeout, UnknownTask, WindlassError
+
+FAILED, USAGE, NOT_FOUND, UNREACHABLE = 1, 2, 3, 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments` (by default those of the process); answers the exit code."""
+    try:
+        import typer
+    except ModuleNotFoundError:
+        return _say("the command needs its extra: pip install 'windlass[cli]'", USAGE)
+    from windlass.cli.commands import command
+
+    try:
+        code = command(args=arguments, prog_name="windlass", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except WindlassError as error:
+        if os.environ.get("WINDLASS_DEBUG"):
+            raise
+        return _say(str(error), _code(error))
+    except typer.Abort:
+        return _say("stopped; nothing was done", 128 + signal.SIGINT)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); the interpreter must not try to flush the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        return _say(_usage(error), USAGE)
+
+
+def _code(error: WindlassError) -> int:
+    match error:
+        case JobError() | ResultTimeout():
+            return FAILED
+        case JobNotFound() | UnknownTask():
+            return NOT_FOUND
+        case BrokerError():
+            return UNREACHABLE
+        case _:
+            return USAGE
+
+
+def _usage(error: Exception) -> str:
+    """A usage error in one line; typer keeps its class to itself, so it is known by its method. Anything else is a bug: raised."""
+    said = getattr(error, "format_message", None)
+    if said is None:
+        raise error
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "windlass"
+    return f"{said()} (see {command} --help)"
+
+
+def _say(text: str, code: int) -> int:
+    print(f"windlass: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""What goes to stdout: tables on a terminal, tab-separated text elsewhere, JSON when asked for. Talk goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from windlass.core.job import Job
+from windlass.core.payload import Undecodable, unpack
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+
+_COLOURS = {"ready": "cyan", "running": "blue", "succeeded": "green", "failed": "red", "parked": "magenta", "paused": "yellow"}
+
+
+def talk(text: str) -> None:
+    """Something for the person at the terminal: to stderr."""
+    print(f"windlass: {text}", file=sys.stderr)
+
+
+def line(*cells: object) -> None:
+    """One line of data: cells, separated by tabs."""
+    print("\t".join(map(clean, cells)), flush=True)
+
+
+def document(value: Any) -> None:
+    """One JSON document, indented where a person reads it."""
+    data = msgspec.json.encode(value)
+    print((msgspec.json.format(data) if sys.stdout.isatty() else data).decode(), flush=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows of data: a table on a terminal, else tab-separated lines without a header."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            line(*row)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        grid.add_column(name, no_wrap=name == "id", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in map(clean, row)))
+    Console(highlight=False).print(grid)
+
+
+def clean(value: object) -> str:
+    """A value in one line, without what would move a terminal's cursor or break a column."""
+    if isinstance(value, datetime):
+        return moment(value)
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
+
+
+def moment(at: datetime) -> str:
+    """A time: how far away on a terminal, to the millisecond in UTC elsewhere."""
+    if not sys.stdout.isatty():
+        return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    ago = (datetime.now(UTC) - at).total_seconds()
+    return f"{span(ago)} ago" if ago >= 0 else f"in {span(-ago)}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def describe(job: Job, *, whole: bool = False) -> dict[str, Any]:
+    """A job for JSON; `whole` adds its arguments and its result."""
+    told = {name: getattr(job, name) for name in job.__struct_fields__ if name not in ("body", "result")}
+    if whole:
+        try:
+            envelope = unpack(job.body)
+            told |= {"arguments": envelope.args, "timeout": envelope.timeout, "meta": envelope.meta}
+        except Undecodable:
+            told["arguments"] = None
+        told["result"] = None if job.result is None else msgspec.Raw(job.result)
+    return told

@@ -1,0 +1,119 @@
+"""The running job, as its own code sees it: `current()`, or a parameter `ctx: Context = Depends()`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+from pydantic_core import PydanticSerializationError, to_json
+
+from windlass.core.job import Entry, LogLine, Progress
+from windlass.core.outcome import bounded
+from windlass.errors import InvalidArguments, WindlassError
+
+Sink = Callable[[Entry], None]
+"""Takes one journal entry; returns at once, from any thread."""
+
+LOG_LINE_LIMIT = 4000
+"""Characters kept of one log line."""
+
+
+class Context:
+    """A run of a job. All methods are sync, cheap, and may be called from any thread of the job.
+
+    job_id: stable over all attempts, so fit as an idempotency key for side effects. token: grows with every run; the fence.
+    attempt: from 1. crashes: how often a process died under this job before. meta: the tags given at enqueue.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        task: str,
+        attempt: int,
+        crashes: int,
+        token: int,
+        sink: Sink,
+        meta: Mapping[str, str],
+        last_checkpoint: bytes | None = None,
+    ) -> None:
+        self.job_id = job_id
+        self.task = task
+        self.attempt = attempt
+        self.crashes = crashes
+        self.token = token
+        self.meta = meta
+        self._sink = sink
+        self._last_checkpoint = last_checkpoint
+        self._stopping: str | None = None
+
+    def progress(self, current: float, total: float | None = None, message: str = "") -> None:
+        """Say how far the job is: `current` of `total`, and a word about it. Only the latest is kept."""
+        self._append("progress", msgspec.json.encode(Progress(current, total, message)))
+
+    def log(self, message: object, level: str = "info") -> None:
+        """Write a line to the job's journal. `print` and `logging` inside a job land there too."""
+        self._append("log", msgspec.json.encode(LogLine(level, bounded(str(message), LOG_LINE_LIMIT))))
+
+    def chunk(self, value: Any) -> None:
+        """Publish a partial result (a token, a row, a preview's URL) to whoever follows the job. Any JSON value."""
+        self._append("chunk", _json(value))
+
+    def checkpoint(self, value: Any) -> None:
+        """Remember `value` (JSON), so that a later run of this job finds it in `last_checkpoint`. Stored before the outcome is."""
+        data = _json(value)
+        self._last_checkpoint = data
+        self._append("checkpoint", data)
+
+    @property
+    def last_checkpoint(self) -> Any:
+        """The latest checkpoint of this job, of this run or an earlier one; None without one."""
+        return None if self._last_checkpoint is None else msgspec.json.decode(self._last_checkpoint)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this run is to stop because of a cancel, its time limit or a lost lease. Poll it in long loops."""
+        return self._stopping is not None and self._stopping != "shutdown"
+
+    @property
+    def shutting_down(self) -> bool:
+        """Whether the worker is stopping: save a checkpoint and return or raise Snooze(0) soon, or be handed back."""
+        return self._stopping == "shutdown"
+
+    def stop(self, why: str) -> None:
+        """Used by the worker: say why this run should end ("cancel", "limit", "lost", "shutdown")."""
+        self._stopping = why
+
+    def _append(self, kind: str, data: bytes) -> None:
+        self._sink(Entry(kind, data, time.time(), self.attempt))
+
+
+_current: ContextVar[Context] = ContextVar("windlass_job")
+
+
+def current() -> Context:
+    """The context of the job this code runs in. Raises `WindlassError` outside of a job."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise WindlassError("current() was called outside of a job; call it in a task that a worker runs") from None
+
+
+def current_or_none() -> Context | None:
+    """The context of the job this code runs in, None outside."""
+    return _current.get(None)
+
+
+def enter(context: Context) -> None:
+    """Used by the worker: make `context` the current one, in this thread's or task's context."""
+    _current.set(context)
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return to_json(value, bytes_mode="base64", inf_nan_mode="strings")
+    except PydanticSerializationError as error:
+        raise InvalidArguments(f"{type(value).__name__} cannot be stored as JSON: {error}") from None

@@ -1,0 +1,47 @@
+"""Durations as people write them: a `timedelta`, seconds, or "90s" "10m" "2h" "7d". And sizes: bytes, or "512MB"."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+
+from windlass.errors import ConfigurationError
+
+Duration = timedelta | float | str
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_BYTES = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?B?)", re.IGNORECASE)
+
+
+def seconds(duration: Duration) -> float:
+    """`duration` in seconds; raises `ConfigurationError` for anything that is no non-negative, finite duration."""
+    if isinstance(duration, timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, str):
+        text = duration.strip()
+        if not text or _PART.sub("", text).strip():
+            raise ConfigurationError(
+                f'{duration!r} is no duration; write seconds, a timedelta, or "90s" "10m" "2h" "7d"'
+            )
+        value = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
+        value = float(duration)
+    else:
+        raise ConfigurationError(f'{duration!r} is no duration; write seconds, a timedelta, or "90s" "10m" "2h" "7d"')
+    if not math.isfinite(value) or value < 0:
+        raise ConfigurationError(f"a duration must be finite and not negative, not {duration!r}")
+    return value
+
+
+def size(text: int | str) -> int:
+    """A size in bytes from an int or "512MB"; units are powers of 1024."""
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ConfigurationError(f'{text!r} is no size; write bytes or "64KB" "512MB" "2GB"')
+    unit = match[2].upper()
+    return int(float(match[1]) * _BYTES[unit if not unit or unit.endswith("B") else unit + "B"])

@@ -1,0 +1,203 @@
+"""The nouns: a job on its way in (`NewJob`), in a worker's hands (`Claim`), as seen from outside (`Job`)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+from windlass.core.outcome import ErrorInfo
+from windlass.core.state import State
+
+JobId = str
+
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = 5
+DEFAULT_CRASH_LIMIT = 3
+DAY = 86_400.0
+
+
+class NewJob(Struct, frozen=True, kw_only=True, gc=False):
+    """A job to be stored. Times are seconds; `body` is opaque to every broker.
+
+    lane: the kind of slot it needs ("loop", "thread", "process"): a worker claims per lane, for what it can start now.
+    delay: not before this many seconds from the store's now. at: not before this Unix time. The later one counts.
+    expires: not started this many seconds from the store's now, it is cancelled instead.
+    key: at most one unfinished job may have it. keep, keep_failed: seconds to keep it once finished.
+    """
+
+    id: JobId
+    task: str
+    body: bytes
+    queue: str = DEFAULT_QUEUE
+    lane: str = "loop"
+    priority: int = DEFAULT_PRIORITY
+    delay: float = 0.0
+    at: float | None = None
+    expires: float | None = None
+    key: str | None = None
+    crash_limit: int = DEFAULT_CRASH_LIMIT
+    keep: float = DAY
+    keep_failed: float = 7 * DAY
+
+
+class Placed(Struct, frozen=True, gc=False):
+    """Where an enqueued job went. `fresh` is False when the id or the key was there already; `id` is then that job's."""
+
+    id: JobId
+    state: State
+    fresh: bool = True
+
+
+class Ready(Struct, frozen=True, gc=False):
+    """A job that just became ready: what makes work ready says so."""
+
+    id: JobId
+    queue: str
+
+
+class Claim(Struct, frozen=True, gc=False):
+    """A job in a worker's hands. `token` is the fence: every write about this run names it. Times are Unix seconds.
+
+    resumed: False when it was never handed out before, so that its journal need not be asked for a checkpoint.
+    """
+
+    id: JobId
+    token: int
+    task: str
+    queue: str
+    lane: str
+    body: bytes
+    attempt: int
+    crashes: int
+    crash_limit: int
+    enqueued_at: float
+    claimed_at: float
+    resumed: bool = True
+
+
+class Progress(Struct, frozen=True):
+    """How far a run is: `current` of `total`, and a word about it."""
+
+    current: float
+    total: float | None = None
+    message: str = ""
+
+    @property
+    def share(self) -> float | None:
+        """The finished share, 0.0 to 1.0; None without a total."""
+        return None if not self.total else max(0.0, min(1.0, self.current / self.total))
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A job as the store knows it. All datetimes are aware (UTC).
+
+    run_at: since when, or when, it is due: what makes a job ready sets it to now, except that a promoted job keeps its due time.
+    attempt: attempts spent. started_at, worker: of the run that goes on, else of the latest. finished_at: None until finished.
+    cancelling: it runs, and a cancel of it was asked for. reason: why it was cancelled or parked.
+    error: the latest failure, kept until the job succeeds. progress: its latest "progress" entry.
+    """
+
+    id: JobId
+    task: str
+    queue: str
+    lane: str
+    state: State
+    priority: int
+    attempt: int
+    crashes: int
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    key: str | None = None
+    worker: str | None = None
+    cancelling: bool = False
+    reason: str | None = None
+    error: ErrorInfo | None = None
+    progress: Progress | None = None
+    body: bytes = b""
+    result: bytes | None = None
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """One line of a job's journal. `seq` counts from 1 within the job and is given by the store; `data` is JSON.
+
+    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint".
+    """
+
+    kind: str
+    data: bytes
+    at: float
+    attempt: int = 0
+    seq: int = 0
+
+
+class LogLine(Struct, frozen=True):
+    """The data of a "log" entry."""
+
+    level: str
+    message: str
+
+
+class Reading(Struct, frozen=True):
+    """What `read` found: the entries asked for, where the job stands, and, once it has finished, the job itself."""
+
+    state: State
+    attempt: int
+    entries: list[Entry]
+    end: Job | None = None
+
+
+class Card(Struct, frozen=True, kw_only=True):
+    """What a worker says of itself with each beat. `last_words` tell why it is gone, when its supervisor knows."""
+
+    host: str
+    pid: int
+    queues: tuple[str, ...] = ()
+    slots: dict[str, int] = field(default_factory=dict)
+    busy: dict[str, int] = field(default_factory=dict)
+    started_at: float = 0.0
+    version: str = ""
+    state: str = "running"
+    last_words: ErrorInfo | None = None
+
+
+class Worker(Struct, frozen=True):
+    """A living worker: its id, its card, and when its lease ends."""
+
+    id: str
+    card: Card
+    until: datetime
+    running: int = 0
+
+
+class Pulse(Struct, frozen=True):
+    """The answer to a beat: whether the worker still lives, and which of its running jobs are to be cancelled."""
+
+    alive: bool
+    cancelling: list[JobId] = field(default_factory=list)
+
+
+class QueueInfo(Struct, frozen=True):
+    """One queue: how many jobs stand in each state (only states that occur), and whether it is paused."""
+
+    name: str
+    counts: dict[State, int]
+    paused: bool = False
+
+
+class StoreInfo(Struct, frozen=True, kw_only=True):
+    """The live store: what it is, and what of an accepted job it survives.
+
+    survives: the classes of fault, of "process crash", "power cut", "node loss".
+    """
+
+    kind: str
+    place: str
+    version: str
+    survives: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,222 @@
+"""What travels in a job's body: a versioned JSON envelope around the arguments, and the codecs for arguments and results.
+
+Arguments are one JSON object, by parameter name. They are validated and converted by the function's annotations (pydantic,
+lax mode, as FastAPI does) on the way in and again on the way out. Bytes are base64, infinities and NaN strings where
+the annotation is float. What an annotation of `Any` lets through must survive JSON unchanged, or it is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, NotRequired, cast
+
+import msgspec
+from msgspec import Raw, Struct
+from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, SchemaSerializer
+from pydantic_core.core_schema import CoreConfig
+from typing_extensions import TypedDict
+
+from windlass.core.retry import Retry
+from windlass.errors import InvalidArguments, PayloadTooLarge, TaskDefinitionError
+
+VERSION = 1
+_CORE = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+
+
+class Envelope(Struct, omit_defaults=True):
+    """A job's body. Fields that only a newer Windlass knows are ignored; a newer `v` is not understood."""
+
+    args: Raw
+    v: int = VERSION
+    timeout: float | None = None
+    retry: dict[str, Any] | None = None
+    meta: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Undecodable(Exception):
+    """A body, or the arguments in it, that this program cannot understand. The job is parked."""
+
+
+_envelope_decoder = msgspec.json.Decoder(Envelope)
+_envelope_encoder = msgspec.json.Encoder()
+
+
+def pack(
+    args: bytes, *, timeout: float | None = None, retry: Retry | None = None, meta: Mapping[str, str] | None = None
+) -> bytes:
+    """The body for encoded arguments and the options that differ from the task's own."""
+    if timeout is None and retry is None and not meta:
+        return b'{"args":%b,"v":1}' % args
+    return _envelope_encoder.encode(
+        Envelope(Raw(args), timeout=timeout, retry=asdict(retry) if retry else None, meta=dict(meta or {}))
+    )
+
+
+def unpack(body: bytes) -> Envelope:
+    """The envelope in a body; raises `Undecodable`."""
+    try:
+        envelope = _envelope_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise Undecodable(f"the body is no job envelope: {error}") from None
+    if envelope.v > VERSION:
+        raise Undecodable(f"the body has version {envelope.v}, this Windlass reads up to {VERSION}: upgrade the worker")
+    return envelope
+
+
+def policy_of(envelope: Envelope, default: Retry) -> Retry:
+    """The retry policy in an envelope, or `default`."""
+    return default if envelope.retry is None else Retry(**envelope.retry)
+
+
+def _lossy(schema: Any) -> bool:
+    """Whether a pydantic core schema holds an `any` part, whose values JSON may change without notice."""
+    if isinstance(schema, Mapping):
+        return schema.get("type") == "any" or any(_lossy(part) for part in schema.values())
+    return isinstance(schema, (list, tuple)) and any(_lossy(part) for part in schema)
+
+
+class Arguments:
+    """The codec for one function's arguments. `hidden` names the injected parameters, which never travel."""
+
+    def __init__(
+        self, task: str, function: Callable[..., Any], hints: Mapping[str, Any], hidden: frozenset[str]
+    ) -> None:
+        self.task = task
+        self.signature = inspect.Signature(
+            [parameter for name, parameter in inspect.signature(function).parameters.items() if name not in hidden]
+        )
+        self._positional = [
+            name
+            for name, parameter in self.signature.parameters.items()
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+        self._direct = len(self._positional) == sum(
+            parameter.kind is not parameter.KEYWORD_ONLY for parameter in self.signature.parameters.values()
+        )
+        self._by_name = all(
+            parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            for parameter in self.signature.parameters.values()
+        )
+        adapter = _adapter(task, _shape(self.signature, hints))
+        self._validator = adapter.validator
+        self._serializer = SchemaSerializer(adapter.core_schema, _CORE)
+        self._lossy = _lossy(adapter.core_schema)
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The given arguments by parameter name, as a call would bind them. Raises `InvalidArguments`."""
+        if self._direct and len(args) <= len(self._positional):
+            bound = dict(zip(self._positional, args, strict=False))
+            if not kwargs:
+                return bound
+            if not bound.keys() & kwargs.keys():
+                return {**bound, **kwargs}
+        try:
+            return dict(self.signature.bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise InvalidArguments(f"{self.task}{self.signature}: {error}") from None
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], limit: int) -> bytes:
+        """The arguments as JSON of at most `limit` bytes. Raises `InvalidArguments` or `PayloadTooLarge`."""
+        try:
+            values = self._validator.validate_python(self.bind(args, kwargs))
+            data = self._serializer.to_json(values)
+            if self._lossy and self._validator.validate_json(data) != values:
+                raise InvalidArguments(
+                    f"{self.task}: an argument without a type would not arrive as it was sent; annotate the parameter "
+                    f"(datetime, UUID, a model, ...) or pass plain JSON values"
+                )
+        except ValidationError as error:
+            raise InvalidArguments(f"{self.task}: {_said(error)}") from None
+        except (PydanticSerializationError, RecursionError) as error:
+            raise InvalidArguments(f"{self.task}: an argument cannot be stored as JSON: {error}") from None
+        if len(data) > limit:
+            raise PayloadTooLarge(
+                f"{self.task}: the arguments take {len(data):,} bytes, over the limit max_payload = {limit:,}; "
+                f"store the data elsewhere (a file, an object store) and pass its name"
+            )
+        return data
+
+    def decode(self, args: Raw | bytes) -> dict[str, Any]:
+        """Arguments by name from JSON. Raises `Undecodable`."""
+        try:
+            return cast(dict[str, Any], self._validator.validate_json(bytes(args)))
+        except ValidationError as error:
+            raise Undecodable(f"the arguments do not fit {self.task}{self.signature}: {_said(error)}") from None
+
+    def arrange(self, values: dict[str, Any], injected: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and keyword arguments of the call that `values` and the `injected` ones stand for."""
+        if self._by_name:
+            return (), {**values, **injected} if injected else values
+        bound = inspect.BoundArguments(self.signature, cast(Any, values))
+        return bound.args, {**bound.kwargs, **injected}
+
+
+class Result:
+    """The codec for one function's result."""
+
+    def __init__(self, task: str, hint: Any) -> None:
+        self.task = task
+        self._adapter = _adapter(task, hint)
+
+    def encode(self, value: Any, limit: int) -> bytes:
+        """A result as JSON of at most `limit` bytes. Raises `InvalidArguments` (its message says what is wrong) or `PayloadTooLarge`."""
+        try:
+            data = self._adapter.dump_json(self._adapter.validate_python(value))
+        except ValidationError as error:
+            raise InvalidArguments(f"the result does not fit the annotation: {_said(error)}") from None
+        except (PydanticSerializationError, RecursionError) as error:
+            raise InvalidArguments(f"the result cannot be stored as JSON: {error}") from None
+        if len(data) > limit:
+            raise PayloadTooLarge(
+                f"the result takes {len(data):,} bytes, over the limit max_payload = {limit:,}; return a name for it"
+            )
+        return data
+
+    def decode(self, data: bytes) -> Any:
+        """A result from JSON; raises `Undecodable`."""
+        try:
+            return self._adapter.validate_json(data)
+        except ValidationError as error:
+            raise Undecodable(f"the stored result does not fit {self.task}: {_said(error)}") from None
+
+
+def _shape(signature: inspect.Signature, hints: Mapping[str, Any]) -> Any:
+    """A TypedDict with one key per parameter; parameters with a default may be missing."""
+    keys: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        hint = hints.get(name, Any)
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            keys[name] = NotRequired[tuple[hint, ...]]  # type: ignore[valid-type]  # a type made at run time
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            keys[name] = NotRequired[dict[str, hint]]  # type: ignore[valid-type]  # a type made at run time
+        else:
+            keys[name] = hint if parameter.default is parameter.empty else NotRequired[hint]
+    shape = TypedDict("Arguments", keys)  # type: ignore[misc]  # its keys are known at run time only
+    shape.__pydantic_config__ = ConfigDict(**_CONFIG, extra="forbid")  # type: ignore[attr-defined]  # pydantic's documented hook
+    return shape
+
+
+def _adapter(task: str, hint: Any) -> TypeAdapter[Any]:
+    """A TypeAdapter for `hint`; raises `TaskDefinitionError` when no JSON form is known for it."""
+    try:
+        try:
+            return TypeAdapter(hint, config=_CONFIG)
+        except PydanticUserError as error:
+            if error.code != "type-adapter-config-unused":
+                raise
+            return TypeAdapter(hint)
+    except PydanticSchemaGenerationError as error:
+        raise TaskDefinitionError(
+            f"{task}: {str(error).splitlines()[0].rstrip('.')}; use a pydantic model, a dataclass or plain types, "
+            f"and inject live objects with Depends()"
+        ) from None
+
+
+def _said(error: ValidationError) -> str:
+    """A validation error in one line."""
+    parts = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, part['loc'])) or 'value'}: {part['msg']}" for part in parts[:5])

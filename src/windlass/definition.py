@@ -1,0 +1,250 @@
+"""What a task *is*: the function, the options of its decorator, and how its arguments, result and needs are handled."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from windlass.broker.port import Broker
+from windlass.context import Context
+from windlass.core.durations import Duration, seconds, size
+from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_PRIORITY, DEFAULT_QUEUE
+from windlass.core.payload import Arguments, Result
+from windlass.core.retry import Retry
+from windlass.depends import Needs, Overrides, hints_of, needs_of
+from windlass.errors import ConfigurationError, TaskDefinitionError
+from windlass.events import Events
+from windlass.middleware import Middleware
+from windlass.settings import Settings
+
+Lane = Literal["loop", "thread", "process"]
+GIVEN: frozenset[type] = frozenset({Context})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How one call, or every call of a task, is to be treated. None: as the next wider place says.
+
+    queue, priority (0 to 9, higher is sooner), timeout, retry, keep, meta: see the task's decorator.
+    delay or at: not before. expires: cancelled when not started by then. key: at most one unfinished job has it.
+    """
+
+    queue: str | None = None
+    priority: int | None = None
+    delay: float | None = None
+    at: float | None = None
+    expires: float | None = None
+    key: str | None = None
+    timeout: float | None = None
+    retry: Retry | None = None
+    keep: float | None = None
+    meta: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        expires: Duration | None = None,
+        timeout: Duration | None = None,
+        keep: Duration | None = None,
+        **plain: Any,
+    ) -> Options:
+        """Options from what a person writes: durations become seconds, an aware datetime Unix time. `ConfigurationError` if wrong."""
+        if at is not None and at.tzinfo is None:
+            raise ConfigurationError(
+                f"at={at!r} has no time zone; use datetime.now(timezone.utc) or zoneinfo.ZoneInfo(...)"
+            )
+        durations = {"delay": delay, "expires": expires, "timeout": timeout, "keep": keep}
+        given: dict[str, Any] = {name: seconds(value) for name, value in durations.items() if value is not None}
+        given |= {name: value for name, value in plain.items() if value is not None}
+        options = cls(at=None if at is None else at.timestamp(), **given)
+        options.check()
+        return options
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` for a value that makes no sense."""
+        if self.priority is not None and (not isinstance(self.priority, int) or not 0 <= self.priority <= 9):
+            raise ConfigurationError(f"priority is 0 to 9 (higher is sooner), not {self.priority!r}")
+        for name in ("queue", "key"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value or len(value) > 255):
+                raise ConfigurationError(f"{name} must be text of 1 to 255 characters, not {value!r:.80}")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise ConfigurationError(f"retry=... takes a Retry(attempts=...), not {self.retry!r}")
+        if not all(isinstance(text, str) for pair in self.meta.items() for text in pair):
+            raise ConfigurationError("meta holds small text tags: a dict of str to str")
+
+    def over(self, wider: Options) -> Options:
+        """These options where they say something, the `wider` ones elsewhere."""
+        return Options(
+            **{
+                name: value if (value := getattr(self, name)) is not None else getattr(wider, name)
+                for name in self.__slots__
+                if name != "meta"
+            },
+            meta={**wider.meta, **self.meta},
+        )
+
+
+@dataclass(slots=False, kw_only=True)
+class Definition:
+    """One task. `memory` (bytes) limits a run in lane "process"; `crash_limit` counts processes that died under one job."""
+
+    name: str
+    function: Callable[..., Any]
+    lane: Lane
+    options: Options
+    memory: int | None = None
+    crash_limit: int = DEFAULT_CRASH_LIMIT
+
+    @property
+    def queue(self) -> str:
+        return self.options.queue or DEFAULT_QUEUE
+
+    @property
+    def priority(self) -> int:
+        return DEFAULT_PRIORITY if self.options.priority is None else self.options.priority
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether the decorator said nothing that a new job would have to carry."""
+        return self.options == Options(timeout=self.options.timeout, retry=self.options.retry)
+
+    @property
+    def source(self) -> str:
+        """Where the function stands: "file:line"."""
+        return f"{self.function.__code__.co_filename}:{self.function.__code__.co_firstlineno}"
+
+    @cached_property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+        return inspect.iscoroutinefunction(self.function)
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return hints_of(self.function)
+        except NameError as error:
+            raise TaskDefinitionError(
+                f"{self.name}: an annotation names {error.name!r}, which does not exist at run time; import it outside of TYPE_CHECKING"
+            ) from None
+
+    @cached_property
+    def needs(self) -> Needs:
+        """What is injected, by parameter."""
+        return needs_of(self.function, self._hints, GIVEN)
+
+    @cached_property
+    def arguments(self) -> Arguments:
+        """The codec of the arguments that travel."""
+        return Arguments(self.name, self.function, self._hints, frozenset(self.needs))
+
+    @cached_property
+    def result(self) -> Result:
+        """The codec of the result."""
+        hint = self._hints.get("return", Any)
+        return Result(self.name, type(None) if hint is None else hint)
+
+    def compile(self) -> None:
+        """Build everything now; raises `TaskDefinitionError` for what can never work."""
+        _ = self.needs, self.arguments, self.result
+
+
+def define(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    lane: Lane | None = None,
+    memory: int | str | None = None,
+    crash_limit: int = DEFAULT_CRASH_LIMIT,
+    options: Options,
+) -> Definition:
+    """The definition of a decorated function. Raises `TaskDefinitionError` for what can never work.
+
+    Annotations that name what is not defined yet (forward references) are looked at when the task is first used.
+    """
+    lane = _lane(function, lane)
+    if memory is not None and lane != "process":
+        raise TaskDefinitionError(f'{function.__qualname__}: memory=... can only be enforced in lane "process"')
+    if crash_limit < 1:
+        raise TaskDefinitionError(f"{function.__qualname__}: crash_limit is at least 1")
+    definition = Definition(
+        name=name or stable_name(function),
+        function=function,
+        lane=lane,
+        options=options,
+        memory=None if memory is None else size(memory),
+        crash_limit=crash_limit,
+    )
+    try:
+        definition.compile()
+    except TaskDefinitionError as error:
+        if "does not exist at run time" not in str(error):
+            raise
+    return definition
+
+
+def _lane(function: Callable[..., Any], lane: Lane | None) -> Lane:
+    """The lane that `function` runs in. Raises `TaskDefinitionError` for what is no task, or cannot run in that lane."""
+    if not inspect.isfunction(function):
+        raise TaskDefinitionError(f"@app.task decorates a function (def or async def), not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TaskDefinitionError(
+            f"{function.__qualname__} yields; a task returns its result (use ctx.chunk(...) for partial ones)"
+        )
+    is_async = inspect.iscoroutinefunction(function)
+    lane = lane or ("loop" if is_async else "thread")
+    if lane not in get_args(Lane):
+        raise TaskDefinitionError(f"{function.__qualname__}: lane is one of {', '.join(get_args(Lane))}, not {lane!r}")
+    if lane == "loop" and not is_async:
+        raise TaskDefinitionError(
+            f'{function.__qualname__} is a plain def and would block lane "loop"; use "thread" or "process"'
+        )
+    if lane == "thread" and is_async:
+        raise TaskDefinitionError(f'{function.__qualname__} is an async def; use lane "loop" or "process"')
+    return lane
+
+
+def stable_name(function: Callable[..., Any]) -> str:
+    """ "module.function", also for a script run as __main__, so that producer and worker agree."""
+    module = function.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        module = spec.name.removesuffix(".__main__") if spec else Path(file).stem if file else "__main__"
+    name = function.__qualname__.replace("<locals>.", "")
+    if "<lambda>" in name:
+        raise TaskDefinitionError('a lambda has no stable name; use a def, or name="..."')
+    return f"{module}.{name}"
+
+
+class Program(Protocol):
+    """What a worker needs of an app. `Windlass` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def definitions(self) -> Mapping[str, Definition]: ...
+    @property
+    def middlewares(self) -> Sequence[Middleware]: ...
+    @property
+    def dependency_overrides(self) -> Overrides: ...
+    @property
+    def events(self) -> Events: ...
+    def make_broker(self) -> Broker:
+        """A new, unopened broker over the app's store, for the calling thread's event loop."""
+        ...

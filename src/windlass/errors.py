@@ -1,0 +1,178 @@
+"""Every error that Windlass raises, as one tree.
+
+```
+WindlassError
+├── ConfigurationError            something in the program or its settings must change
+│   ├── TaskDefinitionError       a task cannot be what its decorator asks
+│   │   └── DuplicateTask         two tasks have one name
+│   ├── UnknownScheme             no broker speaks this URL
+│   ├── StoreRefused              the place of the store cannot keep its promises (network disk, read-only folder)
+│   └── StoreTooNew               the store was written by a newer Windlass
+├── InvalidArguments              the arguments do not fit the task; nothing was stored
+│   └── PayloadTooLarge           arguments or result over the limit
+├── UnknownTask                   no task of that name is registered here
+├── JobNotFound                   no job has this id (never had, or its time to be kept is over)
+├── JobError                      how a job ended, told to whoever asked for its result
+│   ├── JobFailed
+│   └── JobCancelled
+├── ResultTimeout                 the wait is over, the job is not (also a TimeoutError)
+├── DependencyError               a Depends() could not be resolved
+└── BrokerError                   the store did not do what was asked
+    ├── BrokerUnavailable         it could not be reached in time: the call may or may not have happened
+    ├── StoreFull                 no room left; running jobs may not be able to finish either
+    └── StoreCorrupt              the store's file is damaged
+
+JobSignal                         raised by a task, to say what becomes of its job
+├── Snooze(delay)                 run again later, no attempt spent
+├── RetryAfter(delay)             this attempt failed, the next comes in `delay`
+├── Fail(reason)                  failed, no more retries
+└── Cancel(reason)                cancelled
+
+JobInterrupted                    raised *inside* a sync job that must stop (cancel, limit, shutdown); a BaseException
+```
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec import Struct, field
+
+
+class ErrorInfo(Struct, frozen=True, omit_defaults=True):
+    """Why an attempt did not succeed, as it is stored with the job.
+
+    kind: "exception", "timeout", "crash", "quarantined", "result" (could not be stored), "arguments" or "reason" (said by the task).
+    evidence: what is known beside the message: "signal", "exit_code", "rss_bytes", "memory_limit_bytes", "last_log", ...
+    """
+
+    kind: str
+    type: str
+    message: str
+    traceback: str = ""
+    evidence: dict[str, str | int | float] = field(default_factory=dict)
+
+
+class WindlassError(Exception):
+    """The root of all errors raised by Windlass."""
+
+
+class ConfigurationError(WindlassError):
+    """Something in the program or its settings must change before this can work."""
+
+
+class TaskDefinitionError(ConfigurationError):
+    """A task cannot be what its decorator asks; the message names the parameter and the way out."""
+
+
+class DuplicateTask(TaskDefinitionError):
+    """Two different functions were registered under one task name."""
+
+
+class UnknownScheme(ConfigurationError):
+    """No broker speaks the scheme of this URL."""
+
+
+class StoreRefused(ConfigurationError):
+    """The place of the store cannot keep the store's promises (network file system, read-only folder, ...)."""
+
+
+class StoreTooNew(ConfigurationError):
+    """The store was written by a newer Windlass; upgrade this program, the store is left as it is."""
+
+
+class InvalidArguments(WindlassError):
+    """The arguments do not fit the task's annotations; nothing was stored."""
+
+
+class PayloadTooLarge(InvalidArguments):
+    """Encoded arguments (or a result) are larger than the limit."""
+
+
+class UnknownTask(WindlassError):
+    """No task of that name is registered in this program."""
+
+
+class JobNotFound(WindlassError):
+    """No job has this id: it never existed, or the time to keep it is over."""
+
+
+class JobError(WindlassError):
+    """How a job ended, told to whoever asked for its result."""
+
+    def __init__(self, job_id: str, message: str, error: ErrorInfo | None = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.error = error
+
+
+class JobFailed(JobError):
+    """The job failed for good; `error` holds the type, message, traceback and evidence."""
+
+
+class JobCancelled(JobError):
+    """The job was cancelled before it could succeed."""
+
+
+class ResultTimeout(WindlassError, TimeoutError):
+    """The wait for a result is over; the job goes on."""
+
+
+class DependencyError(WindlassError):
+    """A `Depends()` could not be resolved; the message names the chain."""
+
+
+class BrokerError(WindlassError):
+    """The store did not do what was asked."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The store could not be reached in time. The call may have happened: repeat it with the same ids."""
+
+
+class StoreFull(BrokerError):
+    """The store has no room left (disk or memory)."""
+
+
+class StoreCorrupt(BrokerError):
+    """The store's file is damaged; the message says what to do with it."""
+
+
+class JobSignal(Exception):
+    """Root of what a task raises to say what becomes of its job. Not an error of Windlass."""
+
+
+class Snooze(JobSignal):
+    """Run this job again after `delay`; no attempt is spent."""
+
+    def __init__(self, delay: float | str | timedelta) -> None:
+        super().__init__(f"snoozed for {delay}")
+        self.delay = delay
+
+
+class RetryAfter(JobSignal):
+    """This attempt failed; if attempts are left, the next starts after `delay` instead of the policy's time."""
+
+    def __init__(self, delay: float | str | timedelta, reason: str = "") -> None:
+        super().__init__(reason or f"retry after {delay}")
+        self.delay = delay
+
+
+class Fail(JobSignal):
+    """The job has failed and no retry can help."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Cancel(JobSignal):
+    """The job cancels itself."""
+
+    def __init__(self, reason: str = "cancelled by the task") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class JobInterrupted(BaseException):
+    """Raised inside a running sync job that must stop now. Clean up in `finally`; an async job gets CancelledError."""

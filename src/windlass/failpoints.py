@@ -1,0 +1,42 @@
+"""Named points at every step of a job's way, where a test can make the process fail. Off by default, and then free.
+
+`WINDLASS_FAILPOINTS="worker.after_claim=kill9,settler.before_settle=delay:2"` arms them for a whole process:
+`kill9` (SIGKILL to itself), `stop` (SIGSTOP), `raise` (RuntimeError), `delay:SECONDS` (blocks the thread).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+_armed: dict[str, str] = dict(
+    pair.strip().split("=", 1) for pair in os.environ.get("WINDLASS_FAILPOINTS", "").split(",") if "=" in pair
+)
+
+
+def failpoint(name: str) -> None:
+    """Do what this point is armed with, once; nothing when it is not armed."""
+    if not _armed:
+        return
+    action = _armed.pop(name, None)
+    if action is None:
+        return
+    if action == "kill9":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif action.startswith("delay:"):
+        time.sleep(float(action.removeprefix("delay:")))
+    else:
+        raise RuntimeError(f"failpoint {name}")
+
+
+def arm(name: str, action: str) -> None:
+    """Arm one point of this process."""
+    _armed[name] = action
+
+
+def disarm() -> None:
+    """Disarm every point of this process."""
+    _armed.clear()

@@ -1,0 +1,165 @@
+"""A handle on one job: wait for its result, look at it, cancel it, follow it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+
+import msgspec
+
+from windlass.broker.port import Broker
+from windlass.core.durations import Duration, seconds
+from windlass.core.job import Entry, Job, LogLine, Progress
+from windlass.core.state import State
+from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
+
+R = TypeVar("R", covariant=True)
+
+WAIT = 20.0
+"""Seconds of one waiting read; longer waits are several of them."""
+
+_PAST_ALL_ENTRIES = 1 << 60
+
+
+class Desk(Protocol):
+    """What a handle needs of its app."""
+
+    async def broker(self) -> Broker: ...
+
+    def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any: ...
+
+    def decode_result(self, job: Job) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One thing that happened to a job.
+
+    kind: "state", "progress", "log", "chunk", "checkpoint" or "end". id: resume after it; None for "state", which is not stored.
+    data: State, Progress, LogLine, any JSON value, any JSON value, or, for "end", the finished Job.
+    """
+
+    kind: Literal["state", "progress", "log", "chunk", "checkpoint", "end"]
+    data: Any
+    id: int | None
+    attempt: int
+
+
+class Handle(Generic[R]):
+    """A job, by its id. `await handle` is its result. Handles are cheap; make one anywhere with `app.job(job_id)`.
+
+    fresh: False when the job was there before (its key or id was taken) and this enqueue stored nothing.
+    """
+
+    __slots__ = ("_desk", "fresh", "id")
+
+    def __init__(self, job_id: str, desk: Desk, *, fresh: bool = True) -> None:
+        self.id = job_id
+        self.fresh = fresh
+        self._desk = desk
+
+    def __repr__(self) -> str:
+        return f"<Handle {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self.result().__await__()
+
+    async def result(self, timeout: Duration | None = None) -> R:
+        """Wait for the job's end and give its result.
+
+        Raises `JobFailed`, `JobCancelled`, `JobNotFound`, or `ResultTimeout` after `timeout`, which leaves the job running.
+        """
+        broker = await self._desk.broker()
+        deadline = None if timeout is None else time.monotonic() + seconds(timeout)
+        while True:
+            left = WAIT if deadline is None else max(0.0, min(WAIT, deadline - time.monotonic()))
+            reading = await broker.read(self.id, after=_PAST_ALL_ENTRIES, wait=left)
+            if reading is None:
+                raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
+            if reading.end is not None:
+                return cast(R, self._desk.decode_result(reading.end))
+            if deadline is not None and time.monotonic() >= deadline:
+                raise ResultTimeout(
+                    f"job {self.id} is still {reading.state} after {timeout}"
+                    + ("; is a worker running? (windlass worker)" if reading.state is State.READY else "")
+                )
+
+    def get(self, timeout: Duration | None = None) -> R:
+        """The sync twin of `result`."""
+        return cast(R, self._desk.run_blocking(self.result(timeout)))
+
+    async def info(self) -> Job:
+        """The job as the store knows it now. Raises `JobNotFound`."""
+        (job,) = await (await self._desk.broker()).get([self.id])
+        if job is None:
+            raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
+        return job
+
+    async def cancel(self) -> State:
+        """Cancel the job: at once if it has not started, with the worker's next beat if it runs; answers its state.
+
+        A finished job is left as it is. Raises `JobNotFound`.
+        """
+        states = await (await self._desk.broker()).cancel([self.id])
+        if self.id not in states:
+            raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
+        return states[self.id]
+
+    async def events(self, after: int | None = None) -> AsyncIterator[JobEvent]:
+        """Follow the job to its end: its state now and at each change, each journal entry past id `after`, then "end".
+
+        Raises `JobNotFound`. Break out of the loop to stop following.
+        """
+        broker = await self._desk.broker()
+        last, seen = after or 0, None
+        while True:
+            reading = await broker.read(self.id, after=last, wait=WAIT, seen=seen)
+            if reading is None:
+                raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
+            for entry in reading.entries:
+                last = entry.seq
+                yield event_of(entry)
+            if reading.end is not None:
+                yield JobEvent("end", reading.end, last + 1, reading.attempt)
+                return
+            if seen != (reading.state, reading.attempt):
+                seen = (reading.state, reading.attempt)
+                yield JobEvent("state", reading.state, None, reading.attempt)
+
+
+_DECODE: dict[str, Callable[[bytes], Any]] = {
+    "progress": msgspec.json.Decoder(Progress).decode,
+    "log": msgspec.json.Decoder(LogLine).decode,
+    "chunk": msgspec.json.decode,
+    "checkpoint": msgspec.json.decode,
+}
+
+
+def event_of(entry: Entry) -> JobEvent:
+    """A journal entry as an event."""
+    return JobEvent(cast(Any, entry.kind), _DECODE[entry.kind](entry.data), entry.seq, entry.attempt)
+
+
+def outcome_of(job: Job, decode: Callable[[bytes], Any]) -> Any:
+    """The result of a finished job, decoded. Raises `JobFailed` or `JobCancelled` when it has none."""
+    if job.state is State.SUCCEEDED:
+        return decode(job.result or b"null")
+    if job.state is State.CANCELLED:
+        raise JobCancelled(job.id, f"job {job.id} ({job.task}) was cancelled: {job.reason or 'no reason given'}")
+    said = f"{job.error.type}: {job.error.message}" if job.error else "no reason recorded"
+    raise JobFailed(job.id, f"job {job.id} ({job.task}) failed: {said}", job.error)
+
+
+async def gather_results(handles: list[Handle[R]]) -> list[R]:
+    """The results of many jobs, in order; the first failure is raised."""
+    waits: list[Awaitable[R]] = [handle.result() for handle in handles]
+    return list(await asyncio.gather(*waits))

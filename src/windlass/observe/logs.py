@@ -1,0 +1,131 @@
+"""Logs: the events of a worker as lines of the standard `logging`, and how those lines look on stderr.
+
+Every line that is about a job carries its id, its task and its attempt: the worker's own lines, and what user code logs in a job.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from windlass.context import current_or_none
+from windlass.core.job import Claim
+from windlass.core.outcome import Cancelled, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreTrouble, WorkerChanged
+
+LogFormat = Literal["plain", "json", "rich"]
+
+logger = logging.getLogger("windlass")
+_EXTRA = ("job_id", "task", "queue", "attempt", "seconds", "error", "error_type", "worker", "verb")
+_QUIET = frozenset({"started", "draining", "stopped"})
+"""Changes of a worker that are part of its normal life; every other one is worth a warning."""
+
+
+def log_event(event: Event) -> None:
+    """The subscriber: write one event of a worker to the logger "windlass"."""
+    match event:
+        case JobStarted(claim):
+            _about(logging.DEBUG, claim, "started")
+        case JobEnded(claim, outcome, seconds):
+            _ended(claim, outcome, seconds)
+        case StaleWrite(claim):
+            _about(logging.WARNING, claim, "was given to another worker meanwhile; what this run wrote was refused")
+        case WorkerChanged(worker, what, detail):
+            level = logging.INFO if what in _QUIET else logging.WARNING
+            logger.log(level, "worker %s %s%s", worker, what, f": {detail}" if detail else "", extra={"worker": worker})
+        case StoreTrouble(verb, error):
+            said = f"{type(error).__name__}: {error}"
+            logger.warning("the store failed to %s and is asked again: %s", verb, said, extra={"verb": verb, "error": said})
+
+
+def subscribe(events: Events) -> None:
+    """Log the events of an app, once however often it is asked for."""
+    if log_event not in events.subscribers:
+        events.subscribe(log_event)
+
+
+def configure(form: LogFormat = "plain", level: str = "INFO") -> None:
+    """Send the process's logs to stderr, in one of the formats; "rich" means "plain" where stderr is no terminal."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if form == "rich" and sys.stderr.isatty():
+        from rich.console import Console
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
+        handler.setFormatter(Named("%(message)s"))
+    else:
+        handler.setFormatter(JsonLines() if form == "json" else Named("%(stamp)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.addFilter(_of_the_job)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+class Named(logging.Formatter):
+    """Lines for people; a line about a job that does not name it gets the job's task and id at its end."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without the traceback."""
+        record.stamp = _stamp(record)
+        line, job = super().formatMessage(record), getattr(record, "job_id", None)
+        return line if job is None or job in line else f"{line} [{getattr(record, 'task', '')} {job}]"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": _stamp(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name in _EXTRA if (value := getattr(record, name, None)) is not None}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def _about(level: int, claim: Claim, what: str, **more: Any) -> None:
+    if logger.isEnabledFor(level):
+        extra = {"job_id": claim.id, "task": claim.task, "queue": claim.queue, "attempt": claim.attempt, **more}
+        logger.log(level, "job %s (%s, attempt %d) %s", claim.id, claim.task, claim.attempt, what, extra=extra)
+
+
+def _ended(claim: Claim, outcome: Outcome | None, seconds: float) -> None:
+    took, more = f"after {seconds:.3f} s", {"seconds": round(seconds, 6)}
+    match outcome:
+        case Succeeded():
+            _about(logging.DEBUG, claim, f"succeeded {took}", **more)
+        case Retried(delay, error) | Failed(error) as ended:
+            again = f"is tried again in {ended.delay:.1f} s" if isinstance(ended, Retried) else "failed"
+            level = logging.WARNING if isinstance(ended, Retried) else logging.ERROR
+            said = f"{error.type}: {error.message}"
+            _about(level, claim, f"{again} ({took}): {said}", error=error.message, error_type=error.type, **more)
+        case Parked(reason):
+            _about(logging.WARNING, claim, f"is parked until a worker understands it: {reason}", error=reason, **more)
+        case Cancelled(reason):
+            _about(logging.INFO, claim, f"was cancelled {took}: {reason}", **more)
+        case Snoozed(delay):
+            _about(logging.INFO, claim, f"sleeps for {delay:.1f} s", **more)
+        case Released():
+            _about(logging.INFO, claim, f"was handed back {took}", **more)
+        case None:
+            _about(logging.WARNING, claim, f"was lost to another worker {took}", **more)
+
+
+def _of_the_job(record: logging.LogRecord) -> bool:
+    """Add the running job to what user code logs in it."""
+    if not hasattr(record, "job_id") and (job := current_or_none()) is not None:
+        record.job_id, record.task, record.attempt = job.job_id, job.task, job.attempt
+    return True
+
+
+def _stamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,134 @@
+"""All settings of an app, with their defaults. Precedence: argument, then `WINDLASS_*`, then `[tool.windlass]`, then the default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from windlass.core.durations import seconds, size
+from windlass.core.retry import Retry
+from windlass.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What can be set, in seconds and bytes unless said otherwise.
+
+    The environment spells them WINDLASS_SHUTDOWN_TIMEOUT="1m", pyproject.toml `shutdown_timeout = "1m"` under [tool.windlass].
+    """
+
+    lease: float = 8.0
+    """How long a worker lives without a beat; then its jobs are taken back."""
+    beat: float = 1.0
+    """How often a worker beats. A cancel reaches a running job within one beat."""
+    upkeep: float = 0.5
+    """How often due jobs are promoted and dead workers looked for."""
+    shutdown_timeout: float = 30.0
+    """After the first SIGTERM: how long running jobs may take to finish before they are handed back."""
+    kill_after: float = 5.0
+    """How long a job that was told to stop (limit, cancel, shutdown) may clean up before it is killed or abandoned."""
+    concurrency: int = 100
+    """Jobs of `async def` tasks that one runner runs at once."""
+    threads: int = 16
+    """Jobs in lane "thread" that one runner runs at once."""
+    processes: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Jobs in lane "process" that one runner runs at once, each in a child of its own."""
+    runners: int = 1
+    """Runner processes under one supervisor."""
+    child_jobs: int = 100
+    """A child of lane "process" is replaced after this many jobs."""
+    child_memory: int = 0
+    """A child of lane "process" is replaced when it holds more than this between jobs; 0: never."""
+    max_payload: int = 4 << 20
+    """The largest encoded arguments, and the largest encoded result, of one job."""
+    keep: float = 86_400.0
+    """How long a succeeded or cancelled job is kept."""
+    keep_failed: float = 7 * 86_400.0
+    """How long a failed job is kept."""
+    log_lines: int = 1000
+    """Lines of log kept per run of a job; more are counted, and said to be missing."""
+    retry: Retry = field(default_factory=Retry)
+    """The policy of tasks that name none."""
+
+
+_DURATIONS = {"lease", "beat", "upkeep", "shutdown_timeout", "kill_after", "keep", "keep_failed"}
+_SIZES = {"child_memory", "max_payload"}
+_COUNTS = {"concurrency", "threads", "processes", "runners", "child_jobs", "log_lines"}
+SETTABLE = _DURATIONS | _SIZES | _COUNTS
+LOCATING = {"url", "app", "name"}
+"""Keys of [tool.windlass] that say where things are; they are no settings."""
+
+
+def parse(name: str, value: Any, source: str) -> Any:
+    """One setting from text or a plain value; raises `ConfigurationError` naming where it was set."""
+    try:
+        if name in _DURATIONS:
+            return seconds(
+                value if not isinstance(value, str) or not value.replace(".", "", 1).isdigit() else float(value)
+            )
+        if name in _SIZES:
+            return size(value)
+        count = int(value)
+        if count < (0 if name in ("log_lines", "threads", "processes", "concurrency") else 1):
+            raise ValueError(value)
+        return count
+    except (ConfigurationError, ValueError, TypeError) as error:
+        hint = (
+            str(error)
+            if isinstance(error, ConfigurationError)
+            else f"{value!r} is no whole number that makes sense here"
+        )
+        raise ConfigurationError(f"setting {name!r} from {source}: {hint}") from None
+
+
+def load(**given: Any) -> Settings:
+    """The settings in force here: `given` values first, then the environment, then pyproject.toml, then defaults."""
+    found: dict[str, Any] = {}
+    for name, value in project().items():
+        if name in LOCATING:
+            continue
+        if name not in SETTABLE:
+            raise ConfigurationError(
+                f"[tool.windlass] has no setting {name!r}; it knows {', '.join(sorted(SETTABLE | LOCATING))}"
+            )
+        found[name] = parse(name, value, "[tool.windlass]")
+    for name in SETTABLE:
+        if (text := os.environ.get(f"WINDLASS_{name.upper()}")) is not None:
+            found[name] = parse(name, text, f"$WINDLASS_{name.upper()}")
+    known = {one.name for one in fields(Settings)}
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigurationError(f"there is no setting {name!r}; there are {', '.join(sorted(known))}")
+        if value is not None:
+            found[name] = value if name == "retry" else parse(name, value, "an argument")
+    return replace(Settings(), **found)
+
+
+def pyproject(start: Path | None = None) -> Path | None:
+    """The nearest pyproject.toml at or above `start` (by default the current folder)."""
+    here = (start or Path.cwd()).resolve()
+    return next((path for folder in (here, *here.parents) if (path := folder / "pyproject.toml").is_file()), None)
+
+
+def project() -> dict[str, Any]:
+    """The [tool.windlass] table of the nearest pyproject.toml; empty without one."""
+    path = pyproject()
+    if path is None:
+        return {}
+    try:
+        table = tomllib.loads(path.read_text()).get("tool", {}).get("windlass", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is no valid TOML: {error}") from None
+    return dict(table)
+
+
+def default_url() -> str:
+    """$WINDLASS_URL, else `url` of [tool.windlass], else a SQLite file beside the nearest pyproject.toml (or here)."""
+    if url := os.environ.get("WINDLASS_URL") or project().get("url"):
+        return str(url)
+    path = pyproject()
+    folder = path.parent if path else Path.cwd()
+    return f"sqlite:///{folder / '.windlass' / 'windlass.db'}"

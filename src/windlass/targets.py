@@ -1,0 +1,102 @@
+"""Finding the app: "package.module:attribute" or "path/to/file.py:attribute", and discovery when nothing is said."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from windlass.errors import ConfigurationError
+from windlass.settings import project
+
+CANDIDATES = ("tasks.py", "worker.py", "main.py", "app.py", "api.py", "app/tasks.py", "app/main.py", "src/main.py")
+NAMES = ("app", "windlass", "queue", "tasks")
+
+
+def load(target: str, wanted: type | None = None) -> Any:
+    """The object a target names. Raises `ConfigurationError` with the way out when it cannot be had.
+
+    Without ":attribute", the module's only (or best named) object of class `wanted` is taken.
+    """
+    module_name, _, attribute = target.partition(":")
+    module = _import(module_name)
+    if not attribute:
+        return _pick(module, wanted, target)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise ConfigurationError(
+                f"{target!r}: {module_name} has no attribute {attribute!r}{_suggestion(module, wanted)}"
+            )
+        found = getattr(found, part)
+    return found
+
+
+def discover(wanted: type) -> tuple[str, str]:
+    """A target and where it was found: $WINDLASS_APP, [tool.windlass] app, or the first usual file that holds an app."""
+    if target := os.environ.get("WINDLASS_APP"):
+        return target, "$WINDLASS_APP"
+    if target := project().get("app"):
+        return str(target), "[tool.windlass] app in pyproject.toml"
+    for candidate in CANDIDATES:
+        if Path(candidate).is_file():
+            module = _import(candidate.removesuffix(".py").replace("/", "."))
+            if names := _instances(module, wanted):
+                return f"{module.__name__}:{_best(names)}", f"found in {candidate}"
+    raise ConfigurationError(
+        "no Windlass app found; name it (windlass worker package.module:app), set $WINDLASS_APP, "
+        'or put app = "package.module:app" under [tool.windlass] in pyproject.toml'
+    )
+
+
+def _import(name: str) -> ModuleType:
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.insert(0, folder)
+    if name.endswith(".py") or "/" in name:
+        return _import_file(Path(name))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigurationError(f"there is no module {name!r} to be imported from {folder}") from None
+        raise
+
+
+def _import_file(path: Path) -> ModuleType:
+    """A module from a file, under its stem; the same module again when it was imported before."""
+    path = path.resolve()
+    for module in list(sys.modules.values()):
+        if (file := getattr(module, "__file__", None)) and Path(file).resolve() == path:
+            return module
+    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"there is no Python file {str(path)!r}")
+    sys.path.insert(0, str(path.parent))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _instances(module: ModuleType, wanted: type | None) -> list[str]:
+    return [name for name, value in vars(module).items() if wanted is not None and isinstance(value, wanted)]
+
+
+def _best(names: list[str]) -> str:
+    return next((name for name in NAMES if name in names), names[0])
+
+
+def _pick(module: ModuleType, wanted: type | None, target: str) -> Any:
+    names = _instances(module, wanted)
+    if not names:
+        raise ConfigurationError(f"{target!r} holds no Windlass app; say which object it is: {target}:name")
+    return getattr(module, _best(names))
+
+
+def _suggestion(module: ModuleType, wanted: type | None) -> str:
+    names = _instances(module, wanted)
+    return f"; it has {', '.join(names)}" if names else ""

@@ -1,0 +1,244 @@
+"""The chapter that writes itself: Hypothesis drives a broker and the memory model side by side and compares every answer.
+
+Both are told the same times and ids. Where the port leaves a choice open (which of two jobs due at the same moment is taken first)
+the model follows the broker; a token is each broker's own. After every step all jobs and counts are compared, and every move that a
+job made is looked up in `core.state.TRANSITIONS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from heapq import heapify
+from typing import Any, TypeVar
+
+import hypothesis.strategies as st
+from hypothesis import settings as Settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
+
+from windlass.broker.memory import MemoryBroker
+from windlass.broker.port import Broker
+from windlass.core.job import Card, Claim, JobId, NewJob, Ready
+from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.core.state import BORN, TRANSITIONS, Move, State
+from windlass.testing.conformance.kit import ERROR, NOW, entry
+
+T = TypeVar("T")
+
+QUEUES, LANES, WORKERS = ("default", "videos"), ("loop", "thread"), ("w1", "w2")
+WORDS = ErrorInfo("crash", "Killed", "killed by signal 9", evidence={"signal": 9})
+OUTCOMES: list[tuple[Outcome, Move]] = [
+    (Succeeded(b"1"), Move.SUCCEED),
+    (Failed(ERROR), Move.FAIL),
+    (Failed(ERROR, crash=True), Move.FAIL),
+    (Cancelled("enough"), Move.ABANDON),
+    (Retried(0.0, ERROR), Move.RETRY),
+    (Retried(30.0, ERROR, crash=True), Move.RETRY),
+    (Snoozed(0.0), Move.SNOOZE),
+    (Snoozed(30.0), Move.SNOOZE),
+    (Released(), Move.RELEASE),
+    (Parked("unknown"), Move.PARK),
+]
+
+some = st.sampled_from
+IDS = [f"00000000-0000-7000-8000-{n:012}" for n in range(25)]
+ids = some(IDS)
+several = st.lists(ids, min_size=1, max_size=8)
+news = st.builds(
+    NewJob,
+    id=ids,
+    task=some(["a", "b"]),
+    body=st.just(b"{}"),
+    queue=some(QUEUES),
+    lane=some(LANES),
+    priority=some([0, 5, 9]),
+    delay=some([0.0, 0.0, 0.0, 20.0]),
+    at=some([None, None, NOW + 100]),
+    expires=some([None, None, 40.0]),
+    key=some([None, None, "k", "l"]),
+    crash_limit=some([1, 2]),
+    keep=st.just(100.0),
+    keep_failed=st.just(200.0),
+)
+rooms = st.dictionaries(some(LANES), st.integers(0, 4))
+runs = st.integers(0, 3)
+entries = st.lists(some(["log", "chunk", "progress", "checkpoint"]).map(lambda kind: entry(kind, b'{"current":1}')))
+
+
+class AgainstModel(RuleBasedStateMachine):
+    """A broker made by `make`, and the model."""
+
+    make: Callable[[], Broker]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.now = NOW
+        self.broker, self.model = self.run(_made(type(self).make)), MemoryBroker()
+        self.run(self.broker.open())
+        self.claims: list[tuple[Claim, Claim]] = []
+        self.stood: dict[JobId, State] = {}
+        self.moves: set[Move] = set()
+
+    def teardown(self) -> None:
+        self.run(self.broker.close())
+        self.runner.close()
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        """Run one call to its end."""
+        return self.runner.run(call)
+
+    def both(self, *moves: Move, ask: Callable[[Broker], Coroutine[Any, Any, T]]) -> T:
+        """Ask both and compare; `moves` is what may happen to jobs meanwhile."""
+        self.moves = set(moves)
+        self.now += 1
+        mine, right = self.run(ask(self.broker)), self.run(ask(self.model))
+        assert mine == right
+        return mine
+
+    def recent(self, picks: Sequence[int]) -> list[tuple[Claim, Claim]]:
+        """Claims by how long ago they were made: live ones and stale ones."""
+        return [self.claims[-1 - pick % len(self.claims)] for pick in picks if self.claims]
+
+    @initialize()
+    def hire(self) -> None:
+        for worker in WORKERS:
+            self.beat(worker, 100.0, None)
+
+    @rule(seconds=some([5, 20, 60, 200]))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(jobs=st.lists(news, min_size=1, max_size=6))
+    def enqueue(self, jobs: list[NewJob]) -> None:
+        self.both(ask=lambda broker: broker.enqueue(jobs, now=self.now))
+
+    @rule(queues=st.permutations(QUEUES), room=rooms, worker=some(WORKERS))
+    def claim(self, queues: list[str], room: dict[str, int], worker: str) -> None:
+        self.moves, self.now = {Move.CLAIM}, self.now + 1
+        mine = self.run(self.broker.claim(queues, room, worker, now=self.now))
+        _prefer(self.model, [claim.id for claim in mine])
+        right = self.run(self.model.claim(queues, room, worker, now=self.now))
+        assert [replace(claim, token=0) for claim in mine] == [replace(claim, token=0) for claim in right]
+        for claim, _ in zip(mine, right, strict=True):
+            assert claim.token > max((old.token for old, _ in self.claims if old.id == claim.id), default=-1)
+        self.claims += zip(mine, right, strict=True)
+
+    @rule(picks=st.lists(runs, min_size=1, max_size=3), ends=st.lists(some(OUTCOMES), min_size=3, max_size=3))
+    def settle(self, picks: list[int], ends: list[tuple[Outcome, Move]]) -> None:
+        pairs = list(zip(self.recent(picks), ends, strict=False))
+
+        async def ask(broker: Broker) -> tuple[list[bool], set[Ready]]:
+            side = broker is self.model
+            applied, ready = await broker.settle([(pair[side], end) for pair, (end, _) in pairs], now=self.now)
+            return applied, set(ready)
+
+        self.both(*(move for _, (_, move) in pairs), ask=ask)
+
+    @rule(worker=some(WORKERS), ttl=some([0.0, 50.0, 50.0, 300.0]), words=some([None, WORDS]))
+    def beat(self, worker: str, ttl: float, words: ErrorInfo | None) -> None:
+        async def ask(broker: Broker) -> tuple[bool, set[JobId]]:
+            pulse = await broker.beat(worker, Card(host="here", pid=1, last_words=words), ttl, now=self.now)
+            return pulse.alive and ttl > 0, set(pulse.cancelling)
+
+        self.both(ask=ask)
+
+    @rule(picks=st.lists(runs, min_size=1, max_size=3), lines=entries)
+    def append(self, picks: list[int], lines: list[Any]) -> None:
+        pairs = self.recent(picks)
+        self.both(ask=lambda one: one.append([(pair[one is self.model], lines) for pair in pairs], now=self.now))
+
+    @rule(job=ids, after=st.integers(0, 5))
+    def read(self, job: JobId, after: int) -> None:
+        self.both(ask=lambda broker: broker.read(job, after=after))
+
+    @rule()
+    def promote(self) -> None:
+        self.both(Move.PROMOTE, Move.EXPIRE, ask=lambda one: _set(one.promote(now=self.now)))
+
+    @rule()
+    def reclaim(self) -> None:
+        self.both(Move.RECLAIM, Move.QUARANTINE, ask=lambda one: _set(one.reclaim(now=self.now)))
+
+    @rule()
+    def prune(self) -> None:
+        self.both(ask=lambda one: one.prune(now=self.now))
+
+    @rule(jobs=several)
+    def cancel(self, jobs: list[JobId]) -> None:
+        self.both(Move.CANCEL, ask=lambda one: one.cancel(jobs, now=self.now))
+
+    @rule(jobs=several)
+    def revive(self, jobs: list[JobId]) -> None:
+        self.both(Move.REVIVE, ask=lambda one: _set(one.revive(jobs, now=self.now)))
+
+    @rule(jobs=several)
+    def forget(self, jobs: list[JobId]) -> None:
+        self.both(ask=lambda one: _set(one.forget(jobs)))
+
+    @rule(queue=some(QUEUES), paused=st.booleans())
+    def pause(self, queue: str, paused: bool) -> None:
+        self.both(ask=lambda one: one.pause(queue, paused))
+
+    @rule(
+        state=some([None, *State]),
+        queue=some([None, *QUEUES]),
+        key=some([None, "k"]),
+        before=st.none() | ids,
+        limit=some([1, 50]),
+    )
+    def find(self, **filters: Any) -> None:
+        self.both(ask=lambda one: one.find(**filters))
+
+    @rule()
+    def workers(self) -> None:
+        self.both(ask=lambda one: one.workers(now=self.now))
+
+    @invariant()
+    def agree(self) -> None:
+        """Every job and every count is the same, and no job made an illegal move."""
+        mine = self.run(self.broker.get(IDS))
+        assert mine == self.run(self.model.get(IDS))
+        assert self.run(self.broker.tally()) == self.run(self.model.tally())
+        stands = {job.id: job.state for job in mine if job is not None}
+        for job, state in stands.items():
+            before = self.stood.get(job)
+            if before is None:
+                assert state in BORN
+            elif before is not state:
+                assert any(state in TRANSITIONS.get((before, move), ()) for move in self.moves), (before, state)
+        self.stood, self.moves = stands, set()
+
+
+def check_against_model(make: Callable[[], Broker], settings: Settings | None = None) -> None:
+    """Drive `make()`, a fresh and empty broker with each call, beside the model; raises at the first difference.
+
+    Without `settings` the loaded Hypothesis profile counts; the profile "default" means 50 stories of 30 steps.
+    """
+    if settings is None and Settings.get_current_profile_name() == "default":
+        settings = Settings(max_examples=50, stateful_step_count=30, deadline=None)
+    machine = type("AgainstModel", (AgainstModel,), {"make": staticmethod(make)})
+    run_state_machine_as_test(machine, settings=settings)
+
+
+async def _made(make: Callable[[], Broker]) -> Broker:
+    return make()  # inside the loop, as an app would
+
+
+async def _set(call: Coroutine[Any, Any, list[T]]) -> set[T]:
+    """An answer whose order the port leaves open."""
+    answer = await call
+    assert len(set(answer)) == len(answer)
+    return set(answer)
+
+
+def _prefer(model: MemoryBroker, chosen: Sequence[JobId]) -> None:
+    """Let the model break its ties in favour of `chosen`: among equals the broker may take whichever it likes."""
+    place = {job: n - len(chosen) for n, job in enumerate(chosen)}
+    for heap in model._space.ready.values():
+        for n, (priority, run_at, serial, record) in enumerate(heap):
+            if record.place == serial and record.job.id in place:
+                record.place = place[record.job.id]
+                heap[n] = (priority, run_at, record.place, record)
+        heapify(heap)

@@ -1,0 +1,117 @@
+"""Runs jobs here and now, one at a time: the worker's own way to call a task, without a worker's lanes and time limits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, get_args
+
+from windlass.app import Windlass
+from windlass.broker.port import Broker
+from windlass.context import Context
+from windlass.core.job import Card, Claim, Entry, Job
+from windlass.core.outcome import Ending, Raised, Rejected, Released, Unknown, decide
+from windlass.core.payload import Envelope, Undecodable, policy_of, unpack
+from windlass.definition import Definition, Lane
+from windlass.errors import JobFailed
+from windlass.worker.call import Caller
+
+WORKER = "harness"
+_ROOM = dict.fromkeys(get_args(Lane), 1)
+_LEASE = 100 * 365 * 86_400.0  # no travel in time makes this worker look dead
+_CHANCE = 0.5  # of the jitter: the same in every run
+
+
+class Execution:
+    """A worker for as long as it is open. Depends(scope="worker") lives as long."""
+
+    def __init__(self, app: Windlass) -> None:
+        self._app = app
+        self._caller = Caller(app, app.settings.max_payload)
+        self._error: BaseException | None = None
+
+    async def __aenter__(self) -> Execution:
+        await self._caller.worker.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._caller.worker.__aexit__(kind, error, traceback)
+
+    async def step(self, ran: list[Job], raising: bool) -> bool:
+        """Run what is ready now, at most one job of each lane, and note the jobs in `ran`; False when nothing was ready.
+
+        raising: raise a task's error, once its outcome is stored.
+        """
+        broker = await self._app.broker()
+        await broker.promote()
+        await broker.beat(WORKER, Card(host="harness", pid=os.getpid()), _LEASE)
+        claims = await broker.claim([queue.name for queue in await broker.tally()], _ROOM, WORKER)
+        found = bool(claims)
+        try:
+            while claims:
+                ending = await self._run(broker, claim := claims.pop(0))
+                ran += [job for job in await broker.get([claim.id]) if job is not None]
+                if raising and isinstance(ending, Raised | Rejected):
+                    said = f"{claim.task}: {ending.error.type}: {ending.error.message}"
+                    raise self._error or JobFailed(claim.id, said, ending.error)
+        finally:
+            await broker.settle([(claim, Released()) for claim in claims])
+        return found
+
+    async def _run(self, broker: Broker, claim: Claim) -> Ending:
+        """One run, from its claim to its stored outcome."""
+        entries: list[Entry] = []
+        definition = self._app.definitions.get(claim.task)
+        retry, self._error = self._app.settings.retry, None
+        try:
+            if definition is None:
+                raise Undecodable(f"no task {claim.task!r} is known here")
+            envelope = unpack(claim.body)
+            retry = policy_of(envelope, definition.options.retry or retry)
+            values = definition.arguments.decode(envelope.args)
+            context = await self._context(broker, claim, envelope, entries)
+            ending = await self._caller.perform(definition, context, values, self._invoke(definition))
+        except Undecodable as error:
+            ending = Unknown(str(error))
+        outcome = decide(
+            attempt=claim.attempt,
+            crashes=claim.crashes,
+            crash_limit=claim.crash_limit,
+            ending=ending,
+            retry=retry,
+            chance=_CHANCE,
+        )
+        assert outcome is not None
+        await broker.append([(claim, entries)])
+        await broker.settle([(claim, outcome)])
+        return ending
+
+    async def _context(self, broker: Broker, claim: Claim, envelope: Envelope, entries: list[Entry]) -> Context:
+        reading = await broker.read(claim.id)
+        written = reading.entries if reading else []
+        return Context(
+            job_id=claim.id,
+            task=claim.task,
+            attempt=claim.attempt,
+            crashes=claim.crashes,
+            token=claim.token,
+            sink=entries.append,
+            meta=envelope.meta,
+            last_checkpoint=next((entry.data for entry in written if entry.kind == "checkpoint"), None),
+        )
+
+    def _invoke(self, definition: Definition) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]:
+        async def invoke(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            try:
+                if definition.is_async:
+                    return await function(*args, **kwargs)
+                return await asyncio.to_thread(function, *args, **kwargs)
+            except BaseException as error:
+                self._error = error  # the caller turns it into a value; a test wants the error itself
+                raise
+
+        return invoke

@@ -1,0 +1,35 @@
+"""The pytest plugin: loaded by pytest itself, so it imports nothing of Windlass before a test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from windlass.app import Windlass
+    from windlass.testing.harness import Harness
+
+
+@pytest.fixture
+def windlass_harness() -> Iterator[MakeHarness]:
+    """Makes harnesses, `jobs = windlass_harness(app)` or `windlass_harness(app, inline=True)`, undone after the test."""
+    from windlass.testing.harness import Harness
+
+    with ExitStack() as stack:
+
+        def make(app: Windlass, *, inline: bool = False) -> Harness:
+            return stack.enter_context(Harness(app, inline=inline))
+
+        yield make
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class MakeHarness(Protocol):
+        """What the fixture gives."""
+
+        def __call__(self, app: Windlass, *, inline: bool = False) -> Harness: ...

@@ -1,0 +1,213 @@
+"""Runs claims: resolve the task, open the envelope, decode the arguments, hand over to the lane; then ending -> outcome.
+
+Never raises and never talks to the broker. How a run ended is decided by `core.outcome.decide`; who is to be told to
+end, and why, passes through here: cancel, time limit, shutdown, lost lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
+
+from windlass.core.job import Claim
+from windlass.core.outcome import Died, Ending, Outcome, Raised, Released, Unknown, decide
+from windlass.core.payload import Undecodable, policy_of, unpack
+from windlass.core.retry import Retry
+from windlass.definition import Definition
+from windlass.errors import TaskDefinitionError
+from windlass.events import Events, JobEnded, JobStarted, WorkerChanged
+from windlass.failpoints import failpoint
+from windlass.settings import Settings
+from windlass.worker.call import describe
+from windlass.worker.identity import Identity
+from windlass.worker.run import Lane, Run
+
+LoadCheckpoint = Callable[[Run], Awaitable[bytes | None]]
+
+
+class Settles(Protocol):
+    """Where outcomes go."""
+
+    def put(self, run: Run, outcome: Outcome | None) -> None: ...
+
+
+class Executor:
+    """All runs of a runner, by job id."""
+
+    def __init__(
+        self,
+        definitions: Mapping[str, Definition],
+        settings: Settings,
+        settler: Settles,
+        events: Events,
+        load_checkpoint: LoadCheckpoint,
+    ) -> None:
+        self.runs: dict[str, Run] = {}
+        self.lanes: dict[str, Lane] = {}
+        self.abandoned = 0
+        self._definitions = definitions
+        self._settings = settings
+        self._settler = settler
+        self._events = events
+        self._load_checkpoint = load_checkpoint
+        self._loop = asyncio.get_running_loop()
+        self._idle: asyncio.Future[None] | None = None
+
+    def start(self, claim: Claim, identity: Identity) -> None:
+        """Begin the run of a claim."""
+        run = self.runs[claim.id] = Run(claim, identity)
+        try:
+            failpoint("worker.before_start")
+            definition = run.definition = self._definitions[claim.task]
+            envelope = run.envelope = unpack(claim.body)
+            # A child decodes for itself: what travels to it is the name and the bytes.
+            run.values = {} if definition.lane == "process" else definition.arguments.decode(envelope.args)
+            lane = self.lanes[definition.lane]
+        except KeyError:
+            return self.finish(run, Unknown(f"no task {claim.task!r} is registered in this worker"))
+        except (Undecodable, TaskDefinitionError) as error:
+            return self.finish(run, Unknown(str(error)))
+        except Exception as error:
+            return self.finish(run, Raised(describe(error), ("builtins.Exception",)))
+        run.limit = definition.options.timeout if envelope.timeout is None else envelope.timeout
+        if claim.resumed:
+            run.task = self._loop.create_task(self._resume(run, lane))
+        else:
+            self._begin(run, lane)
+
+    async def _resume(self, run: Run, lane: Lane) -> None:
+        """Start a run that is not the job's first: it goes on from the latest checkpoint."""
+        run.checkpoint = await self._load_checkpoint(run)
+        if not run.ended:
+            self._begin(run, lane)
+
+    def _begin(self, run: Run, lane: Lane) -> None:
+        run.lane = lane
+        lane.busy += 1
+        lane.run(run)
+
+    def began(self, run: Run) -> None:
+        """Told by the lane when the function is about to be called: the clock starts."""
+        if run.limit is not None:
+            run.deadline = time.monotonic() + run.limit
+            run.timer = self._loop.call_later(run.limit, self.stop, run, "limit")
+        if self._events.subscribers:
+            run.started = time.monotonic()
+            self._events.emit(JobStarted(run.claim))
+
+    def finish(self, run: Run, ending: Ending) -> None:
+        """Told once by the lane how the run ended; what comes after a run was given up is ignored."""
+        if run.ended:
+            return
+        run.ended = True
+        if run.timer is not None:
+            run.timer.cancel()
+        if self.runs.get(run.claim.id) is run:
+            del self.runs[run.claim.id]
+        outcome = self._outcome(run, ending)
+        if self._events.subscribers:
+            took = time.monotonic() - run.started if run.started else 0.0
+            self._events.emit(JobEnded(run.claim, outcome, took))
+        failpoint("worker.after_run")
+        self._settler.put(run, outcome)
+        lane = run.lane
+        if lane is not None:
+            lane.busy -= 1
+            if (waiter := lane.waiter) is not None:
+                lane.waiter = None
+                if not waiter.done():
+                    waiter.set_result(None)
+        if self._idle is not None and not self.runs and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _outcome(self, run: Run, ending: Ending) -> Outcome | None:
+        # Whatever broke out of a job that was told to end, it ended because of that. What it *said* or returned counts.
+        if run.why is not None and (run.why == "lost" or isinstance(ending, Raised | Died)):
+            ending = run.interruption(ending.error.traceback if isinstance(ending, Raised | Died) else "")
+        claim = run.claim
+        return decide(
+            attempt=claim.attempt,
+            crashes=claim.crashes,
+            crash_limit=claim.crash_limit,
+            ending=ending,
+            retry=self._policy(run),
+            chance=random.random(),
+        )
+
+    def _policy(self, run: Run) -> Retry:
+        try:
+            default = run.definition.options.retry or self._settings.retry
+            return policy_of(run.envelope, default)
+        except Exception:  # no envelope, or a policy that only a newer Windlass understands
+            return self._settings.retry
+
+    def release(self, claim: Claim, identity: Identity) -> None:
+        """Hand a claim back that arrived when it could not be started any more."""
+        self._settler.put(Run(claim, identity), Released())
+
+    # --- making runs end
+
+    def stop(self, run: Run, why: str) -> None:
+        """Tell a run to end now. What does not end within `kill_after` is ended by force, or given up."""
+        if run.ended or run.why is not None:
+            run.why = "lost" if why == "lost" else run.why
+            return
+        run.why = why
+        if run.timer is not None:
+            run.timer.cancel()
+        if run.lane is None:
+            if run.task is not None:
+                run.task.cancel()
+            return self.finish(run, run.interruption())
+        run.timer = self._loop.call_later(self._settings.kill_after, self._kill, run)
+        run.lane.tell(run, why)
+        run.lane.interrupt(run)
+
+    def _kill(self, run: Run) -> None:
+        if run.ended or run.lane is None or run.lane.kill(run):
+            return
+        self.abandoned += 1
+        detail = f"{run.claim.task} {run.claim.id} ignored its {run.why} and goes on without a master"
+        self.finish(run, run.interruption())
+        self._events.emit(WorkerChanged(run.identity.worker, f"abandoned a job in lane {run.lane.name}", detail))
+
+    def cancel(self, jobs: Iterable[str]) -> None:
+        """Cancel those of `jobs` that run here."""
+        for job in jobs:
+            if (run := self.runs.get(job)) is not None:
+                self.stop(run, "cancel")
+
+    def lose(self, identity: Identity) -> None:
+        """What was held under this id is not ours any more."""
+        for run in list(self.runs.values()):
+            if run.identity is identity:
+                self.stop(run, "lost")
+
+    async def drain(self, timeout: float, hurry: asyncio.Event) -> None:
+        """Let all runs finish; after `timeout` seconds, or as soon as `hurry` is set, hand back what still runs.
+
+        Returns when nothing runs any more.
+        """
+        for run in list(self.runs.values()):
+            if run.lane is not None and run.why is None:
+                run.lane.tell(run, "shutdown")
+        idle = self._idle = self._loop.create_future()
+        if not self.runs:
+            return
+        hurried = self._loop.create_task(hurry.wait())
+        await asyncio.wait({idle, hurried}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        for run in list(self.runs.values()):
+            self.stop(run, "shutdown")
+        if self.runs:
+            await idle
+
+    def overdue(self) -> tuple[float, str] | None:
+        """The earliest deadline of a run (by `time.monotonic()`) and its job; None when no run has a limit."""
+        return min(
+            ((run.deadline, run.claim.id) for run in self.runs.values() if run.deadline is not None), default=None
+        )
+

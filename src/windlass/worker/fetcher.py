@@ -1,0 +1,128 @@
+"""Claims what can be started now, and nothing more: back-pressure lives here only.
+
+One loop for each lane that a task uses, so that a busy lane does not hold up a free one, and one more for all other
+lanes: a job may have been enqueued by a program in which its task had another lane, or by one whose task we do not know.
+
+A claim that is under way is never cancelled: it may have happened, and then the job would be nobody's for as long as
+this worker lives. So a claim waits at the store for a short while only, and a stop waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from windlass.broker.port import Claims
+from windlass.core.job import Claim
+from windlass.errors import BrokerError, BrokerUnavailable
+from windlass.events import Events, StoreTrouble
+from windlass.failpoints import failpoint
+from windlass.worker.backoff import pauses
+from windlass.worker.identity import Identities, Identity
+from windlass.worker.run import Lane
+
+WAIT = 0.5
+"""Seconds that a claim waits at the store; so long an idle worker may need to stop."""
+GATHER = 0.001
+"""Seconds to let more slots come free when only a few are, in a lane that is busy."""
+FEW = 8
+"""A room of fewer than 1 / FEW of a lane's slots is few."""
+
+
+class Fetcher:
+    """Claims for `groups` of lanes. `start_job` begins a claim; `release` hands one back; `full` says that outcomes pile up."""
+
+    def __init__(
+        self,
+        broker: Claims,
+        queues: Callable[[], Sequence[str]],
+        identities: Identities,
+        events: Events,
+        *,
+        start_job: Callable[[Claim, Identity], None],
+        release: Callable[[Claim, Identity], None],
+        full: Callable[[], bool],
+    ) -> None:
+        self._broker = broker
+        self._queues = queues
+        self._identities = identities
+        self._events = events
+        self._start_job = start_job
+        self._release = release
+        self._full = full
+        self._groups: list[list[Lane]] = []
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def serve(self, groups: list[list[Lane]]) -> None:
+        """Begin to claim for each group of lanes."""
+        self._groups = groups
+        self._tasks = [asyncio.create_task(self._serve(lanes), name="windlass fetcher") for lanes in groups]
+
+    async def stop(self) -> None:
+        """Claim no more; returns when nothing more can arrive."""
+        self._stopping.set()
+        self._identities.close()
+        for lanes in self._groups:
+            for lane in lanes:
+                if lane.waiter is not None and not lane.waiter.done():
+                    lane.waiter.set_result(None)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _serve(self, lanes: list[Lane]) -> None:
+        trouble = pauses()
+        while not self._stopping.is_set():
+            room = await self._room(lanes)
+            if not room:
+                continue
+            identity = await self._identities.current()
+            identity.held += 1
+            try:
+                claims = await self._claim(identity, room)
+                trouble = pauses()
+            except Exception as error:
+                if isinstance(error, BrokerUnavailable) or not isinstance(error, BrokerError):
+                    self._identities.doubt(identity)
+                self._events.emit(StoreTrouble("claim", error))
+                await self._pause(next(trouble))
+                continue
+            finally:
+                self._identities.let_go(identity)
+            for claim in claims:
+                (self._release if self._stopping.is_set() else self._start_job)(claim, identity)
+
+    async def _claim(self, identity: Identity, room: dict[str, int]) -> list[Claim]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        claims = await self._broker.claim(self._queues(), room, identity.worker, wait=WAIT)
+        if claims:
+            failpoint("worker.after_claim")
+            identity.held += len(claims)
+        elif loop.time() - began < WAIT / 2:
+            await self._pause(WAIT / 10)  # it did not wait: this id may not live. Do not spin.
+        return claims
+
+    async def _room(self, lanes: list[Lane]) -> dict[str, int]:
+        """The free slots, once there are some; empty when the fetcher is to look again."""
+        if self._full():
+            await self._pause(0.005)
+            return {}
+        if len(lanes) > 1:  # lanes that no task uses: their slots are never taken
+            return {lane.name: 1 for lane in lanes}
+        lane = lanes[0]
+        if lane.busy and lane.slots - lane.busy < lane.slots // FEW:
+            if lane.busy < lane.slots:
+                await asyncio.sleep(GATHER)
+            while lane.busy >= lane.slots and not self._stopping.is_set():
+                lane.waiter = asyncio.get_running_loop().create_future()
+                await lane.waiter
+        free = lane.slots - lane.busy
+        return {lane.name: free} if free > 0 and not self._stopping.is_set() else {}
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass

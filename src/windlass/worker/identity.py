@@ -1,0 +1,112 @@
+"""The ids under which a runner holds its jobs. The store judges by them: what no living id holds is run again.
+
+A runner has one current id, and takes a new one when
+
+* the store says that the old one does not live any more: its jobs belong to others by now;
+* a claim failed without an answer. It may have happened, and then the store thinks that this worker runs a job which it
+  has never heard of. As long as the id lives nobody else would run it. So no more is claimed under that id, it is kept
+  alive until its known jobs are done, and then given up: what is still held by it comes back by `reclaim`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from windlass.core.ids import new_id
+
+
+class Keeper(Protocol):
+    """Who beats for this runner's ids, from outside of its event loop."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def adopt(self, worker: str) -> None:
+        """Keep `worker` alive from now on; returns once the store knows it, however long that takes."""
+        ...
+
+    async def retire(self, worker: str) -> None:
+        """End the life of `worker`: it holds nothing, or what it holds shall be run by others."""
+        ...
+
+
+class Identity:
+    """One id. `held`: claims under way, runs, and outcomes that are not stored yet."""
+
+    __slots__ = ("alive", "held", "worker")
+
+    def __init__(self, worker: str) -> None:
+        self.worker = worker
+        self.held = 0
+        self.alive = True
+
+
+class Identities:
+    """All ids of a runner; `on_lost` is called with one whose jobs are no longer ours."""
+
+    def __init__(self, keeper: Keeper, on_lost: Callable[[Identity], None]) -> None:
+        self._keeper = keeper
+        self._on_lost = on_lost
+        self._all: dict[str, Identity] = {}
+        self._current: asyncio.Task[Identity] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Become known to the store."""
+        self._renew()
+        await self.current()
+
+    def close(self) -> None:
+        """Wait no longer for an id to claim under."""
+        if self._current is not None:
+            self._current.cancel()
+
+    async def stop(self) -> None:
+        """Give up every id; called once all outcomes are stored, or nothing more can be done for them."""
+        self.close()
+        await asyncio.gather(*self._retiring, *map(self._keeper.retire, list(self._all)), return_exceptions=True)
+        self._all.clear()
+
+    async def current(self) -> Identity:
+        """The id to claim under, once it lives."""
+        assert self._current is not None
+        return await asyncio.shield(self._current)
+
+    def _renew(self) -> None:
+        self._current = asyncio.create_task(self._adopted(), name="windlass identity")
+
+    async def _adopted(self) -> Identity:
+        identity = Identity(f"{socket.gethostname()[:60]}:{new_id()}")
+        self._all[identity.worker] = identity
+        await self._keeper.adopt(identity.worker)
+        return identity
+
+    def _is_current(self, identity: Identity) -> bool:
+        task = self._current
+        return task is not None and (
+            not task.done() or (not task.cancelled() and task.exception() is None and task.result() is identity)
+        )
+
+    def doubt(self, identity: Identity) -> None:
+        """A claim under this id may have happened without an answer."""
+        if identity.alive and self._is_current(identity):
+            self._renew()
+
+    def lost(self, worker: str) -> None:
+        """The store says that this id does not live any more."""
+        identity = self._all.pop(worker, None)
+        if identity is not None:
+            identity.alive = False
+            if self._is_current(identity):
+                self._renew()
+            self._on_lost(identity)
+
+    def let_go(self, identity: Identity) -> None:
+        """One thing less is held under this id; an id of the past that holds nothing is given up."""
+        identity.held -= 1
+        if not identity.held and not self._is_current(identity) and self._all.pop(identity.worker, None):
+            task = asyncio.create_task(self._keeper.retire(identity.worker))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)

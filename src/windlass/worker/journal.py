@@ -1,0 +1,154 @@
+"""What running jobs write to their journals, on its way to the store: coalesced, bounded, sent about ten times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from windlass.broker.port import Journals
+from windlass.core.job import Entry, LogLine
+from windlass.events import Events, StaleWrite, StoreTrouble
+from windlass.worker.backoff import pauses
+from windlass.worker.run import Run
+
+PERIOD = 0.1
+PENDING = 5000
+"""Entries of one run that wait for the store at most; what comes then is counted, and said to be missing."""
+TAIL = 5
+"""Lines of log that are remembered as evidence, should the process of the job die."""
+
+
+class Notes:
+    """The unsent entries of one run. Of `latest` kinds only the last counts; `logged` and `missing` are for the whole run."""
+
+    __slots__ = ("entries", "latest", "logged", "missing", "tail")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.latest: dict[str, Entry] = {}
+        self.logged = 0
+        self.missing = 0
+        self.tail: deque[bytes] = deque(maxlen=TAIL)
+
+
+class Journal:
+    """Takes entries from any thread, and sends them. `on_lost` hears of runs whose lease is gone."""
+
+    def __init__(self, broker: Journals, events: Events, log_lines: int, on_lost: Callable[[Run], None]) -> None:
+        self._broker = broker
+        self._events = events
+        self._log_lines = log_lines
+        self._on_lost = on_lost
+        self._lock = threading.Lock()
+        self._dirty: set[Run] = set()
+        self._armed = False
+        self._loop = asyncio.get_running_loop()
+        self._sending = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Nothing runs before there is something to send."""
+
+    async def stop(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def note(self, run: Run, entry: Entry) -> None:
+        """Take an entry; any thread, returns at once. What a run writes after its end is not its own any more."""
+        if run.ended:
+            return
+        with self._lock:
+            notes = run.notes
+            if notes is None:
+                notes = run.notes = Notes()
+            if entry.kind in ("progress", "checkpoint"):
+                notes.latest[entry.kind] = entry
+            else:
+                if entry.kind == "log":
+                    notes.logged += 1
+                    notes.tail.append(entry.data)
+                over = entry.kind == "log" and notes.logged > self._log_lines
+                if over or len(notes.entries) >= PENDING:
+                    notes.missing += 1
+                    return
+                notes.entries.append(entry)
+            self._dirty.add(run)
+            if self._armed:
+                return
+            self._armed = True
+        try:
+            self._loop.call_soon_threadsafe(self._loop.call_later, PERIOD, self._send_soon)
+        except RuntimeError:
+            pass  # a thread that was given up outlived the loop
+
+    def _send_soon(self) -> None:
+        task = self._loop.create_task(self._send_all())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send_all(self) -> None:
+        for pause in pauses():
+            try:
+                self._armed = False
+                return await self._send()
+            except Exception as error:
+                self._armed = True
+                self._events.emit(StoreTrouble("append", error))
+                await asyncio.sleep(pause)
+
+    async def flush(self, ended: Sequence[Run]) -> None:
+        """Send what there is, at least of these runs, which have ended. Raises what the store raises; then nothing is lost."""
+        for run in ended:
+            if (notes := run.notes) is not None and notes.missing:
+                text = f"... {notes.missing} more entries were not kept"
+                data = msgspec.json.encode(LogLine("warning", text))
+                notes.entries.append(Entry("log", data, time.time(), run.claim.attempt))
+                notes.missing = 0
+                self._dirty.add(run)
+        await self._send()
+
+    async def _send(self) -> None:
+        async with self._sending:
+            with self._lock:
+                taken = [(run, self._take(run)) for run in self._dirty]
+                self._dirty.clear()
+            if not taken:
+                return
+            try:
+                kept = await self._broker.append([(run.claim, entries) for run, entries in taken])
+            except BaseException:
+                self._put_back(taken)
+                raise
+        for (run, _), ours in zip(taken, kept, strict=True):
+            if not ours:
+                self._events.emit(StaleWrite(run.claim))
+                self._on_lost(run)
+
+    @staticmethod
+    def _take(run: Run) -> list[Entry]:
+        notes = run.notes
+        assert notes is not None
+        entries = [*notes.entries, *notes.latest.values()]
+        notes.entries, notes.latest = [], {}
+        return entries
+
+    def _put_back(self, taken: Sequence[tuple[Run, list[Entry]]]) -> None:
+        with self._lock:
+            for run, entries in taken:
+                notes = run.notes
+                assert notes is not None
+                notes.entries = [one for one in entries if one.kind not in ("progress", "checkpoint")] + notes.entries
+                notes.latest = {one.kind: one for one in entries if one.kind in ("progress", "checkpoint")} | notes.latest
+                self._dirty.add(run)
+
+
+def last_log(run: Run) -> str:
+    """The last lines that a run logged, as evidence."""
+    lines = run.notes.tail if run.notes is not None else ()
+    return "\n".join(msgspec.json.decode(line, type=LogLine).message for line in lines)

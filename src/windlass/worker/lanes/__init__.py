@@ -1,0 +1,1 @@
+"""The kinds of slots: `loop` (the runner's event loop), `thread`, `process`."""

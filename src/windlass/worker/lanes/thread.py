@@ -1,0 +1,195 @@
+"""Lane "thread": each job of a plain `def` task runs in a thread of our own.
+
+The threads are daemons, so that one which cannot be interrupted (it sits in a C call) never holds up the end of the process. A
+thread is interrupted by raising `JobInterrupted` in it, and only while it is inside the job's function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import ctypes
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from windlass.core.outcome import Ending
+from windlass.errors import JobInterrupted
+from windlass.worker.call import Caller, ending_of
+from windlass.worker.lanes.loop import Note, context_of
+from windlass.worker.run import Lane, Run
+
+Work = Callable[[], Any]
+Report = Callable[[Any], None]
+
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
+
+
+class Worker:
+    """One thread. It is given one thing at a time, by `put`; `report` is called, in the thread, with what came of it."""
+
+    def __init__(self, number: int) -> None:
+        self.abandoned = False
+        self._inbox: SimpleQueue[tuple[Work, Report] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._inside = False
+        self._thread = threading.Thread(target=self._serve, name=f"windlass-thread-{number}", daemon=True)
+        self._thread.start()
+
+    def put(self, work: Work, report: Report) -> None:
+        """Call `work` in the thread."""
+        self._inside = True
+        self._inbox.put((work, report))
+
+    def quit(self) -> None:
+        """End the thread, once it is free."""
+        self._inbox.put(None)
+
+    def interrupt(self) -> None:
+        """Raise `JobInterrupted` in the work, if it has not ended."""
+        with self._lock:
+            if self._inside and self._thread.ident is not None:
+                _raise_in(self._thread.ident, JobInterrupted)
+
+    def _serve(self) -> None:
+        while (item := self._next()) is not None:
+            work, report = item
+            answer: list[Any] = []
+            try:
+                # A context of its own for each job: what one sets, the next does not see.
+                answer.append(contextvars.Context().run(work))
+            except BaseException as error:
+                answer.append(error)
+            self._leave(answer)
+            report(answer[0])
+            del item, work, report, answer
+
+    def _next(self) -> tuple[Work, Report] | None:
+        while True:
+            try:
+                return self._inbox.get()
+            except JobInterrupted:  # sent before the thread had taken its work: it will find `why` there
+                continue
+
+    def _leave(self, answer: list[Any]) -> None:
+        """From here on nothing is raised in this thread any more; what was raised too late is taken back."""
+        while True:
+            try:
+                with self._lock:
+                    self._inside = False
+                    _raise_in(threading.get_ident(), None)
+                    return
+            except JobInterrupted as late:
+                if not answer:
+                    answer.append(late)
+
+
+class ThreadLane(Lane):
+    """As many threads as jobs at once, started when needed and kept."""
+
+    name = "thread"
+
+    def __init__(
+        self, slots: int, caller: Caller, note: Note, began: Callable[[Run], None], finish: Callable[[Run, Ending], None]
+    ) -> None:
+        super().__init__(slots)
+        self._caller = caller
+        self._note = note
+        self._began = began
+        self._finish = finish
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Worker] = []
+        self._count = 0
+        self._reports: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+
+    async def stop(self) -> None:
+        for worker in self._idle:
+            worker.quit()
+
+    def run(self, run: Run) -> None:
+        self._began(run)
+        context = context_of(run, self._note)
+        if self._caller.plain(run.definition):
+            worker = self._take(run)
+            definition, values, here = run.definition, run.values, self._caller.perform_here
+            worker.put(
+                lambda: here(definition, context, values), lambda answer: self._say(self._ended, run, worker, answer)
+            )
+        else:
+            run.task = self._loop.create_task(self._drive(run))
+
+    async def _drive(self, run: Run) -> None:
+        """Dependencies and middleware run in the loop, the function between them in a thread."""
+
+        async def in_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if run.why is not None:
+                raise JobInterrupted
+            worker, answered = self._take(run), self._loop.create_future()
+            inner = contextvars.copy_context()
+            worker.put(
+                lambda: inner.run(function, *args, **kwargs),
+                lambda answer: self._say(self._answered, worker, run, answered, answer),
+            )
+            answer = await answered
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        assert run.context is not None
+        self._finish(run, await self._caller.perform(run.definition, run.context, run.values, in_thread))
+
+    def _take(self, run: Run) -> Worker:
+        self._count += not self._idle
+        worker = run.place = self._idle.pop() if self._idle else Worker(self._count)
+        return worker
+
+    def _say(self, call: Callable[..., None], *args: Any) -> None:
+        """From a thread: let the loop call `call`. Many in a row wake it once."""
+        self._reports.append((call, args))
+        if len(self._reports) == 1:
+            try:
+                self._loop.call_soon_threadsafe(self._hear)
+            except RuntimeError:
+                pass  # the thread was given up and outlived the loop
+
+    def _hear(self) -> None:
+        # Emptied before anything is called: what comes from here on wakes the loop again.
+        reports = list(self._reports)
+        for _ in reports[1:]:
+            self._reports.pop()
+        self._reports.clear()
+        for call, args in reports:
+            call(*args)
+
+    def _back(self, worker: Worker) -> None:
+        if worker.abandoned:
+            worker.quit()
+        else:
+            self._idle.append(worker)
+
+    def _ended(self, run: Run, worker: Worker, answer: Any) -> None:
+        run.place = None
+        self._back(worker)
+        self._finish(run, ending_of(answer) if isinstance(answer, BaseException) else answer)
+
+    def _answered(self, worker: Worker, run: Run, answered: asyncio.Future[Any], answer: Any) -> None:
+        run.place = None
+        self._back(worker)
+        if not answered.done():
+            answered.set_result(answer)
+
+    def interrupt(self, run: Run) -> None:
+        if run.place is not None:
+            run.place.interrupt()
+        elif run.task is not None:
+            run.task.cancel()
+
+    def kill(self, run: Run) -> bool:
+        if run.place is not None:
+            run.place.abandoned = True
+        if run.task is not None:
+            run.task.cancel()
+        return False

@@ -1,0 +1,91 @@
+"""One claimed job in this worker's hands, and the lane it runs in: the two things that all parts pass around."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from windlass.context import Context
+from windlass.core.job import Claim
+from windlass.core.outcome import Ending, ErrorInfo, Interrupted, TimedOut
+from windlass.core.payload import Envelope
+from windlass.definition import Definition
+
+if TYPE_CHECKING:
+    from windlass.worker.identity import Identity
+    from windlass.worker.journal import Notes
+
+
+class Run:
+    """A claim from the moment it is ours until its outcome is stored.
+
+    why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on.
+    limit: seconds it may take. deadline: the `time.monotonic()` at which that is over. place: what the lane keeps for it.
+    """
+
+    __slots__ = (
+        "checkpoint", "claim", "context", "deadline", "definition", "ended", "envelope", "identity",
+        "lane", "limit", "notes", "place", "started", "task", "timer", "values", "why",
+    )  # fmt: skip
+
+    definition: Definition
+    envelope: Envelope
+    values: dict[str, Any]
+
+    def __init__(self, claim: Claim, identity: Identity) -> None:
+        self.claim = claim
+        self.identity = identity
+        self.lane: Lane | None = None
+        self.context: Context | None = None
+        self.checkpoint: bytes | None = None
+        self.why: str | None = None
+        self.limit: float | None = None
+        self.deadline: float | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.place: Any = None
+        self.notes: Notes | None = None
+        self.started = 0.0
+        self.ended = False
+
+    def interruption(self, traceback: str = "") -> Ending:
+        """The ending of a run that was told to end, and did not finish by itself."""
+        if self.why != "limit":
+            return Interrupted(self.why or "lost")
+        limit = self.limit or 0.0
+        message = f"over its time limit of {limit:g} s"
+        return TimedOut(limit, ErrorInfo("timeout", "TimeLimitExceeded", message, traceback))
+
+
+class Lane:
+    """A kind of slot. Each lane calls `executor.finish(run, ending)` once for every run it was given, and never raises."""
+
+    name = ""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.busy = 0
+        self.waiter: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Get ready."""
+
+    async def stop(self) -> None:
+        """Let go; no run is left, or it was given up."""
+
+    def run(self, run: Run) -> None:
+        """Start a run, at once."""
+        raise NotImplementedError
+
+    def tell(self, run: Run, why: str) -> None:
+        """Let the job's code see why it should end soon (`ctx.cancelled`, `ctx.shutting_down`), no more."""
+        if run.context is not None:
+            run.context.stop(why)
+
+    def interrupt(self, run: Run) -> None:
+        """Break into the job's code, for the reason `run.why`."""
+        raise NotImplementedError
+
+    def kill(self, run: Run) -> bool:
+        """`kill_after` is over: end the run by force. False: it cannot be ended, and goes on without a master."""
+        raise NotImplementedError

@@ -1,0 +1,126 @@
+"""Stores outcomes: whatever has piled up while the last batch was being written makes the next one.
+
+An outcome is written again until the store takes it, for as long as the worker lives: the token makes a repeat
+harmless. What a job wrote to its journal is stored before its outcome is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from windlass.broker.port import Claims
+from windlass.core.outcome import ErrorInfo, Failed, Outcome
+from windlass.errors import BrokerError
+from windlass.events import Events, StaleWrite, StoreTrouble
+from windlass.failpoints import failpoint
+from windlass.worker.backoff import pauses
+from windlass.worker.identity import Identity
+from windlass.worker.run import Run
+
+BATCH = 2000
+"""Outcomes in one write at most."""
+BACKLOG = 4000
+"""Outcomes that may wait before no more work is claimed."""
+
+Pair = tuple[Run, Outcome]
+
+
+class Settler:
+    """The queue of outcomes and its one writer. `flush` stores the journals of ended runs; `let_go` hears of each that is done."""
+
+    def __init__(
+        self,
+        broker: Claims,
+        events: Events,
+        flush: Callable[[Sequence[Run]], Awaitable[None]],
+        let_go: Callable[[Identity], None],
+    ) -> None:
+        self._broker = broker
+        self._events = events
+        self._flush = flush
+        self._let_go = let_go
+        self._waiting: list[Pair] = []
+        self._under_way = 0
+        self._wake: asyncio.Future[None] | None = None
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._work(), name="windlass settler")
+
+    @property
+    def backlog(self) -> int:
+        """Outcomes that are not stored yet."""
+        return len(self._waiting) + self._under_way
+
+    def put(self, run: Run, outcome: Outcome | None) -> None:
+        """Take over an outcome; None: the job is not ours any more, and nothing may be written."""
+        if outcome is None:
+            return self._let_go(run.identity)
+        self._waiting.append((run, outcome))
+        if (wake := self._wake) is not None:
+            self._wake = None
+            self._drained.clear()
+            wake.set_result(None)
+
+    async def drain(self, timeout: float) -> bool:
+        """Wait until everything is stored; False when that took longer than `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self.backlog:
+                    await self._drained.wait()
+                    await asyncio.sleep(0)
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _work(self) -> None:
+        while True:
+            if not self._waiting:
+                self._wake = asyncio.get_running_loop().create_future()
+                self._drained.set()
+                await self._wake
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            self._under_way = len(batch)
+            await self._settle(batch)
+            self._under_way = 0
+            for run, _ in batch:
+                self._let_go(run.identity)
+
+    async def _settle(self, batch: list[Pair]) -> None:
+        for tries, pause in enumerate(pauses()):
+            try:
+                failpoint("settler.before_settle")
+                if noted := [run for run, _ in batch if run.notes is not None]:
+                    await self._flush(noted)
+                applied, _ = await self._broker.settle([(run.claim, outcome) for run, outcome in batch])
+                failpoint("settler.after_settle")
+            except Exception as error:
+                self._events.emit(StoreTrouble("settle", error))
+                if not isinstance(error, BrokerError) and tries >= 3:
+                    return await self._settle_apart(batch, error)
+                await asyncio.sleep(pause)
+                continue
+            # After a try without an answer, "not applied" may only mean that the first one was.
+            if not tries and not all(applied):
+                for (run, _), done in zip(batch, applied, strict=True):
+                    if not done:
+                        self._events.emit(StaleWrite(run.claim))
+            return
+
+    async def _settle_apart(self, batch: list[Pair], error: Exception) -> None:
+        """No trouble of the store, so one of these outcomes is to blame: it must not hold up the others."""
+        if len(batch) > 1:
+            for pair in batch:
+                await self._settle([pair])
+        elif not isinstance(batch[0][1], Failed):
+            run = batch[0][0]
+            info = ErrorInfo("result", type(error).__name__, f"the outcome could not be stored: {error!r:.500}")
+            await self._settle([(run, Failed(info))])

@@ -1,0 +1,134 @@
+"""The front door as a type checker sees it: all of this is right. Never run; read by mypy and pyright (`tests/test_typing.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, assert_type
+
+from windlass import (
+    Call,
+    CallNext,
+    Context,
+    Depends,
+    Handle,
+    Job,
+    JobEvent,
+    Progress,
+    Retry,
+    State,
+    Task,
+    Windlass,
+    current,
+)
+
+app = Windlass("memory://", name="shop", concurrency=20)
+Windlass()
+
+
+@dataclass
+class Report:
+    frames: int
+
+
+class Session:
+    pass
+
+
+async def get_session() -> AsyncIterator[Session]:
+    yield Session()
+
+
+@app.task
+async def send_email(to: str, subject: str = "hello") -> None: ...
+
+
+@app.task(lane="process", timeout="2h", retry=Retry(attempts=5, on=(OSError,)), queue="video", priority=5, memory="1GB")
+def transcode(video: Path, height: int, ctx: Context = Depends()) -> Report:
+    ctx.progress(40, 100, "encoding")
+    return Report(height)
+
+
+@app.task(name="count", keep=timedelta(days=1), meta={"team": "media"})
+async def count(*words: str, session: Session = Depends(get_session), **sizes: int) -> dict[str, int]:
+    return {word: len(word) for word in words} | sizes
+
+
+@app.task
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@app.middleware
+async def timed(ctx: Context, call_next: CallNext) -> Any:
+    return await call_next()
+
+
+async def enqueueing() -> None:
+    assert_type(await send_email.enqueue("a@example.com"), Handle[None])
+    assert_type(await send_email.enqueue("a@example.com", subject="hi"), Handle[None])
+    assert_type(await transcode.enqueue(Path("a.mp4"), 720), Handle[Report])
+    assert_type(await transcode.enqueue(video=Path("a.mp4"), height=720), Handle[Report])
+    assert_type(await count.enqueue("a", "b", c=1), Handle[dict[str, int]])
+    assert_type(await count.enqueue(), Handle[dict[str, int]])
+    assert_type(add.delay(1, 2), Handle[int])
+    assert_type(send_email.delay("a@example.com"), Handle[None])
+
+
+async def results() -> None:
+    job = await add.enqueue(1, 2)
+    assert_type(await job, int)
+    assert_type(await job.result(timeout=30), int)
+    assert_type(await job.result("30s"), int)
+    assert_type(job.get(timeout=timedelta(seconds=3)), int)
+    assert_type(await add.delay(1, 2), int)
+    assert_type(await job.info(), Job)
+    assert_type((await job.info()).state, State)
+    assert_type((await job.info()).progress, Progress | None)
+    assert_type(await job.cancel(), State)
+    assert_type(job.id, str)
+    assert_type(job.fresh, bool)
+    async for event in job.events(after=3):
+        assert_type(event, JobEvent)
+    assert_type(app.job(job.id), Handle[Any])
+    await (await send_email.enqueue("a@example.com"))
+
+
+async def binding() -> None:
+    assert_type(add.bind(1, b=2), Call[int])
+    assert_type(transcode.bind(Path("a.mp4"), 480), Call[Report])
+    assert_type(await app.enqueue_many([add.bind(i, i) for i in range(3)]), list[Handle[int]])
+    calls: list[Call[int] | Call[None]] = [add.bind(1, 2), send_email.bind("a@example.com")]
+    assert_type(await app.enqueue_many(calls), list[Handle[int | None]])
+    await app.enqueue_many([add.bind(1, 2), send_email.bind("a@example.com")])
+    for job in await app.enqueue_many(add.bind(i, i) for i in range(3)):
+        assert_type(await job, int)
+
+
+async def options() -> None:
+    job = await transcode.options(delay="10m", priority=9, key="video:42").enqueue(Path("a.mp4"), 720)
+    assert_type(job, Handle[Report])
+    later = add.options(
+        at=datetime.now(UTC), expires=60, timeout=1.5, retry=Retry(), keep="7d", queue="q", meta={"a": "b"}
+    )
+    assert_type(later.delay(1, 2), Handle[int])
+    assert_type(later.bind(1, 2), Call[int])
+    assert_type(later(1, 2), int)
+
+
+async def calling_here() -> None:
+    assert_type(add(1, 2), int)
+    assert_type(transcode(Path("a.mp4"), 720), Report)
+    assert_type(await send_email("a@example.com"), None)
+    coroutine: Coroutine[Any, Any, dict[str, int]] = count("a")
+    assert_type(await coroutine, dict[str, int])
+    assert_type(current(), Context)
+    assert_type(add.name, str)
+
+
+def passing_on(task: Task[[int, int], int], handle: Handle[int]) -> int:
+    """Tasks and handles can be named in annotations, and a handle of a narrower result is one of a wider."""
+    wider: Handle[int | str] = handle
+    return (wider.get() and task(1, 2)) or passing_on(add, task.delay(1, 2))
