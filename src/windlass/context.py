@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -52,7 +53,11 @@ class Context:
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Say how far the job is: `current` of `total`, and a word about it. Only the latest is kept."""
-        self._append("progress", msgspec.json.encode(Progress(current, total, message)))
+        if not all(isfinite(number) for number in (current, total or 0.0)):
+            raise InvalidArguments(f"progress is told in finite numbers, not {current!r} of {total!r}")
+        total = None if total is None else float(total)
+        data = Progress(float(current), total, bounded(message, LOG_LINE_LIMIT))
+        self._append("progress", msgspec.json.encode(data))
 
     def log(self, message: object, level: str = "info") -> None:
         """Write a line to the job's journal. `print` and `logging` inside a job land there too."""

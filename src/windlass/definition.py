@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -58,9 +59,13 @@ class Options:
         **plain: Any,
     ) -> Options:
         """Options from what a person writes: durations become seconds, an aware datetime Unix time. `ConfigurationError` if wrong."""
-        if at is not None and at.tzinfo is None:
+        if at is not None and (not isinstance(at, datetime) or at.tzinfo is None):
             raise ConfigurationError(
-                f"at={at!r} has no time zone; use datetime.now(timezone.utc) or zoneinfo.ZoneInfo(...)"
+                f"at={at!r} is no datetime with a time zone; use datetime.now(timezone.utc) or zoneinfo.ZoneInfo(...)"
+            )
+        if unknown := plain.keys() - set(cls.__slots__):
+            raise ConfigurationError(
+                f"there is no option {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(cls.__slots__)}"
             )
         durations = {"delay": delay, "expires": expires, "timeout": timeout, "keep": keep}
         given: dict[str, Any] = {name: seconds(value) for name, value in durations.items() if value is not None}
@@ -81,7 +86,9 @@ class Options:
             raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise ConfigurationError(f"retry=... takes a Retry(attempts=...), not {self.retry!r}")
-        if not all(isinstance(text, str) for pair in self.meta.items() for text in pair):
+        if not isinstance(self.meta, dict) or not all(
+            isinstance(text, str) for pair in self.meta.items() for text in pair
+        ):
             raise ConfigurationError("meta holds small text tags: a dict of str to str")
 
     def over(self, wider: Options) -> Options:
@@ -94,6 +101,21 @@ class Options:
             },
             meta={**wider.meta, **self.meta},
         )
+
+
+class _UndefinedName(TaskDefinitionError):
+    """An annotation names what does not exist, or not yet."""
+
+
+@contextmanager
+def _names_of(task: str) -> Generator[None]:
+    try:
+        yield
+    except NameError as error:
+        raise _UndefinedName(
+            f"{task}: an annotation names {error.name!r}, which its module does not have at run time; "
+            f"define it there, or import it outside of TYPE_CHECKING"
+        ) from None
 
 
 @dataclass(slots=False, kw_only=True)
@@ -132,28 +154,27 @@ class Definition:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        try:
+        with _names_of(self.name):
             return hints_of(self.function)
-        except NameError as error:
-            raise TaskDefinitionError(
-                f"{self.name}: an annotation names {error.name!r}, which does not exist at run time; import it outside of TYPE_CHECKING"
-            ) from None
 
     @cached_property
     def needs(self) -> Needs:
         """What is injected, by parameter."""
-        return needs_of(self.function, self._hints, GIVEN)
+        with _names_of(self.name):
+            return needs_of(self.function, self._hints, GIVEN)
 
     @cached_property
     def arguments(self) -> Arguments:
         """The codec of the arguments that travel."""
-        return Arguments(self.name, self.function, self._hints, frozenset(self.needs))
+        with _names_of(self.name):
+            return Arguments(self.name, self.function, self._hints, frozenset(self.needs))
 
     @cached_property
     def result(self) -> Result:
         """The codec of the result."""
         hint = self._hints.get("return", Any)
-        return Result(self.name, type(None) if hint is None else hint)
+        with _names_of(self.name):
+            return Result(self.name, type(None) if hint is None else hint)
 
     def compile(self) -> None:
         """Build everything now; raises `TaskDefinitionError` for what can never work."""
@@ -188,9 +209,8 @@ def define(
     )
     try:
         definition.compile()
-    except TaskDefinitionError as error:
-        if "does not exist at run time" not in str(error):
-            raise
+    except _UndefinedName:
+        pass  # perhaps it is defined further down
     return definition
 
 

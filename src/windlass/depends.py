@@ -134,13 +134,18 @@ class Resolver:
         self._given = given
         self._overrides = overrides
         self._worker = worker
-        self._made: dict[Callable[..., Any], asyncio.Future[Any]] = {}
+        self._made: dict[Callable[..., Any], Any] = {}
+        self._making: dict[Callable[..., Any], asyncio.Future[Any]] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Resolver:
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
+        if making := [made for made in self._making.values() if not made.done()]:
+            for made in making:
+                made.cancel()
+            await asyncio.wait(making)
         # What a generator swallows does not turn a failed job into a finished one.
         await self._stack.__aexit__(*exc)
 
@@ -155,16 +160,23 @@ class Resolver:
             return await self._worker._value(need)
         if not need.use_cache:
             return await self._make(need)
-        # A future, not a value: two jobs that need the same worker-scoped thing at once wait for one making of it.
-        made = self._made.get(need.call)
+        if need.scope == "worker":
+            return await self._shared(need)
+        if need.call not in self._made:
+            self._made[need.call] = await self._make(need)
+        return self._made[need.call]
+
+    async def _shared(self, need: Node) -> Any:
+        """A worker-scoped value. Jobs that need it at once wait for one making of it, which outlives each of them."""
+        made = self._making.get(need.call)
         if made is None:
-            made = self._made[need.call] = asyncio.ensure_future(self._make(need))
+            made = self._making[need.call] = asyncio.ensure_future(self._make(need))
             made.add_done_callback(lambda done: self._drop_failed(need, done))
         return await asyncio.shield(made)
 
     def _drop_failed(self, need: Node, done: asyncio.Future[Any]) -> None:
         if done.cancelled() or done.exception() is not None:
-            self._made.pop(need.call, None)
+            self._making.pop(need.call, None)
 
     async def _make(self, need: Node) -> Any:
         call = self._overrides.get(need.call, need.call)

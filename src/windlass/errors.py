@@ -3,6 +3,7 @@
 ```
 WindlassError
 ├── ConfigurationError            something in the program or its settings must change
+│   ├── AppNotFound               nothing says where the app is, and no usual file holds one
 │   ├── TaskDefinitionError       a task cannot be what its decorator asks
 │   │   └── DuplicateTask         two tasks have one name
 │   ├── UnknownScheme             no broker speaks this URL
@@ -10,6 +11,7 @@ WindlassError
 │   └── StoreTooNew               the store was written by a newer Windlass
 ├── InvalidArguments              the arguments do not fit the task; nothing was stored
 │   └── PayloadTooLarge           arguments or result over the limit
+├── Undecodable                   what is stored does not fit the annotations of this program
 ├── UnknownTask                   no task of that name is registered here
 ├── JobNotFound                   no job has this id (never had, or its time to be kept is over)
 ├── JobError                      how a job ended, told to whoever asked for its result
@@ -61,6 +63,10 @@ class ConfigurationError(WindlassError):
     """Something in the program or its settings must change before this can work."""
 
 
+class AppNotFound(ConfigurationError):
+    """Nothing says where the app is, and none of the usual files holds one."""
+
+
 class TaskDefinitionError(ConfigurationError):
     """A task cannot be what its decorator asks; the message names the parameter and the way out."""
 
@@ -87,6 +93,10 @@ class InvalidArguments(WindlassError):
 
 class PayloadTooLarge(InvalidArguments):
     """Encoded arguments (or a result) are larger than the limit."""
+
+
+class Undecodable(WindlassError):
+    """A body, its arguments or a result that this program cannot understand. A job with such a body is parked."""
 
 
 class UnknownTask(WindlassError):

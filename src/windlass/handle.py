@@ -78,10 +78,11 @@ class Handle(Generic[R]):
 
         Raises `JobFailed`, `JobCancelled`, `JobNotFound`, or `ResultTimeout` after `timeout`, which leaves the job running.
         """
-        broker = await self._desk.broker()
         deadline = None if timeout is None else time.monotonic() + seconds(timeout)
         while True:
             left = WAIT if deadline is None else max(0.0, min(WAIT, deadline - time.monotonic()))
+            # Asked for anew each time: a closed broker answers at once, and the app opens another.
+            broker = await self._desk.broker()
             reading = await broker.read(self.id, after=_PAST_ALL_ENTRIES, wait=left)
             if reading is None:
                 raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
@@ -119,10 +120,10 @@ class Handle(Generic[R]):
 
         Raises `JobNotFound`. Break out of the loop to stop following.
         """
-        broker = await self._desk.broker()
         last, seen = after or 0, None
         while True:
-            reading = await broker.read(self.id, after=last, wait=WAIT, seen=seen)
+            broker = await self._desk.broker()
+            reading = await broker.read(self.id, after=last, wait=WAIT if seen else 0.0, seen=seen)
             if reading is None:
                 raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
             for entry in reading.entries:

@@ -56,6 +56,7 @@ class Settings:
 
 _DURATIONS = {"lease", "beat", "upkeep", "shutdown_timeout", "kill_after", "keep", "keep_failed"}
 _SIZES = {"child_memory", "max_payload"}
+_POSITIVE = {"lease", "beat", "upkeep", "max_payload"}
 _COUNTS = {"concurrency", "threads", "processes", "runners", "child_jobs", "log_lines"}
 SETTABLE = _DURATIONS | _SIZES | _COUNTS
 LOCATING = {"url", "app", "name"}
@@ -65,14 +66,16 @@ LOCATING = {"url", "app", "name"}
 def parse(name: str, value: Any, source: str) -> Any:
     """One setting from text or a plain value; raises `ConfigurationError` naming where it was set."""
     try:
-        if name in _DURATIONS:
-            return seconds(
-                value if not isinstance(value, str) or not value.replace(".", "", 1).isdigit() else float(value)
-            )
-        if name in _SIZES:
-            return size(value)
+        if name in _DURATIONS or name in _SIZES:
+            bare = isinstance(value, str) and value.replace(".", "", 1).isdigit()
+            amount = size(value) if name in _SIZES else seconds(float(value) if bare else value)
+            if amount < 0 or (amount == 0 and name in _POSITIVE):
+                raise ConfigurationError(f"it must be more than 0, not {value!r}")
+            return amount
         count = int(value)
-        if count < (0 if name in ("log_lines", "threads", "processes", "concurrency") else 1):
+        if isinstance(value, (bool, float)) or count < (
+            0 if name in ("log_lines", "threads", "processes", "concurrency") else 1
+        ):
             raise ValueError(value)
         return count
     except (ConfigurationError, ValueError, TypeError) as error:
@@ -104,7 +107,12 @@ def load(**given: Any) -> Settings:
             raise ConfigurationError(f"there is no setting {name!r}; there are {', '.join(sorted(known))}")
         if value is not None:
             found[name] = value if name == "retry" else parse(name, value, "an argument")
-    return replace(Settings(), **found)
+    settings = replace(Settings(), **found)
+    if settings.beat >= settings.lease:
+        raise ConfigurationError(
+            f"setting 'beat' ({settings.beat:g} s) must be shorter than 'lease' ({settings.lease:g} s), best several times"
+        )
+    return settings
 
 
 def pyproject(start: Path | None = None) -> Path | None:
@@ -119,8 +127,8 @@ def project() -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        table = tomllib.loads(path.read_text()).get("tool", {}).get("windlass", {})
-    except tomllib.TOMLDecodeError as error:
+        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("windlass", {})
+    except ValueError as error:  # no TOML, or no UTF-8
         raise ConfigurationError(f"{path} is no valid TOML: {error}") from None
     return dict(table)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from windlass.errors import ConfigurationError
+from windlass.errors import AppNotFound, ConfigurationError
 from windlass.settings import project
 
 CANDIDATES = ("tasks.py", "worker.py", "main.py", "app.py", "api.py", "app/tasks.py", "app/main.py", "src/main.py")
@@ -20,7 +20,7 @@ NAMES = ("app", "windlass", "queue", "tasks")
 def load(target: str, wanted: type | None = None) -> Any:
     """The object a target names. Raises `ConfigurationError` with the way out when it cannot be had.
 
-    Without ":attribute", the module's only (or best named) object of class `wanted` is taken.
+    It must be a `wanted`, if that is given. Without ":attribute", the module's only (or best named) one is taken.
     """
     module_name, _, attribute = target.partition(":")
     module = _import(module_name)
@@ -33,11 +33,18 @@ def load(target: str, wanted: type | None = None) -> Any:
                 f"{target!r}: {module_name} has no attribute {attribute!r}{_suggestion(module, wanted)}"
             )
         found = getattr(found, part)
+    if wanted is not None and not isinstance(found, wanted):
+        raise ConfigurationError(
+            f"{target!r} is a {type(found).__name__}, not a {wanted.__name__}{_suggestion(module, wanted)}"
+        )
     return found
 
 
 def discover(wanted: type) -> tuple[str, str]:
-    """A target and where it was found: $WINDLASS_APP, [tool.windlass] app, or the first usual file that holds an app."""
+    """A target and where it was found: $WINDLASS_APP, [tool.windlass] app, or the first usual file that holds an app.
+
+    Raises `AppNotFound`.
+    """
     if target := os.environ.get("WINDLASS_APP"):
         return target, "$WINDLASS_APP"
     if target := project().get("app"):
@@ -47,7 +54,7 @@ def discover(wanted: type) -> tuple[str, str]:
             module = _import(candidate.removesuffix(".py").replace("/", "."))
             if names := _instances(module, wanted):
                 return f"{module.__name__}:{_best(names)}", f"found in {candidate}"
-    raise ConfigurationError(
+    raise AppNotFound(
         "no Windlass app found; name it (windlass worker package.module:app), set $WINDLASS_APP, "
         'or put app = "package.module:app" under [tool.windlass] in pyproject.toml'
     )
@@ -75,10 +82,18 @@ def _import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"there is no Python file {str(path)!r}")
+    if path.stem in sys.modules:
+        raise ConfigurationError(
+            f"{path} would hide the module {path.stem!r}, which is in use; give the file another name"
+        )
     sys.path.insert(0, str(path.parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
     return module
 
 

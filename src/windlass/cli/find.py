@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import sysconfig
 from collections.abc import Awaitable, Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
@@ -18,13 +20,17 @@ import windlass
 from windlass import Windlass, targets
 from windlass.broker.port import Broker
 from windlass.cli.output import talk
-from windlass.errors import ConfigurationError, StoreRefused, WindlassError
+from windlass.errors import AppNotFound, ConfigurationError, StoreRefused, WindlassError
 from windlass.settings import project
 
 T = TypeVar("T")
 
-Url = Annotated[str | None, typer.Option("--url", help="The store, e.g. sqlite:///jobs.db ($WINDLASS_URL).", metavar="URL")]
-App = Annotated[str | None, typer.Option("--app", help="The app: module:attr or file.py ($WINDLASS_APP).", metavar="TARGET")]
+Url = Annotated[
+    str | None, typer.Option("--url", help="The store, e.g. sqlite:///jobs.db ($WINDLASS_URL).", metavar="URL")
+]
+App = Annotated[
+    str | None, typer.Option("--app", help="The app: module:attr or file.py ($WINDLASS_APP).", metavar="TARGET")
+]
 Name = Annotated[str | None, typer.Option("--name", help="The app's name, where several apps share a store.")]
 
 
@@ -36,23 +42,38 @@ class Found:
     target: str
     how: str
 
+    def tell(self) -> Found:
+        """Say on stderr which app it is, if nobody named it."""
+        if self.how.startswith("found"):
+            talk(f"using {self.target} ({self.how})")
+        return self
+
 
 def find_app(target: str | None = None, option: str | None = None) -> Found:
     """The app to use. Raises `ConfigurationError`; for an error in the user's modules it names their file and line."""
     if target and option and target != option:
         raise ConfigurationError(f"two apps are named: {target!r} and --app {option!r}; name one")
+    named = target or option
+    where, how = (named, "as given") if named else _blamed(lambda: targets.discover(Windlass))
+    return Found(import_target(where, Windlass), where, how)
+
+
+def import_target(target: str, wanted: type) -> Any:
+    """The object that "module:attribute" or a file names; errors as for `find_app`."""
+    return _blamed(lambda: targets.load(target, wanted))
+
+
+def _blamed(work: Callable[[], T]) -> T:
+    """Do what imports user code; an error in there becomes one line that names their file."""
     try:
-        where = (target, "as given") if target else (option, "--app") if option else targets.discover(Windlass)
-        app: Any = targets.load(str(where[0]), Windlass)
+        with redirect_stdout(sys.stderr):  # what a module prints while it is imported is not our data
+            return work()
     except (Exception, SystemExit) as error:
         place = blame(error)
         if isinstance(error, WindlassError) and not place:
             raise
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise ConfigurationError(f"the app cannot be imported: {place or 'a module'}: {said}") from error
-    if not isinstance(app, Windlass):
-        raise ConfigurationError(f"{where[0]!r} is a {type(app).__name__}, not a Windlass app")
-    return Found(app, str(where[0]), where[1])
 
 
 def find_store(url: str | None, option: str | None = None, name: str | None = None) -> Windlass:
@@ -60,13 +81,10 @@ def find_store(url: str | None, option: str | None = None, name: str | None = No
     said = url or (None if option else os.environ.get("WINDLASS_URL") or project().get("url"))
     if said is None:
         try:
-            found = find_app(option=option)
-        except targets.NoApp:
+            app = find_app(option=option).tell().app
+            return app if name is None else Windlass(app.url, name=name)
+        except AppNotFound:
             pass
-        else:
-            if found.how.startswith("found"):
-                talk(f"using the store of {found.target} ({found.how})")
-            return found.app if name is None else Windlass(found.app.url, name=name)
     return Windlass(said, name=name or project().get("name") or "windlass")
 
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:
-        return _say(_usage(error), USAGE)
+        return _usage(error)
 
 
 def _code(error: WindlassError) -> int:
@@ -55,14 +55,16 @@ def _code(error: WindlassError) -> int:
             return USAGE
 
 
-def _usage(error: Exception) -> str:
-    """A usage error in one line; typer keeps its class to itself, so it is known by its method. Anything else is a bug: raised."""
+def _usage(error: Exception) -> int:
+    """Say what is wrong with the command line. typer keeps these errors' class to itself: they are known by a method of theirs."""
     said = getattr(error, "format_message", None)
     if said is None:
-        raise error
+        raise error  # a bug of ours: with its traceback
+    if (text := str(said())).startswith("Usage:"):  # no command was named
+        print(text, file=sys.stderr)
+        return USAGE
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "windlass"
-    return f"{said()} (see {command} --help)"
+    return _say(f"{text} (see {context.command_path if context else 'windlass'} --help)", USAGE)
 
 
 def _say(text: str, code: int) -> int:

@@ -15,7 +15,14 @@ from windlass.core.payload import Undecodable, unpack
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
-_COLOURS = {"ready": "cyan", "running": "blue", "succeeded": "green", "failed": "red", "parked": "magenta", "paused": "yellow"}
+_COLOURS = {
+    "ready": "cyan",
+    "running": "blue",
+    "succeeded": "green",
+    "failed": "red",
+    "parked": "magenta",
+    "paused": "yellow",
+}
 
 
 def talk(text: str) -> None:

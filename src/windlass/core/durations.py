@@ -38,9 +38,9 @@ def seconds(duration: Duration) -> float:
 
 def size(text: int | str) -> int:
     """A size in bytes from an int or "512MB"; units are powers of 1024."""
-    if isinstance(text, int):
+    if isinstance(text, int) and not isinstance(text, bool):
         return text
-    match = _SIZE.fullmatch(text.strip())
+    match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ConfigurationError(f'{text!r} is no size; write bytes or "64KB" "512MB" "2GB"')
     unit = match[2].upper()

@@ -2,29 +2,42 @@
 
 Arguments are one JSON object, by parameter name. They are validated and converted by the function's annotations (pydantic,
 lax mode, as FastAPI does) on the way in and again on the way out. Bytes are base64, infinities and NaN strings where
-the annotation is float. What an annotation of `Any` lets through must survive JSON unchanged, or it is refused.
+the annotation is float. Where JSON may change a value without notice (`Any`, unions, models with rules of their own), the producer reads
+back what it wrote, and refuses what would not arrive as it was sent.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, NotRequired, cast
 
 import msgspec
 from msgspec import Raw, Struct
-from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaSerializer
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator
 from pydantic_core.core_schema import CoreConfig
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from windlass.core.retry import Retry
-from windlass.errors import InvalidArguments, PayloadTooLarge, TaskDefinitionError
+from windlass.errors import ConfigurationError, InvalidArguments, PayloadTooLarge, TaskDefinitionError
+from windlass.errors import Undecodable as Undecodable
 
 VERSION = 1
 _CORE = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+
+_alias: Any = TypeAliasType  # type checkers want aliases to be static
+
+_FAITHFUL_KEYS = {"str", "int", "uuid", "date", "datetime"}
+_FAITHFUL = _FAITHFUL_KEYS | {
+    *("bool", "float", "none", "bytes", "time", "timedelta", "decimal", "complex"),
+    *("list", "tuple", "set", "frozenset", "dict", "nullable", "typed-dict", "typed-dict-field"),
+}
+"""The kinds of pydantic schema whose values always arrive as they were sent."""
+_LONGEST_INTEGER = 4300
+"""Digits of the longest integer that can be read back from JSON."""
 
 
 class Envelope(Struct, omit_defaults=True):
@@ -35,10 +48,6 @@ class Envelope(Struct, omit_defaults=True):
     timeout: float | None = None
     retry: dict[str, Any] | None = None
     meta: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class Undecodable(Exception):
-    """A body, or the arguments in it, that this program cannot understand. The job is parked."""
 
 
 _envelope_decoder = msgspec.json.Decoder(Envelope)
@@ -68,15 +77,43 @@ def unpack(body: bytes) -> Envelope:
 
 
 def policy_of(envelope: Envelope, default: Retry) -> Retry:
-    """The retry policy in an envelope, or `default`."""
-    return default if envelope.retry is None else Retry(**envelope.retry)
+    """The retry policy in an envelope, or `default`. Raises `Undecodable`."""
+    if envelope.retry is None:
+        return default
+    known = {field.name for field in fields(Retry)}
+    try:
+        return Retry(**{name: value for name, value in envelope.retry.items() if name in known})
+    except (ConfigurationError, TypeError) as error:
+        raise Undecodable(f"the retry policy in the body makes no sense: {error}") from None
 
 
-def _lossy(schema: Any) -> bool:
-    """Whether a pydantic core schema holds an `any` part, whose values JSON may change without notice."""
-    if isinstance(schema, Mapping):
-        return schema.get("type") == "any" or any(_lossy(part) for part in schema.values())
-    return isinstance(schema, (list, tuple)) and any(_lossy(part) for part in schema)
+def _faithful(schema: Any) -> bool:
+    """Whether every value that fits a pydantic core schema arrives from JSON as it was sent."""
+    if isinstance(schema, (list, tuple)):
+        return all(map(_faithful, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    kind = schema.get("type")
+    if isinstance(kind, str) and kind not in _FAITHFUL:
+        return False
+    if kind == "dict" and schema["keys_schema"]["type"] not in _FAITHFUL_KEYS:
+        return False
+    return all(_faithful(part) for name, part in schema.items() if name != "metadata")
+
+
+def _same(sent: Any, arrived: Any) -> bool:
+    """Whether `arrived` is what was `sent`: equal, and of its class or the plain one that it extends (or a float for an int)."""
+    if not isinstance(sent, type(arrived)) and (type(sent), type(arrived)) != (int, float):
+        return False
+    if isinstance(arrived, dict):
+        return sent.keys() == arrived.keys() and all(_same(sent[key], value) for key, value in arrived.items())
+    if isinstance(arrived, (list, tuple)):
+        return len(sent) == len(arrived) and all(map(_same, sent, arrived))
+    names = getattr(arrived, "__pydantic_fields__", None) or getattr(arrived, "__dataclass_fields__", None)
+    if names is not None:
+        every = (*names, "model_extra") if hasattr(arrived, "model_extra") else tuple(names)
+        return all(_same(getattr(sent, name), getattr(arrived, name)) for name in every)
+    return bool(sent == arrived or (sent != sent and arrived != arrived))  # NaN is not itself
 
 
 class Arguments:
@@ -86,29 +123,27 @@ class Arguments:
         self, task: str, function: Callable[..., Any], hints: Mapping[str, Any], hidden: frozenset[str]
     ) -> None:
         self.task = task
+        self._whole = inspect.signature(function)
         self.signature = inspect.Signature(
-            [parameter for name, parameter in inspect.signature(function).parameters.items() if name not in hidden]
+            [parameter for name, parameter in self._whole.parameters.items() if name not in hidden]
         )
         self._positional = [
             name
             for name, parameter in self.signature.parameters.items()
-            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         ]
-        self._direct = len(self._positional) == sum(
-            parameter.kind is not parameter.KEYWORD_ONLY for parameter in self.signature.parameters.values()
-        )
         self._by_name = all(
             parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            for parameter in self.signature.parameters.values()
+            for parameter in self._whole.parameters.values()
         )
         adapter = _adapter(task, _shape(self.signature, hints))
         self._validator = adapter.validator
         self._serializer = SchemaSerializer(adapter.core_schema, _CORE)
-        self._lossy = _lossy(adapter.core_schema)
+        self._faithful = _faithful(adapter.core_schema)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The given arguments by parameter name, as a call would bind them. Raises `InvalidArguments`."""
-        if self._direct and len(args) <= len(self._positional):
+        if self._by_name and len(args) <= len(self._positional):
             bound = dict(zip(self._positional, args, strict=False))
             if not kwargs:
                 return bound
@@ -124,11 +159,8 @@ class Arguments:
         try:
             values = self._validator.validate_python(self.bind(args, kwargs))
             data = self._serializer.to_json(values)
-            if self._lossy and self._validator.validate_json(data) != values:
-                raise InvalidArguments(
-                    f"{self.task}: an argument without a type would not arrive as it was sent; annotate the parameter "
-                    f"(datetime, UUID, a model, ...) or pass plain JSON values"
-                )
+            if not self._faithful or len(data) > _LONGEST_INTEGER:
+                self._read_back(values, data)
         except ValidationError as error:
             raise InvalidArguments(f"{self.task}: {_said(error)}") from None
         except (PydanticSerializationError, RecursionError) as error:
@@ -139,6 +171,18 @@ class Arguments:
                 f"store the data elsewhere (a file, an object store) and pass its name"
             )
         return data
+
+    def _read_back(self, sent: dict[str, Any], data: bytes) -> None:
+        """Raise `InvalidArguments` unless `data` decodes to what was `sent`."""
+        try:
+            arrived = self._validator.validate_json(data)
+        except ValidationError as error:
+            raise InvalidArguments(f"{self.task}: an argument could not be read back: {_said(error)}") from None
+        if changed := [name for name, value in sent.items() if not _same(value, arrived[name])]:
+            raise InvalidArguments(
+                f"{self.task}: {', '.join(changed)} would not arrive as it was sent; annotate it with one exact type "
+                f"(datetime, Path, a model, ...) or pass plain JSON values"
+            )
 
     def decode(self, args: Raw | bytes) -> dict[str, Any]:
         """Arguments by name from JSON. Raises `Undecodable`."""
@@ -151,8 +195,8 @@ class Arguments:
         """The positional and keyword arguments of the call that `values` and the `injected` ones stand for."""
         if self._by_name:
             return (), {**values, **injected} if injected else values
-        bound = inspect.BoundArguments(self.signature, cast(Any, values))
-        return bound.args, {**bound.kwargs, **injected}
+        bound = inspect.BoundArguments(self._whole, cast(Any, {**values, **injected}))
+        return bound.args, bound.kwargs
 
 
 class Result:
@@ -160,12 +204,15 @@ class Result:
 
     def __init__(self, task: str, hint: Any) -> None:
         self.task = task
-        self._adapter = _adapter(task, hint)
+        schema = _adapter(task, hint).core_schema
+        self._validator = SchemaValidator(schema, _CORE)
+        self._serializer = SchemaSerializer(schema, _CORE)
+        self._faithful = _faithful(schema)
 
     def encode(self, value: Any, limit: int) -> bytes:
         """A result as JSON of at most `limit` bytes. Raises `InvalidArguments` (its message says what is wrong) or `PayloadTooLarge`."""
         try:
-            data = self._adapter.dump_json(self._adapter.validate_python(value))
+            data = self._serializer.to_json(self._validator.validate_python(value))
         except ValidationError as error:
             raise InvalidArguments(f"the result does not fit the annotation: {_said(error)}") from None
         except (PydanticSerializationError, RecursionError) as error:
@@ -174,12 +221,17 @@ class Result:
             raise PayloadTooLarge(
                 f"the result takes {len(data):,} bytes, over the limit max_payload = {limit:,}; return a name for it"
             )
+        if not self._faithful or len(data) > _LONGEST_INTEGER:
+            try:
+                self._validator.validate_json(data)
+            except ValidationError as error:
+                raise InvalidArguments(f"the result could not be read back from JSON: {_said(error)}") from None
         return data
 
     def decode(self, data: bytes) -> Any:
         """A result from JSON; raises `Undecodable`."""
         try:
-            return self._adapter.validate_json(data)
+            return self._validator.validate_json(data)
         except ValidationError as error:
             raise Undecodable(f"the stored result does not fit {self.task}: {_said(error)}") from None
 
@@ -201,15 +253,13 @@ def _shape(signature: inspect.Signature, hints: Mapping[str, Any]) -> Any:
 
 
 def _adapter(task: str, hint: Any) -> TypeAdapter[Any]:
-    """A TypeAdapter for `hint`; raises `TaskDefinitionError` when no JSON form is known for it."""
+    """A TypeAdapter for `hint`. `TaskDefinitionError` when no JSON form is known for it, NameError when a part of it is not defined."""
     try:
-        try:
-            return TypeAdapter(hint, config=_CONFIG)
-        except PydanticUserError as error:
-            if error.code != "type-adapter-config-unused":
-                raise
-            return TypeAdapter(hint)
-    except PydanticSchemaGenerationError as error:
+        # Behind an alias, because pydantic takes no configuration for a dataclass or a model at the top.
+        adapter: TypeAdapter[Any] = TypeAdapter(_alias("Value", hint), config=_CONFIG)
+        adapter.rebuild()
+        return adapter
+    except PydanticUserError as error:
         raise TaskDefinitionError(
             f"{task}: {str(error).splitlines()[0].rstrip('.')}; use a pydantic model, a dataclass or plain types, "
             f"and inject live objects with Depends()"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +55,11 @@ class Retry:
 
     def delay(self, attempt: int, chance: float) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1); `chance` in [0, 1) places it in the jitter."""
-        # Past about 1000 doublings a float overflows; the cap is reached long before.
-        raw = float(self.first) * self.factor ** min(attempt - 1, 200)  # type: ignore[arg-type]  # __post_init__ made it seconds
+        first = float(self.first)  # type: ignore[arg-type]  # __post_init__ made it seconds
+        try:
+            raw = first * self.factor ** (attempt - 1)
+        except OverflowError:  # the cap was reached long before
+            raw = first and math.inf
         delay = min(raw, float(self.most))  # type: ignore[arg-type]  # the same
         return delay * (1 - self.jitter * chance)
 

@@ -6,15 +6,17 @@ Every line that is about a job carries its id, its task and its attempt: the wor
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from windlass.context import current_or_none
 from windlass.core.job import Claim
-from windlass.core.outcome import Cancelled, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.definition import Program
 from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreTrouble, WorkerChanged
 
 LogFormat = Literal["plain", "json", "rich"]
@@ -39,13 +41,23 @@ def log_event(event: Event) -> None:
             logger.log(level, "worker %s %s%s", worker, what, f": {detail}" if detail else "", extra={"worker": worker})
         case StoreTrouble(verb, error):
             said = f"{type(error).__name__}: {error}"
-            logger.warning("the store failed to %s and is asked again: %s", verb, said, extra={"verb": verb, "error": said})
+            logger.warning(
+                "the store failed to %s and is asked again: %s", verb, said, extra={"verb": verb, "error": said}
+            )
 
 
 def subscribe(events: Events) -> None:
     """Log the events of an app, once however often it is asked for."""
     if log_event not in events.subscribers:
         events.subscribe(log_event)
+
+
+def setup(program: Program) -> None:
+    """For a runner: the logs of `program`, as $WINDLASS_LOG_FORMAT and $WINDLASS_LOG_LEVEL say."""
+    configure(
+        cast(LogFormat, os.environ.get("WINDLASS_LOG_FORMAT", "plain")), os.environ.get("WINDLASS_LOG_LEVEL", "INFO")
+    )
+    subscribe(program.events)
 
 
 def configure(form: LogFormat = "plain", level: str = "INFO") -> None:
@@ -58,7 +70,9 @@ def configure(form: LogFormat = "plain", level: str = "INFO") -> None:
         handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
         handler.setFormatter(Named("%(message)s"))
     else:
-        handler.setFormatter(JsonLines() if form == "json" else Named("%(stamp)s %(levelname)-7s %(name)s: %(message)s"))
+        handler.setFormatter(
+            JsonLines() if form == "json" else Named("%(stamp)s %(levelname)-7s %(name)s: %(message)s")
+        )
     handler.addFilter(_of_the_job)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -103,11 +117,10 @@ def _ended(claim: Claim, outcome: Outcome | None, seconds: float) -> None:
     match outcome:
         case Succeeded():
             _about(logging.DEBUG, claim, f"succeeded {took}", **more)
-        case Retried(delay, error) | Failed(error) as ended:
-            again = f"is tried again in {ended.delay:.1f} s" if isinstance(ended, Retried) else "failed"
-            level = logging.WARNING if isinstance(ended, Retried) else logging.ERROR
-            said = f"{error.type}: {error.message}"
-            _about(level, claim, f"{again} ({took}): {said}", error=error.message, error_type=error.type, **more)
+        case Retried(delay, error):
+            _troubled(logging.WARNING, claim, f"failed {took} and is tried again in {delay:.1f} s", error, more)
+        case Failed(error):
+            _troubled(logging.ERROR, claim, f"failed {took}", error, more)
         case Parked(reason):
             _about(logging.WARNING, claim, f"is parked until a worker understands it: {reason}", error=reason, **more)
         case Cancelled(reason):
@@ -118,6 +131,11 @@ def _ended(claim: Claim, outcome: Outcome | None, seconds: float) -> None:
             _about(logging.INFO, claim, f"was handed back {took}", **more)
         case None:
             _about(logging.WARNING, claim, f"was lost to another worker {took}", **more)
+
+
+def _troubled(level: int, claim: Claim, what: str, error: ErrorInfo, more: dict[str, Any]) -> None:
+    said = next(iter(error.message.splitlines()), "")
+    _about(level, claim, f"{what}: {error.type}: {said}", error=error.message, error_type=error.type, **more)
 
 
 def _of_the_job(record: logging.LogRecord) -> bool:

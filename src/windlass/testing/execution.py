@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, get_args
 
 from windlass.app import Windlass
@@ -25,21 +24,12 @@ _CHANCE = 0.5  # of the jitter: the same in every run
 
 
 class Execution:
-    """A worker for as long as it is open. Depends(scope="worker") lives as long."""
+    """A worker without lanes. `caller.worker` keeps its Depends(scope="worker"): enter it around the steps."""
 
     def __init__(self, app: Windlass) -> None:
         self._app = app
-        self._caller = Caller(app, app.settings.max_payload)
+        self.caller = Caller(app, app.settings.max_payload)
         self._error: BaseException | None = None
-
-    async def __aenter__(self) -> Execution:
-        await self._caller.worker.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._caller.worker.__aexit__(kind, error, traceback)
 
     async def step(self, ran: list[Job], raising: bool) -> bool:
         """Run what is ready now, at most one job of each lane, and note the jobs in `ran`; False when nothing was ready.
@@ -74,7 +64,7 @@ class Execution:
             retry = policy_of(envelope, definition.options.retry or retry)
             values = definition.arguments.decode(envelope.args)
             context = await self._context(broker, claim, envelope, entries)
-            ending = await self._caller.perform(definition, context, values, self._invoke(definition))
+            ending = await self.caller.perform(definition, context, values, self._invoke(definition))
         except Undecodable as error:
             ending = Unknown(str(error))
         outcome = decide(

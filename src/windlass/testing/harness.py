@@ -150,7 +150,8 @@ class Harness:
         recorded in the job, whose retries come later. Raises AssertionError when more than `limit` runs do not end it.
         """
         ran: list[Job] = []
-        async with Execution(self.app) as execution:
+        execution = Execution(self.app)
+        async with execution.caller.worker:
             while await execution.step(ran, raising):
                 if len(ran) > limit:
                     raise AssertionError(f"after {limit} runs there is still work; the last was {ran[-1].task}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def windlass_harness() -> Iterator[MakeHarness]:
+def windlass_harness() -> Iterator[Callable[..., Harness]]:
     """Makes harnesses, `jobs = windlass_harness(app)` or `windlass_harness(app, inline=True)`, undone after the test."""
     from windlass.testing.harness import Harness
 
@@ -24,12 +24,3 @@ def windlass_harness() -> Iterator[MakeHarness]:
             return stack.enter_context(Harness(app, inline=inline))
 
         yield make
-
-
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class MakeHarness(Protocol):
-        """What the fixture gives."""
-
-        def __call__(self, app: Windlass, *, inline: bool = False) -> Harness: ...

@@ -5,15 +5,15 @@ The runner does this for the lanes "loop" and "thread", each child process for t
 
 from __future__ import annotations
 
-import asyncio
 import os
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import windlass
-from windlass.context import Context, enter
+from windlass import errors
+from windlass.context import Context, Sink, enter
 from windlass.core.durations import seconds
+from windlass.core.job import Claim
 from windlass.core.outcome import Ending, ErrorInfo, Raised, Rejected, Returned, Said, bounded
 from windlass.core.retry import error_name
 from windlass.definition import Definition, Program
@@ -22,9 +22,23 @@ from windlass.errors import Cancel, DependencyError, Fail, InvalidArguments, Job
 from windlass.middleware import wrap
 
 Invoke = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]]
-_OURS = os.path.dirname(windlass.__file__) + os.sep
+_OURS = os.path.dirname(errors.__file__) + os.sep
 _FRAMES = 60
 _NOTHING: Mapping[str, Any] = {}
+
+
+def context_for(claim: Claim, sink: Sink, meta: Mapping[str, str], last_checkpoint: bytes | None) -> Context:
+    """What the code of this run sees."""
+    return Context(
+        job_id=claim.id,
+        task=claim.task,
+        attempt=claim.attempt,
+        crashes=claim.crashes,
+        token=claim.token,
+        sink=sink,
+        meta=meta,
+        last_checkpoint=last_checkpoint,
+    )
 
 
 async def _await(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -124,13 +138,10 @@ def describe(error: BaseException, kind: str = "exception") -> ErrorInfo:
 
 
 def _traceback(error: BaseException) -> str:
-    """The traceback from the job's own first frame on: how we got there is of no interest to its author."""
+    """The traceback without our own frames: how the job was called is of no interest to its author."""
     try:
-        inner = error.__traceback__
-        while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_OURS):
-            inner = inner.tb_next
-        return "".join(traceback.TracebackException(type(error), error, inner, limit=-_FRAMES).format())
-    except BaseException as trouble:
-        if isinstance(trouble, (KeyboardInterrupt, asyncio.CancelledError)):
-            raise
+        told = traceback.TracebackException(type(error), error, error.__traceback__, limit=-_FRAMES)
+        told.stack[:] = [frame for frame in told.stack if not frame.filename.startswith(_OURS)]
+        return "".join(told.format())
+    except Exception as trouble:
         return f"<no traceback: {type(trouble).__name__}>"

@@ -21,6 +21,7 @@ from windlass.errors import TaskDefinitionError
 from windlass.events import Events, JobEnded, JobStarted, WorkerChanged
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
+from windlass.worker import capture
 from windlass.worker.call import describe
 from windlass.worker.identity import Identity
 from windlass.worker.run import Lane, Run
@@ -48,6 +49,7 @@ class Executor:
         self.runs: dict[str, Run] = {}
         self.lanes: dict[str, Lane] = {}
         self.abandoned = 0
+        self.on_limited: Callable[[Run], None] = lambda _run: None
         self._definitions = definitions
         self._settings = settings
         self._settler = settler
@@ -94,6 +96,7 @@ class Executor:
         if run.limit is not None:
             run.deadline = time.monotonic() + run.limit
             run.timer = self._loop.call_later(run.limit, self.stop, run, "limit")
+            self.on_limited(run)
         if self._events.subscribers:
             run.started = time.monotonic()
             self._events.emit(JobStarted(run.claim))
@@ -102,6 +105,8 @@ class Executor:
         """Told once by the lane how the run ended; what comes after a run was given up is ignored."""
         if run.ended:
             return
+        if run.context is not None:
+            capture.finish(run.context)
         run.ended = True
         if run.timer is not None:
             run.timer.cancel()
@@ -126,7 +131,8 @@ class Executor:
     def _outcome(self, run: Run, ending: Ending) -> Outcome | None:
         # Whatever broke out of a job that was told to end, it ended because of that. What it *said* or returned counts.
         if run.why is not None and (run.why == "lost" or isinstance(ending, Raised | Died)):
-            ending = run.interruption(ending.error.traceback if isinstance(ending, Raised | Died) else "")
+            killed = "; it did not stop when told to, and was killed" if isinstance(ending, Died) else ""
+            ending = run.interruption(ending.error.traceback if isinstance(ending, Raised) else "", killed)
         claim = run.claim
         return decide(
             attempt=claim.attempt,
@@ -171,7 +177,7 @@ class Executor:
             return
         self.abandoned += 1
         detail = f"{run.claim.task} {run.claim.id} ignored its {run.why} and goes on without a master"
-        self.finish(run, run.interruption())
+        self.finish(run, run.interruption(then="; it could not be stopped, and was given up"))
         self._events.emit(WorkerChanged(run.identity.worker, f"abandoned a job in lane {run.lane.name}", detail))
 
     def cancel(self, jobs: Iterable[str]) -> None:
@@ -206,8 +212,13 @@ class Executor:
             await idle
 
     def overdue(self) -> tuple[float, str] | None:
-        """The earliest deadline of a run (by `time.monotonic()`) and its job; None when no run has a limit."""
+        """The earliest deadline of a run in this process (by `time.monotonic()`) and its job; None when no run has a limit."""
         return min(
-            ((run.deadline, run.claim.id) for run in self.runs.values() if run.deadline is not None), default=None
+            (
+                (run.deadline, run.claim.id)
+                for run in self.runs.values()
+                if run.deadline is not None and run.lane is not None and run.lane.name != "process"
+            ),
+            default=None,
         )
 

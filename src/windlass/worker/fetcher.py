@@ -17,9 +17,8 @@ from windlass.core.job import Claim
 from windlass.errors import BrokerError, BrokerUnavailable
 from windlass.events import Events, StoreTrouble
 from windlass.failpoints import failpoint
-from windlass.worker.backoff import pauses
 from windlass.worker.identity import Identities, Identity
-from windlass.worker.run import Lane
+from windlass.worker.run import Lane, pauses
 
 WAIT = 0.5
 """Seconds that a claim waits at the store; so long an idle worker may need to stop."""
@@ -111,12 +110,11 @@ class Fetcher:
         if len(lanes) > 1:  # lanes that no task uses: their slots are never taken
             return {lane.name: 1 for lane in lanes}
         lane = lanes[0]
+        while lane.busy >= lane.slots and not self._stopping.is_set():
+            lane.waiter = asyncio.get_running_loop().create_future()
+            await lane.waiter
         if lane.busy and lane.slots - lane.busy < lane.slots // FEW:
-            if lane.busy < lane.slots:
-                await asyncio.sleep(GATHER)
-            while lane.busy >= lane.slots and not self._stopping.is_set():
-                lane.waiter = asyncio.get_running_loop().create_future()
-                await lane.waiter
+            await asyncio.sleep(GATHER)
         free = lane.slots - lane.busy
         return {lane.name: free} if free > 0 and not self._stopping.is_set() else {}
 

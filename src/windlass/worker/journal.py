@@ -13,8 +13,7 @@ import msgspec
 from windlass.broker.port import Journals
 from windlass.core.job import Entry, LogLine
 from windlass.events import Events, StaleWrite, StoreTrouble
-from windlass.worker.backoff import pauses
-from windlass.worker.run import Run
+from windlass.worker.run import Run, pauses
 
 PERIOD = 0.1
 PENDING = 5000

@@ -1,15 +1,19 @@
-"""One claimed job in this worker's hands, and the lane it runs in: the two things that all parts pass around."""
+"""One claimed job in this worker's hands, and the lane it runs in: what all parts pass around. And how long to wait for a store."""
 
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from windlass.context import Context
-from windlass.core.job import Claim
+from windlass.core.job import Claim, Entry
 from windlass.core.outcome import Ending, ErrorInfo, Interrupted, TimedOut
 from windlass.core.payload import Envelope
 from windlass.definition import Definition
+from windlass.worker.call import context_for
 
 if TYPE_CHECKING:
     from windlass.worker.identity import Identity
@@ -48,12 +52,16 @@ class Run:
         self.started = 0.0
         self.ended = False
 
-    def interruption(self, traceback: str = "") -> Ending:
-        """The ending of a run that was told to end, and did not finish by itself."""
+    def open(self, note: TakeNote) -> None:
+        """Make the context that the job's code will see, in this process."""
+        self.context = context_for(self.claim, partial(note, self), self.envelope.meta, self.checkpoint)
+
+    def interruption(self, traceback: str = "", then: str = "") -> Ending:
+        """The ending of a run that was told to end, and did not finish by itself. then: what had to be done about it."""
         if self.why != "limit":
             return Interrupted(self.why or "lost")
         limit = self.limit or 0.0
-        message = f"over its time limit of {limit:g} s"
+        message = f"over its time limit of {limit:g} s{then}"
         return TimedOut(limit, ErrorInfo("timeout", "TimeLimitExceeded", message, traceback))
 
 
@@ -88,4 +96,15 @@ class Lane:
 
     def kill(self, run: Run) -> bool:
         """`kill_after` is over: end the run by force. False: it cannot be ended, and goes on without a master."""
-        raise NotImplementedError
+        return False
+
+
+TakeNote = Callable[[Run, Entry], None]
+
+
+def pauses() -> Iterator[float]:
+    """Growing, jittered pauses in seconds, without an end: a store that comes back finds all workers within two seconds."""
+    pause = 0.05
+    while True:
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(2.0, pause * 2)

@@ -14,9 +14,8 @@ from windlass.core.outcome import ErrorInfo, Failed, Outcome
 from windlass.errors import BrokerError
 from windlass.events import Events, StaleWrite, StoreTrouble
 from windlass.failpoints import failpoint
-from windlass.worker.backoff import pauses
 from windlass.worker.identity import Identity
-from windlass.worker.run import Run
+from windlass.worker.run import Run, pauses
 
 BATCH = 2000
 """Outcomes in one write at most."""
@@ -27,7 +26,10 @@ Pair = tuple[Run, Outcome]
 
 
 class Settler:
-    """The queue of outcomes and its one writer. `flush` stores the journals of ended runs; `let_go` hears of each that is done."""
+    """The queue of outcomes and its one writer. `flush` stores the journals of ended runs; `let_go` hears of each that is done.
+
+    patience: how long a stop waits, in seconds, for a store that does not take what is left.
+    """
 
     def __init__(
         self,
@@ -35,7 +37,10 @@ class Settler:
         events: Events,
         flush: Callable[[Sequence[Run]], Awaitable[None]],
         let_go: Callable[[Identity], None],
+        *,
+        patience: float,
     ) -> None:
+        self._patience = patience
         self._broker = broker
         self._events = events
         self._flush = flush
@@ -65,18 +70,15 @@ class Settler:
             self._drained.clear()
             wake.set_result(None)
 
-    async def drain(self, timeout: float) -> bool:
-        """Wait until everything is stored; False when that took longer than `timeout` seconds."""
+    async def stop(self) -> None:
+        """Store what is left, as long as there is patience."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(self._patience):
                 while self.backlog:
                     await self._drained.wait()
                     await asyncio.sleep(0)
         except TimeoutError:
-            return False
-        return True
-
-    async def stop(self) -> None:
+            pass  # the leases of what is left will end
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

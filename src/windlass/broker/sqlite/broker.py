@@ -59,7 +59,8 @@ class SqliteBroker:
 
     async def open(self) -> None:
         async with self._opening:
-            if self._desks is not None and self._process == os.getpid():
+            if self._desks is not None:
+                self._open_desks()
                 return
             writer, reader = Writer(self._place, self._now, self._bell), Desk(self._place, self._now)
             await writer.open()
@@ -112,9 +113,7 @@ class SqliteBroker:
         if self._desks is None:
             raise BrokerUnavailable(f"the store {self._place.path} is not open: await broker.open() first")
         if self._process != os.getpid():
-            raise BrokerUnavailable(
-                f"the store {self._place.path} was opened before this process was forked: await broker.open() in the child"
-            )
+            raise self._place.forked()
         return self._desks
 
     async def _write(self, verb: Verb[I, R], item: I) -> R:

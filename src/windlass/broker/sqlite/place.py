@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from windlass.errors import (
     BrokerUnavailable,
     ConfigurationError,
+    InvalidArguments,
     StoreCorrupt,
     StoreFull,
     StoreRefused,
@@ -71,7 +73,7 @@ class Place:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self.refused(error) from error
+            raise self.mapped(error) from error
         kind = file_system(folder)
         if NETWORK.fullmatch(kind):
             raise StoreRefused(
@@ -85,16 +87,34 @@ class Place:
                     f"{place} cannot be written by this user; make it writable or move the store elsewhere"
                 )
 
-    def refused(self, error: OSError) -> WindlassError:
-        """What an error of the operating system means for the store."""
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            return self._full()
-        return StoreRefused(
-            f"{error.filename or self.path}: {error.strerror}; make it writable or move the store elsewhere"
-        )
+    def mapped(self, error: Exception) -> Exception:
+        """What an error of SQLite or of the operating system means, and what can be done about it; any other error as it is."""
+        meaning: Exception = error
+        if isinstance(error, sqlite3.Error):
+            meaning = self._of_sqlite(error)
+        elif isinstance(error, OSError) and not isinstance(error, WindlassError):
+            meaning = self._of_system(error)
+        if meaning is not error:
+            meaning.__cause__ = error
+        return meaning
 
-    def mapped(self, error: sqlite3.Error) -> WindlassError:
-        """What an error of SQLite means, and what can be done about it."""
+    def _of_system(self, error: OSError) -> WindlassError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return self._full()
+        what = f"{error.filename or self.path}: {error.strerror}"
+        if error.errno in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOTDIR,
+            errno.EEXIST,
+            errno.ENAMETOOLONG,
+            errno.ELOOP,
+        ):
+            return StoreRefused(f"{what}; make it writable or move the store elsewhere")
+        return BrokerUnavailable(what)
+
+    def _of_sqlite(self, error: sqlite3.Error) -> WindlassError:
         code = getattr(error, "sqlite_errorcode", 0)
         match code & _PRIMARY:
             case sqlite3.SQLITE_FULL:
@@ -110,6 +130,8 @@ class Place:
                 )
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return self.locked()
+            case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_MISMATCH | sqlite3.SQLITE_TOOBIG:
+                return InvalidArguments(f"the store cannot keep this: {error}")
             case sqlite3.SQLITE_IOERR if _free(self.path.parent) < 1 << 16:
                 return self._full()
             case _:
@@ -119,6 +141,13 @@ class Place:
         """Somebody held the store's lock for too long."""
         return BrokerUnavailable(
             f"{self.path} did not answer in time: another process holds it (is one stopped, or a sqlite3 shell in a transaction?)"
+        )
+
+    def forked(self) -> BrokerUnavailable:
+        """SQLite's locks do not survive a fork: a child that went on with the file could damage it."""
+        return BrokerUnavailable(
+            f"the store {self.path} was open when this process was forked, and cannot be used here: open it after the fork, or start"
+            " the process with the method 'spawn'"
         )
 
     def _full(self) -> StoreFull:

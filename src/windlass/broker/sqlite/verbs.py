@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -61,7 +61,7 @@ class Move(NamedTuple):
 
 _rows = msgspec.json.Decoder(list[Row])
 _numbers = msgspec.json.Decoder(list[int])
-_claimed = msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, str | None]])
+_claimed = msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None]])
 
 
 def as_json(values: Iterable[object]) -> str:
@@ -161,9 +161,10 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
-        for _, _, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, text in found:
+        for _, _, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text in found:
             body = bytes.fromhex(text) if text is not None else tx.run("claim_body", place).fetchone()[0]
-            claims.append(Claim(job, place, task, queue, lane, body, attempt, crashes, crash_limit, enqueued_at, now))
+            spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed))
+            claims.append(Claim(job, place, task, queue, lane, body, *spent))
             room[lane] -= 1
             tx.changed.append(job)
         room = {lane: free for lane, free in room.items() if free > 0}
@@ -380,15 +381,15 @@ def _pause(tx: Transaction, wish: tuple[str, bool]) -> None:
     tx.ready.add(queue)
 
 
+def _handed_back(claims: list[Claim]) -> tuple[Verb[Any, Any], Any] | None:
+    """Claims whose caller is gone go back at once, not when a lease is over."""
+    return (settle, ([(claim, Released()) for claim in claims], None)) if claims else None
+
+
 append = Verb(_append, turn=0)
 settle = Verb(_settle)
 enqueue = Verb(_enqueue)
-# Last, so that a claim sees what its neighbours made ready; what nobody is left to take goes back at once, not after a lease.
-claim = Verb(
-    lambda tx, asks: [_claim(tx, ask) for ask in asks],
-    turn=2,
-    undo=lambda claims: (settle, ([(one, Released()) for one in claims], None)) if claims else None,
-)
+claim = Verb.each(_claim, turn=2, undo=_handed_back)  # the last, so that it sees what its neighbours made ready
 beat, pause = Verb.each(_beat), Verb.each(_pause)
 promote, reclaim, prune = Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)
 cancel, revive, forget = Verb.each(_cancel), Verb.each(_revive), Verb.each(_forget)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from errno import ENXIO
 from pathlib import Path
@@ -56,8 +56,7 @@ class Hall:
         self._ends: list[int] = []
         hidden = folder / f".{self.path.name}"
         try:
-            folder.mkdir(exist_ok=True)
-            os.mkfifo(hidden)
+            _make_fifo(hidden)
             # A writing end of our own: without one, the pipe would be at its end whenever a bell-ringer closes.
             self._ends = [os.open(hidden, flags | os.O_NONBLOCK) for flags in (os.O_RDONLY, os.O_WRONLY)]
             hidden.rename(self.path)  # seen only now that it can be opened for writing
@@ -79,6 +78,10 @@ class Hall:
         for end in self._ends:
             os.close(end)
         self._ends = []
+        try:
+            self.path.parent.rmdir()
+        except OSError:
+            pass  # others wait
 
     def wake(self, topics: Collection[str]) -> None:
         """Wake all who wait for one of `topics`."""
@@ -107,7 +110,7 @@ class Bell:
         self._halls: dict[tuple[asyncio.AbstractEventLoop, str], Hall] = {}
 
     @contextmanager
-    def listen(self, kind: str, topics: Sequence[str]) -> Iterator[Ear]:
+    def listen(self, kind: str, topics: Sequence[str]) -> Generator[Ear]:
         """An ear for `topics`. Nothing that is committed from now on is missed."""
         at = asyncio.get_running_loop(), kind
         hall = self._halls.get(at) or self._halls.setdefault(at, Hall(self._folder, kind))
@@ -143,8 +146,8 @@ class Bell:
 
     def listeners(self) -> list[str]:
         """The FIFOs of all who wait, in whichever process."""
-        try:
-            return os.listdir(self._folder)
+        try:  # the folder is there while somebody waits; asking for it costs less than an error
+            return os.listdir(self._folder) if os.access(self._folder, os.F_OK) else []
         except FileNotFoundError:
             return []
 
@@ -162,6 +165,17 @@ class Bell:
             pass  # full, so that it will be read and taken for everything; or just closed
         finally:
             os.close(end)
+
+
+def _make_fifo(path: Path) -> None:
+    """Make a FIFO, and its folder, which others may be taking away just now."""
+    for _ in range(10):
+        path.parent.mkdir(exist_ok=True)
+        try:
+            return os.mkfifo(path)
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(path)
 
 
 def _messages(topics: Sequence[str]) -> list[bytes]:

@@ -13,10 +13,11 @@ import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakSet
@@ -43,11 +44,16 @@ CHECKPOINT_EVERY, CHECKPOINT_FROM, TRUNCATE_FROM = 0.5, 4 << 20, 64 << 20
 
 
 class FileLock:
-    """A lock between processes (and threads), of the kernel: it is free again when its holder dies."""
+    """A lock between processes (and threads), of the kernel: it is free again when its holder dies.
 
+    inherited: the locks that were open when this process was forked.
+    """
+
+    inherited: set[Path] = set()
     _all: WeakSet[FileLock] = WeakSet()
 
-    def __init__(self, path: os.PathLike[str]) -> None:
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         FileLock._all.add(self)
 
@@ -75,6 +81,8 @@ class FileLock:
     def forget_all(cls) -> None:
         """After a fork, in the child: its copies of the parent's locks would outlive the parent."""
         for lock in cls._all:
+            if lock._file >= 0:
+                cls.inherited.add(lock._path)
             lock.close()
 
 
@@ -108,7 +116,10 @@ class Transaction:
             self.run("tally_add", msgspec.json.encode(deltas).decode())
 
 
-@dataclass(frozen=True, slots=True)
+Undo = Callable[[R], "tuple[Verb[Any, Any], Any] | None"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Verb(Generic[I, R]):
     """Something to do in a transaction, for all calls of a group at once: `run` answers each of the items.
 
@@ -117,12 +128,15 @@ class Verb(Generic[I, R]):
 
     run: Callable[[Transaction, list[I]], list[R]]
     turn: int = 1
-    undo: Callable[[R], tuple[Verb[Any, Any], Any] | None] = lambda _: None
+    undo: Undo[R] = lambda _: None
 
-    @classmethod
-    def each(cls, run: Callable[[Transaction, I], R], turn: int = 1) -> Verb[I, R]:
+    @staticmethod
+    def each(run: Callable[[Transaction, T], R], turn: int = 1, undo: Undo[R] = lambda _: None) -> Verb[T, R]:
         """A verb that gains nothing from grouping."""
-        return cls(lambda tx, items: [run(tx, item) for item in items], turn)
+        return Verb(lambda tx, items: [run(tx, item) for item in items], turn, undo)
+
+
+NOTHING: Verb[None, None] = Verb.each(lambda tx, _: None)
 
 
 @dataclass(slots=True, eq=False)
@@ -135,7 +149,7 @@ class Call:
     future: asyncio.Future[Any]
     answer: Any = None
     error: Exception | None = None
-    deadline: asyncio.TimerHandle | None = field(default=None)
+    deadline: asyncio.TimerHandle | None = None
 
 
 class Desk:
@@ -146,11 +160,11 @@ class Desk:
 
     def __init__(self, place: Place, clock: Callable[[], float]) -> None:
         self.place, self.clock = place, clock
+        self.alone: AbstractContextManager[None] = nullcontext()
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"windlass-{type(self).__name__.lower()}", daemon=True)
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._done = threading.Event()
 
     async def open(self) -> None:
         """Start; raises what makes the store unusable."""
@@ -158,7 +172,11 @@ class Desk:
         await self._opened
 
     async def close(self) -> None:
-        """Serve the calls that wait already, then let go of the file."""
+        """Serve the calls that wait already, and what makes up for them, then let go of the file."""
+        try:
+            await self.call(NOTHING, None)
+        except WindlassError:
+            pass  # what could not be done was told to whoever asked
         self._calls.put(None)
         await asyncio.to_thread(self._thread.join, PATIENCE)
 
@@ -200,70 +218,95 @@ class Desk:
         try:
             self.start()
         except Exception as error:
-            self._tell(self._loop, self._opened.set_exception, self._mapped(error))
+            self._tell(self._loop, self._started, self.place.mapped(error))
             return
-        self._tell(self._loop, self._opened.set_result, None)
+        self._tell(self._loop, self._started, None)
         try:
             self._serve_all()
         finally:
             self.stop()
 
-    def _serve_all(self) -> None:
-        while True:
-            calls, last = self._next()
-            if calls := [call for call in calls if not call.future.done()]:
-                self._serve(calls)
-                by_loop = defaultdict[asyncio.AbstractEventLoop, list[Call]](list)
-                for call in calls:
-                    by_loop[call.loop].append(call)
-                for loop, answered in by_loop.items():
-                    self._tell(loop, self._answer, answered)
-            if last:
-                return
-            self.tend(idle=not calls)
+    def _started(self, error: Exception | None) -> None:
+        if self._opened.done():  # nobody waits for it any more
+            return
+        if error:
+            self._opened.set_exception(error)
+        else:
+            self._opened.set_result(None)
 
-    def _next(self) -> tuple[list[Call], bool]:
-        """The calls that wait, and whether they are the last."""
-        calls: list[Call] = []
+    def _serve_all(self) -> None:
+        last = False
+        while not last:
+            try:
+                first = self._calls.get(timeout=TICK)
+            except Empty:
+                self.tend(idle=True)
+                continue
+            if first is None:
+                return
+            calls = [first]
+            try:
+                with self.alone:
+                    last = self._join(calls)
+                    done = self._serve([call for call in calls if not call.future.done()])
+                for tx in done:
+                    self.committed(tx)
+            except (
+                Exception
+            ) as error:  # what was committed is not done again: its callers are told, and may ask what became of it
+                for call in calls:
+                    call.error = call.error or self.place.mapped(error)
+            self._answer_all(calls)
+            self.tend(idle=False)
+
+    def _join(self, calls: list[Call]) -> bool:
+        """Add the calls that came meanwhile; answers whether they are the last."""
         try:
             while len(calls) < self.group:
-                call = self._calls.get(timeout=TICK) if not calls else self._calls.get_nowait()
+                call = self._calls.get_nowait()
                 if call is None:
-                    return calls, True
+                    return True
                 calls.append(call)
         except Empty:
             pass
-        return calls, False
+        return False
 
-    def _serve(self, calls: list[Call]) -> None:
+    def _serve(self, calls: list[Call]) -> list[Transaction]:
         """Do all calls in one transaction; when that fails, each in its own, so that no call pays for its neighbour."""
         try:
-            with self.transaction() as tx:
-                by_verb = defaultdict[Verb[Any, Any], list[Call]](list)
-                for call in calls:
-                    by_verb[call.verb].append(call)
-                for verb in sorted(by_verb, key=lambda verb: verb.turn):
-                    alike = by_verb[verb]
-                    for call, answer in zip(alike, verb.run(tx, [call.item for call in alike]), strict=True):
-                        call.answer = answer
+            return [self.transact(calls)] if calls else []
         except Exception as error:
-            mapped = self._mapped(error)
-            if len(calls) > 1 and not isinstance(mapped, BrokerUnavailable | StoreCorrupt):
-                for call in calls:
-                    self._serve([call])
-            else:
-                for call in calls:
-                    call.error = mapped
-
-    def _mapped(self, error: Exception) -> Exception:
-        mapped: Exception = error
-        if isinstance(error, sqlite3.Error):
             mapped = self.place.mapped(error)
-        elif isinstance(error, OSError) and not isinstance(error, WindlassError):
-            mapped = self.place.refused(error)
-        if mapped is not error:
-            mapped.__cause__ = error
-        return mapped
+            if len(calls) > 1 and not isinstance(mapped, BrokerUnavailable | StoreCorrupt):
+                return [tx for call in calls for tx in self._serve([call])]
+            for call in calls:
+                call.error = mapped
+            return []
+
+    def _answer_all(self, calls: list[Call]) -> None:
+        by_loop = defaultdict[asyncio.AbstractEventLoop, list[Call]](list)
+        for call in calls:
+            by_loop[call.loop].append(call)
+        for loop, answered in by_loop.items():
+            self._tell(loop, self._answer, answered)
+
+    def transact(self, calls: list[Call]) -> Transaction:
+        """All calls or none."""
+        self.con.execute(self.BEGIN)
+        try:
+            tx, by_verb = Transaction(self.con, self.clock), defaultdict[Verb[Any, Any], list[Call]](list)
+            for call in calls:
+                by_verb[call.verb].append(call)
+            for verb in sorted(by_verb, key=lambda verb: verb.turn):
+                alike = by_verb[verb]
+                for call, answer in zip(alike, verb.run(tx, [call.item for call in alike]), strict=True):
+                    call.answer = answer
+            self.commit(tx)
+        except BaseException:
+            if self.con.in_transaction:  # SQLite itself rolls back after some errors
+                self.con.execute("ROLLBACK")
+            raise
+        return tx
 
     def start(self) -> None:
         """Open the connection."""
@@ -276,20 +319,12 @@ class Desk:
     def tend(self, idle: bool) -> None:
         """What is to be done between calls."""
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """All or nothing."""
-        self.con.execute(self.BEGIN)
-        try:
-            tx = Transaction(self.con, self.clock)
-            yield tx
-            tx.finish()
-            failpoint("sqlite.before_commit")
-            self.con.execute("COMMIT")
-        except BaseException:
-            if self.con.in_transaction:  # SQLite itself rolls back after some errors
-                self.con.execute("ROLLBACK")
-            raise
+    def commit(self, tx: Transaction) -> None:
+        """End the transaction."""
+        self.con.execute("COMMIT")
+
+    def committed(self, tx: Transaction) -> None:
+        """What is to be done once a transaction has happened."""
 
 
 class Writer(Desk):
@@ -307,8 +342,10 @@ class Writer(Desk):
 
     def start(self) -> None:
         """Open the file, creating it or bringing it forward."""
+        if self.place.beside("-lock") in FileLock.inherited:
+            raise self.place.forked()
         self.place.check()
-        self._lock = FileLock(self.place.beside("-lock"))
+        self._lock = self.alone = FileLock(self.place.beside("-lock"))
         self._office = FileLock(self.place.beside("-checkpointer"))
         try:
             with self._lock:
@@ -332,11 +369,14 @@ class Writer(Desk):
             self._lock.close()
             self._office.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """All or nothing, alone among all processes; then whoever waits for what changed is woken."""
-        with self._lock, super().transaction() as tx:
-            yield tx
+    def commit(self, tx: Transaction) -> None:
+        """Count, and make it last."""
+        tx.finish()
+        failpoint("sqlite.before_commit")
+        self.con.execute("COMMIT")
+
+    def committed(self, tx: Transaction) -> None:
+        """Wake whoever waits for what changed."""
         failpoint("sqlite.after_commit")
         if tx.ready or tx.changed:
             names = self._bell.listeners()

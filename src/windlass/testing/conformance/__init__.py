@@ -2,7 +2,8 @@
 
 ```python
 import pytest
-from windlass.testing.conformance import Conformance, check_against_model
+from windlass.testing.conformance import Conformance
+from windlass.testing.conformance.machine import check_against_model
 
 @pytest.fixture
 async def broker(): ...     # an open, empty broker; closed afterwards
@@ -16,7 +17,7 @@ def test_mine_agrees_with_the_model(tmp_path_factory):
     check_against_model(lambda: MyBroker(...))   # a fresh, empty store with each call
 ```
 
-Needs pytest, pytest-asyncio and hypothesis.
+The chapters need pytest and pytest-asyncio, the machine Hypothesis too. What the port leaves open (ties) no test asks for.
 """
 
 import pytest

@@ -54,12 +54,12 @@ class Claiming(Chapter):
     async def test_order(self, broker: Broker) -> None:
         """Queues in the order asked, then the higher priority, then the longer due."""
         expected = await _spread(broker)
-        assert [claim.id for claim in await take(broker, queues=["first", "then"], now=NOW + 60)] == expected
+        assert [claim.id for claim in await take(broker, queues=["urgent", "later"], now=NOW + 60)] == expected
 
     async def test_order_one_at_a_time(self, broker: Broker) -> None:
         """Also when taken one at a time."""
         expected = await _spread(broker)
-        taken = [await take(broker, 1, queues=["first", "then"], now=NOW + 60) for _ in expected]
+        taken = [await take(broker, 1, queues=["urgent", "later"], now=NOW + 60) for _ in expected]
         assert [claim.id for claims in taken for claim in claims] == expected
 
     async def test_order_of_lanes_is_one_order(self, broker: Broker) -> None:
@@ -85,6 +85,7 @@ class Claiming(Chapter):
             await end(broker, claims[-1], AGAIN)
             claims += await take(broker)
         assert [claim.attempt for claim in claims] == [1, 2, 3, 4]
+        assert [claim.resumed for claim in claims] == [False, True, True, True]
         tokens = [claim.token for claim in claims]
         assert tokens == sorted(set(tokens))
 
@@ -150,7 +151,7 @@ async def _spread(broker: Broker) -> list[str]:
     """Jobs over two queues, three priorities and two times; answers the order in which they are due."""
     await hire(broker, ttl=1000.0)
     stored = {}
-    for late, (n, queue) in enumerate([(1, "then"), (1, "first"), (2, "then"), (2, "first")]):
+    for late, (n, queue) in enumerate([(1, "later"), (1, "urgent"), (2, "later"), (2, "urgent")]):
         for priority in (0, 9, 5):
-            stored[queue != "first", -priority, n] = await add(broker, queue=queue, priority=priority, now=NOW + late)
+            stored[queue != "urgent", -priority, n] = await add(broker, queue=queue, priority=priority, now=NOW + late)
     return [stored[key] for key in sorted(stored)]

@@ -35,7 +35,8 @@ def date(moment: float) -> datetime:
 
 def job(**fields: Any) -> NewJob:
     """A job to be stored."""
-    return NewJob(**{"id": new_id(), "task": "tests.task", "body": b'{"args":{},"v":1}', **fields})
+    given: dict[str, Any] = {"id": new_id(), "task": "tests.task", "body": b'{"args":{},"v":1}', **fields}
+    return NewJob(**given)
 
 
 def entry(kind: str = "log", data: bytes = b"{}", at: float = NOW) -> Entry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from windlass.broker.port import Broker
@@ -37,66 +39,44 @@ from windlass.testing.conformance.kit import (
 FINAL: list[Outcome] = [Succeeded(b"1"), Failed(ERROR), Cancelled("enough")]
 UNDECIDED: list[Outcome] = [AGAIN, Retried(5.0, ERROR, crash=True), Snoozed(5.0), Released(), Parked("what is this?")]
 
+TABLE: list[tuple[Outcome, dict[str, Any]]] = [
+    (Succeeded(b'{"a":1}'), {"state": State.SUCCEEDED, "result": b'{"a":1}', "attempt": 1}),
+    (Failed(ERROR), {"state": State.FAILED, "error": ERROR, "attempt": 1}),
+    (Failed(ERROR, crash=True), {"state": State.FAILED, "error": ERROR, "attempt": 0, "crashes": 1}),
+    (Cancelled("enough"), {"state": State.CANCELLED, "reason": "enough", "attempt": 1}),
+    (Retried(7.0, ERROR), {"state": State.SCHEDULED, "run_at": date(NOW + 12), "error": ERROR, "attempt": 1}),
+    (Retried(0.0, ERROR), {"state": State.READY, "run_at": date(NOW + 5), "error": ERROR, "attempt": 1}),
+    (Retried(0.0, ERROR, crash=True), {"state": State.READY, "error": ERROR, "attempt": 0, "crashes": 1}),
+    (Snoozed(7.0), {"state": State.SCHEDULED, "run_at": date(NOW + 12), "attempt": 0}),
+    (Snoozed(0.0), {"state": State.READY, "run_at": date(NOW + 5), "attempt": 0}),
+    (Released(), {"state": State.READY, "run_at": date(NOW + 5), "attempt": 0}),
+    (Parked("unknown task"), {"state": State.PARKED, "reason": "unknown task", "attempt": 0}),
+]
+
 
 class Settling(Chapter):
     """`settle`."""
 
-    async def test_succeeded(self, broker: Broker) -> None:
-        """Succeeded: succeeded, with its result; an earlier attempt's error is gone."""
-        await end(broker, await start(broker), AGAIN)
-        claim = (await take(broker))[0]
-        assert await end(broker, claim, Succeeded(b'{"a":1}'), now=NOW + 5)
-        seen = await look(broker, claim.id)
-        assert (seen.state, seen.result, seen.error) == (State.SUCCEEDED, b'{"a":1}', None)
-        assert (seen.finished_at, seen.worker, seen.attempt) == (date(NOW + 5), "w", 2)
-
-    async def test_failed(self, broker: Broker) -> None:
-        """Failed: failed, with its error."""
-        claim = await start(broker)
-        assert await end(broker, claim, Failed(ERROR), now=NOW + 5)
-        seen = await look(broker, claim.id)
-        assert (seen.state, seen.error, seen.finished_at) == (State.FAILED, ERROR, date(NOW + 5))
-        assert (seen.attempt, seen.crashes) == (1, 0)
-
-    async def test_cancelled(self, broker: Broker) -> None:
-        """Cancelled: cancelled, with its reason."""
-        claim = await start(broker)
-        assert await end(broker, claim, Cancelled("enough"), now=NOW + 5)
-        seen = await look(broker, claim.id)
-        assert (seen.state, seen.reason, seen.finished_at) == (State.CANCELLED, "enough", date(NOW + 5))
-
-    async def test_retried_with_a_delay(self, broker: Broker) -> None:
-        """Retried: scheduled, the error kept; the attempt stays spent."""
-        claim = await start(broker)
-        assert await broker.settle([(claim, Retried(7.0, ERROR))], now=NOW + 5) == ([True], [])
-        seen = await look(broker, claim.id)
-        assert (seen.state, seen.run_at, seen.error) == (State.SCHEDULED, date(NOW + 12), ERROR)
-        assert (seen.attempt, seen.crashes, seen.finished_at) == (1, 0, None)
-
-    async def test_retried_without_a_delay(self, broker: Broker) -> None:
-        """Or ready, without a delay; answers what became ready."""
+    @pytest.mark.parametrize(("outcome", "becomes"), TABLE)
+    async def test_each_outcome(self, broker: Broker, outcome: Outcome, becomes: dict[str, Any]) -> None:
+        """Each outcome means its state, keeps its result, error or reason, and spends or gives back the attempt."""
         claim = await start(broker, queue="videos")
-        applied, ready = await broker.settle([(claim, AGAIN)], now=NOW + 5)
-        assert (applied, [(one.id, one.queue) for one in ready]) == ([True], [(claim.id, "videos")])
+        applied, ready = await broker.settle([(claim, outcome)], now=NOW + 5)
         seen = await look(broker, claim.id)
-        assert (seen.state, seen.run_at, seen.error) == (State.READY, date(NOW + 5), ERROR)
+        nothing = {"result": None, "error": None, "reason": None, "crashes": 0, "worker": "w", "cancelling": False}
+        expected = {**nothing, "finished_at": date(NOW + 5) if seen.state.finished else None, **becomes}
+        assert {name: getattr(seen, name) for name in expected} == expected
+        assert applied == [True]
+        assert [(one.id, one.queue) for one in ready] == ([(claim.id, "videos")] if seen.state is State.READY else [])
 
-    async def test_snoozed(self, broker: Broker) -> None:
-        """Snoozed: the same, and the attempt is given back."""
-        for delay, expected in ((7.0, State.SCHEDULED), (0.0, State.READY)):
-            claim = await start(broker)
-            _, ready = await broker.settle([(claim, Snoozed(delay))], now=NOW)
-            seen = await look(broker, claim.id)
-            assert (seen.state, seen.run_at, seen.attempt) == (expected, date(NOW + delay), 0)
-            assert [one.id for one in ready] == ([] if delay else [claim.id])
-
-    async def test_released(self, broker: Broker) -> None:
-        """Released: ready at once, the attempt given back."""
+    async def test_success_ends_an_error(self, broker: Broker) -> None:
+        """The error of an earlier attempt is kept until the job succeeds."""
         claim = await start(broker)
-        _, ready = await broker.settle([(claim, Released())], now=NOW + 5)
-        assert [one.id for one in ready] == [claim.id]
-        seen = await look(broker, claim.id)
-        assert (seen.state, seen.attempt, seen.error) == (State.READY, 0, None)
+        await end(broker, claim, AGAIN)
+        (claim,) = await take(broker)
+        assert (await look(broker, claim.id)).error == ERROR
+        await end(broker, claim, DONE)
+        assert (await look(broker, claim.id)).error is None
 
     async def test_released_gives_back_a_limited_number_of_times(self, broker: Broker) -> None:
         """At most RELEASE_LIMIT times; after that a release spends the attempt, and is ready all the same."""
@@ -107,23 +87,6 @@ class Settling(Chapter):
             claim = (await take(broker))[0]
         await end(broker, claim, Released())
         assert (await take(broker))[0].attempt == 2
-
-    async def test_parked(self, broker: Broker) -> None:
-        """Parked: parked, the attempt given back."""
-        claim = await start(broker)
-        assert await broker.settle([(claim, Parked("unknown task"))], now=NOW) == ([True], [])
-        seen = await look(broker, claim.id)
-        assert (seen.state, seen.reason, seen.attempt) == (State.PARKED, "unknown task", 0)
-        assert seen.finished_at is None
-        assert await take(broker) == []
-
-    @pytest.mark.parametrize("outcome", [Retried(1.0, ERROR, crash=True), Failed(ERROR, crash=True)])
-    async def test_crash_is_counted(self, broker: Broker, outcome: Outcome) -> None:
-        """`crash` on Retried and Failed counts a crash and gives the attempt back."""
-        claim = await start(broker)
-        await end(broker, claim, outcome)
-        seen = await look(broker, claim.id)
-        assert (seen.attempt, seen.crashes, seen.error) == (0, 1, ERROR)
 
     async def test_each_answer_stands_for_its_pair(self, broker: Broker) -> None:
         """Answers which were applied, in the same order; an empty list is no work."""

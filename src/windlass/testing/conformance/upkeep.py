@@ -6,7 +6,7 @@ import pytest
 
 from windlass.broker.port import Broker
 from windlass.core.job import DAY
-from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, lost
+from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Retried, lost
 from windlass.core.state import State
 from windlass.testing.conformance.kit import (
     DONE,
@@ -105,9 +105,10 @@ class Reclaiming(Chapter):
     async def test_a_crash_told_by_settle_counts_too(self, broker: Broker) -> None:
         """Crashes are one count, whoever counted them."""
         claim = await start(broker, crash_limit=2)
-        await end(broker, claim, Failed(ERROR, crash=True))
-        await broker.revive([claim.id], now=NOW)
-        assert (await look(broker, claim.id)).crashes == 0
+        await end(broker, claim, Retried(0.0, ERROR, crash=True))
+        await take(broker)
+        assert await broker.reclaim(now=NOW + 60) == []
+        assert await state(broker, claim.id) is State.FAILED
 
     async def test_to_be_cancelled_is_cancelled(self, broker: Broker) -> None:
         """A job that was to be cancelled is cancelled instead; no crash counted, no attempt given back."""

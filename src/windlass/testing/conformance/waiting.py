@@ -12,7 +12,7 @@ import pytest
 from windlass.broker.port import Broker
 from windlass.core.job import Card, Claim, JobId
 from windlass.core.state import State
-from windlass.testing.conformance.kit import AGAIN, DONE, Chapter, entry, job
+from windlass.testing.conformance.kit import AGAIN, DONE, NOW, Chapter, entry, job
 
 T = TypeVar("T")
 SOON = 20.0
@@ -49,14 +49,14 @@ class Waiting(Chapter):
         claim = await _running(broker)
         stored = claim.id
         if deed in ("promote", "revive"):
-            stored = (await second.enqueue([job(delay=0.02 if deed == "promote" else 3600.0)]))[0].id
+            stored = (await second.enqueue([job(delay=3600.0)]))[0].id
         if deed == "pause":
             stored = (await second.enqueue([job(queue="other")]))[0].id
             await second.pause("other")
         new = job()
         deeds: dict[str, Callable[[], Awaitable[object]]] = {
             "enqueue": lambda: second.enqueue([new]),
-            "promote": second.promote,
+            "promote": lambda: second.promote(now=2 * NOW),
             "settle": lambda: second.settle([(claim, AGAIN)]),
             "reclaim": lambda: _lose("w", second),
             "revive": lambda: second.revive([stored]),
@@ -192,9 +192,8 @@ class Crowding(Chapter):
     async def test_upkeep_may_be_called_everywhere_at_once(self, broker: Broker, second: Broker) -> None:
         """Safe to call everywhere at once: each job is promoted once, reclaimed once, pruned once."""
         both = [broker, second] * 4
-        await broker.enqueue([job(delay=0.001, keep=0.0) for _ in range(50)])
-        await asyncio.sleep(0.002)  # the store's clock must pass the delay; nothing races with it
-        promoted = await asyncio.gather(*(one.promote(20) for one in both))
+        await broker.enqueue([job(delay=1.0, keep=0.0) for _ in range(50)], now=NOW)
+        promoted = await asyncio.gather(*(one.promote(20, now=NOW + 1) for one in both))
         assert sorted(Counter(ready.id for each in promoted for ready in each).values()) == [1] * 50
         await broker.beat("w", CARD, 3600.0)
         await broker.claim(["default"], {"loop": 50}, "w")

@@ -35,13 +35,13 @@ class Worker:
         self.abandoned = False
         self._inbox: SimpleQueue[tuple[Work, Report] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._inside = False
+        self._inside = self._doomed = False
         self._thread = threading.Thread(target=self._serve, name=f"windlass-thread-{number}", daemon=True)
         self._thread.start()
 
     def put(self, work: Work, report: Report) -> None:
         """Call `work` in the thread."""
-        self._inside = True
+        self._doomed = False
         self._inbox.put((work, report))
 
     def quit(self) -> None:
@@ -49,42 +49,45 @@ class Worker:
         self._inbox.put(None)
 
     def interrupt(self) -> None:
-        """Raise `JobInterrupted` in the work, if it has not ended."""
+        """Raise `JobInterrupted` in the work, if it has not ended; at most once for each."""
         with self._lock:
+            self._doomed = True
             if self._inside and self._thread.ident is not None:
-                _raise_in(self._thread.ident, JobInterrupted)
+                _raise_in(self._thread.ident, ctypes.py_object(JobInterrupted))
 
     def _serve(self) -> None:
-        while (item := self._next()) is not None:
+        while (item := self._inbox.get()) is not None:
             work, report = item
-            answer: list[Any] = []
+            report(self._do(work))
+            del item, work, report
+
+    def _do(self, work: Work) -> Any:
+        """What the work answers, or the error it raises. The interruption may strike at any step in here, and nowhere else."""
+        answer: list[Any] = []
+        try:
             try:
+                self._enter()
                 # A context of its own for each job: what one sets, the next does not see.
                 answer.append(contextvars.Context().run(work))
             except BaseException as error:
                 answer.append(error)
-            self._leave(answer)
-            report(answer[0])
-            del item, work, report, answer
+            self._leave()
+        except JobInterrupted as late:
+            self._leave()
+            answer.append(late)
+        return answer[0]
 
-    def _next(self) -> tuple[Work, Report] | None:
-        while True:
-            try:
-                return self._inbox.get()
-            except JobInterrupted:  # sent before the thread had taken its work: it will find `why` there
-                continue
+    def _enter(self) -> None:
+        with self._lock:
+            if self._doomed:
+                raise JobInterrupted
+            self._inside = True
 
-    def _leave(self, answer: list[Any]) -> None:
-        """From here on nothing is raised in this thread any more; what was raised too late is taken back."""
-        while True:
-            try:
-                with self._lock:
-                    self._inside = False
-                    _raise_in(threading.get_ident(), None)
-                    return
-            except JobInterrupted as late:
-                if not answer:
-                    answer.append(late)
+    def _leave(self) -> None:
+        """Nothing is raised in this thread any more; what was raised and has not struck yet is taken back."""
+        with self._lock:
+            self._inside = False
+            _raise_in(threading.get_ident(), ctypes.py_object())
 
 
 class ThreadLane(Lane):
@@ -104,6 +107,7 @@ class ThreadLane(Lane):
         self._idle: list[Worker] = []
         self._count = 0
         self._reports: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._woken = False
 
     async def stop(self) -> None:
         for worker in self._idle:
@@ -149,19 +153,17 @@ class ThreadLane(Lane):
     def _say(self, call: Callable[..., None], *args: Any) -> None:
         """From a thread: let the loop call `call`. Many in a row wake it once."""
         self._reports.append((call, args))
-        if len(self._reports) == 1:
+        if not self._woken:
+            self._woken = True
             try:
                 self._loop.call_soon_threadsafe(self._hear)
             except RuntimeError:
                 pass  # the thread was given up and outlived the loop
 
     def _hear(self) -> None:
-        # Emptied before anything is called: what comes from here on wakes the loop again.
-        reports = list(self._reports)
-        for _ in reports[1:]:
-            self._reports.pop()
-        self._reports.clear()
-        for call, args in reports:
+        self._woken = False  # first: whoever finds it set can trust that what he left is still to be heard
+        while self._reports:
+            call, args = self._reports.popleft()
             call(*args)
 
     def _back(self, worker: Worker) -> None:

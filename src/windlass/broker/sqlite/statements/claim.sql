@@ -2,7 +2,7 @@
 -- a hand-over of the interpreter lock each. A long body is fetched apart.
 SELECT json_group_array(json_array(
     priority, run_at, place, id, task, lane, attempt + 1, crashes, crash_limit, created_at,
-    CASE WHEN length(body) <= 65536 THEN hex(body) END
+    started_at IS NOT NULL, CASE WHEN length(body) <= 65536 THEN hex(body) END
 ))
 FROM ({lanes})
 WHERE EXISTS (SELECT 1 FROM worker WHERE id = ?1 AND until > ?2 AND NOT robbed)

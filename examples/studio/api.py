@@ -1,0 +1,276 @@
+"""The studio's API: takes a video, stores its jobs, shows how they go. `python api.py FD` serves on an open socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import library
+import msgspec
+import tasks
+import uvicorn
+import video
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
+from library import Entry, Piece
+from starlette.requests import ClientDisconnect
+
+from windlass import Job, JobEvent, JobNotFound
+from windlass.fastapi import Tasks, jobs_router
+
+LIMIT = int(os.environ.get("STUDIO_UPLOAD_LIMIT") or 200_000_000)
+"""Bytes of the largest upload."""
+
+PAGE = library.HERE / "page"
+SAMPLE = library.HERE / "media" / "bigbuckbunny.mp4"
+HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:", "X-Content-Type-Options": "nosniff"}
+
+api = FastAPI(title="Studio")
+api.include_router(jobs_router(tasks.app), prefix="/jobs")
+api.mount("/page", StaticFiles(directory=PAGE))
+closing = asyncio.Event()
+
+
+# --- the page -------------------------------------------------------------------------------------------------
+
+
+@api.get("/", include_in_schema=False)
+@api.get("/v/{video_id}", include_in_schema=False)
+async def index() -> FileResponse:
+    """The page; which video it shows it reads from its own address."""
+    return FileResponse(PAGE / "index.html", headers={**HEADERS, "Cache-Control": "no-cache"})
+
+
+@api.get("/sample.mp4", include_in_schema=False)
+async def sample() -> FileResponse:
+    """The clip that comes with the studio."""
+    return FileResponse(SAMPLE)
+
+
+@api.get("/limits")
+async def limits() -> dict[str, int]:
+    """What may be uploaded."""
+    return {"upload_bytes": LIMIT}
+
+
+# --- taking a video -------------------------------------------------------------------------------------------
+
+
+@api.post("/videos", status_code=202)
+async def upload(
+    request: Request, response: Response, jobs: Tasks, name: Annotated[str, Query(max_length=200)] = "video"
+) -> Entry:
+    """Take a video (the body of the request), and store the jobs for it. Answers before any of them has begun.
+
+    413: too large. 422: not a video.
+    """
+    video_id = uuid.uuid4().hex
+    incoming = library.UPLOADS / video_id
+    incoming.mkdir(parents=True)
+    try:
+        size = await _receive(request, incoming / "source")
+        found = await asyncio.to_thread(video.probe, incoming / "source")
+        library.VIDEOS.mkdir(parents=True, exist_ok=True)
+        incoming.rename(library.folder(video_id))
+    except video.NotAVideo as error:
+        raise HTTPException(422, f"“{name}” cannot be used: {error}") from None
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    # The ids are known before the jobs are stored: `Tasks` stores all or none of them once this function has returned.
+    pieces = _add_jobs(jobs, video_id, found)
+    entry = Entry(
+        id=video_id,
+        name=name,
+        size=size,
+        width=found.width,
+        height=found.height,
+        duration=found.duration,
+        pieces=pieces,
+    )
+    entry.save()
+    response.headers["Location"] = api.url_path_for("show", video_id=video_id)
+    return entry
+
+
+async def _receive(request: Request, path: Path) -> int:
+    """Write the body of a request to a file as it comes in, and count it."""
+    too_large = HTTPException(413, f"the video is too large: at most {LIMIT // 1_000_000} MB can be uploaded")
+    if int(request.headers.get("Content-Length") or 0) > LIMIT:
+        raise too_large
+    size = 0
+    async with await anyio.open_file(path, "wb") as file:
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > LIMIT:
+                    raise too_large
+                await file.write(chunk)
+        except ClientDisconnect:
+            raise HTTPException(400, "the upload was broken off") from None
+    if size == 0:
+        raise HTTPException(422, "the upload is empty")
+    return size
+
+
+def _add_jobs(jobs: Tasks, video_id: str, found: video.Video) -> list[Piece]:
+    jobs.add_task(tasks.probe, video_id)
+    pieces = [Piece(job="", kind="probe", title="Probe")]
+    for short in found.renditions():
+        width, height = found.scaled(short)
+        jobs.add_task(tasks.transcode, video_id, width, height)
+        file = tasks.rendition_name(width, height)
+        pieces.append(Piece(job="", kind="rendition", title=f"{short}p", file=file, width=width, height=height))
+    jobs.add_task(tasks.contact_sheet, video_id)
+    width, height = video.sheet_size(found)
+    pieces.append(Piece(job="", kind="sheet", title="Contact sheet", file=tasks.SHEET, width=width, height=height))
+    for piece, handle in zip(pieces, jobs.handles, strict=True):
+        piece.job = handle.id
+    return pieces
+
+
+# --- showing it -----------------------------------------------------------------------------------------------
+
+
+async def _find(video_id: str) -> Entry:
+    entry = library.find(video_id) if video_id.isalnum() else None
+    if entry is None:
+        raise HTTPException(404, "there is no such video")
+    return entry
+
+
+Found = Annotated[Entry, Depends(_find)]
+
+
+@api.get("/videos/{video_id}")
+async def show(entry: Found) -> Entry:
+    """A video and its jobs."""
+    return entry
+
+
+@api.get("/videos/{video_id}/files/{file}")
+async def download(entry: Found, file: str) -> FileResponse:
+    """Something that was made of the video."""
+    path = library.folder(entry.id) / file
+    if file not in {piece.file for piece in entry.pieces} or not path.exists():
+        raise HTTPException(404, "there is no such file (yet)")
+    return FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
+
+
+@api.post("/videos/{video_id}/cancel", status_code=202)
+async def cancel_all(entry: Found) -> None:
+    """Cancel what has not finished."""
+    for piece in entry.pieces:
+        try:
+            await tasks.app.job(piece.job).cancel()
+        except JobNotFound:
+            pass  # finished so long ago that it is not kept any more
+
+
+@api.get("/videos/{video_id}/events", response_class=EventSourceResponse)
+async def follow(
+    entry: Found,
+    after: Annotated[str, Query(description="the id of the last event seen")] = "",
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> AsyncIterable[ServerSentEvent]:
+    """All jobs of a video in one stream: `job` when something about one changed, `log`, and `end` when all have ended.
+
+    `/jobs/{id}/events` follows a single job; but a browser opens six connections to a host, and the players need theirs.
+    An event's id holds how far each job was seen, so that a client that comes again misses nothing.
+    """
+    seen = _positions(last_event_id or after, len(entry.pieces))
+    async with aclosing(_merged([piece.job for piece in entry.pieces], seen)) as events:
+        async for number, event in events:
+            seen[number] = event.id or seen[number]
+            where, job_id = ".".join(map(str, seen)), entry.pieces[number].job
+            if event.kind == "log":
+                yield ServerSentEvent(event="log", id=where, data={"id": job_id, "line": event.data.message})
+            else:
+                yield ServerSentEvent(event="job", id=where, data=await _look(job_id))
+    if not closing.is_set():
+        yield ServerSentEvent(event="end", data={})
+
+
+def _positions(text: str, count: int) -> list[int]:
+    parts = text.split(".")
+    return [int(part) for part in parts] if len(parts) == count and all(map(str.isdecimal, parts)) else [0] * count
+
+
+async def _merged(ids: Sequence[str], after: Sequence[int]) -> AsyncGenerator[tuple[int, JobEvent]]:
+    """The events of several jobs, each with its job's place in `ids`, until all have ended or the server closes."""
+    queue: asyncio.Queue[tuple[int, JobEvent | None]] = asyncio.Queue()
+
+    async def pump(number: int) -> None:
+        try:
+            async for event in tasks.app.job(ids[number]).events(after=after[number]):
+                await queue.put((number, event))
+        except JobNotFound:
+            await queue.put((number, JobEvent("end", None, None, 0)))
+        await queue.put((number, None))
+
+    async def close() -> None:
+        await closing.wait()
+        for number in range(len(ids)):
+            await queue.put((number, None))
+
+    pumps = [asyncio.create_task(pump(number)) for number in range(len(ids))] + [asyncio.create_task(close())]
+    try:
+        left = len(ids)
+        while left:
+            number, event = await queue.get()
+            if event is None:
+                left -= 1
+            else:
+                yield number, event
+    finally:
+        for pump_task in pumps:
+            pump_task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _look(job_id: str) -> dict[str, Any]:
+    """A job as it is now, as the page shows it: an event only says that it is time to look again."""
+    try:
+        job: Job = await tasks.app.job(job_id).info()
+    except JobNotFound:
+        return {"id": job_id, "state": "gone"}
+    return {
+        "id": job.id,
+        "state": job.state,
+        "attempt": job.attempt,
+        "crashes": job.crashes,
+        "cancelling": job.cancelling,
+        "share": job.progress.share if job.progress else None,
+        "message": job.progress.message if job.progress else "",
+        "error": job.error.message if job.error else None,
+        "reason": job.reason,
+        "started": job.started_at and job.started_at.timestamp(),
+        "finished": job.finished_at and job.finished_at.timestamp(),
+        "result": msgspec.json.decode(job.result) if job.result else None,
+    }
+
+
+# --- serving --------------------------------------------------------------------------------------------------
+
+
+class Server(uvicorn.Server):
+    """Tells the open event streams that it closes; uvicorn by itself would wait for them."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        closing.set()
+        super().handle_exit(sig, frame)
+
+
+if __name__ == "__main__":
+    config = uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=5)
+    Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])

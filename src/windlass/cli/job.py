@@ -1,0 +1,167 @@
+"""`windlass job`: look at jobs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import typer
+
+from windlass.broker.port import Broker
+from windlass.cli import steer
+from windlass.cli.find import App, Name, Url, find_store, with_store
+from windlass.cli.follow import amount, follow
+from windlass.cli.output import Json, describe, document, line, table, talk
+from windlass.core.ids import check_id
+from windlass.core.job import Entry, Job, LogLine
+from windlass.core.state import State
+from windlass.errors import JobNotFound
+from windlass.handle import WAIT
+
+app = typer.Typer(help="List, follow, retry, cancel and delete jobs.", no_args_is_help=True, rich_markup_mode=None)
+for verb in steer.VERBS:
+    steer.add(app, verb)
+
+Id = Annotated[str, typer.Argument(metavar="ID")]
+
+
+@app.command("list")
+def list_(
+    state: steer.StateFilter = None,
+    queue: steer.QueueFilter = None,
+    task: steer.TaskFilter = None,
+    key: Annotated[str | None, typer.Option("--key", help="Only the jobs with this key.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000)] = 50,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="ID", help="Go on after this job of a listing.")
+    ] = None,
+    app: App = None,
+    url: Url = None,
+    name: Name = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, the newest first. Columns: id, state, task, queue, priority, attempt, created, and what there is to say."""
+    after = check_id(before) if before else None
+
+    async def work(broker: Broker) -> list[Job]:
+        return await broker.find(state=state, queue=queue, task=task, key=key, before=after, limit=limit)
+
+    jobs = with_store(find_store(url, app, name), work)
+    if as_json:
+        document([describe(job) for job in jobs])
+        return
+    columns = ("id", "state", "task", "queue", "prio", "attempt", "created", "")
+    table(
+        columns,
+        ((j.id, j.state, j.task, j.queue, j.priority, j.attempt, j.created_at, _remark(j)) for j in jobs),
+    )
+    if len(jobs) == limit:
+        talk(f"there may be more: --before {jobs[-1].id}")
+
+
+@app.command()
+def show(id: Id, app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
+    """Show everything about one job, and why it is not running."""
+    id = check_id(id)
+
+    async def work(broker: Broker) -> tuple[Job, str]:
+        (job,) = await broker.get([id])
+        if job is None:
+            raise _unknown(id)
+        return job, await _why(job, broker)
+
+    job, why = with_store(find_store(url, app, name), work)
+    told = describe(job, whole=True)
+    if as_json:
+        document(told | {"why": why or None})
+        return
+    error = told.pop("error")
+    for field, value in told.items():
+        if value not in (None, {}, False):
+            plain = isinstance(value, (str, int, float, datetime))
+            line(field, value if plain else msgspec.json.encode(value).decode())
+    if why:
+        line("why", why)
+    if error:
+        line("error", f"{error.type}: {error.message}", *(f"{name}={value}" for name, value in error.evidence.items()))
+        print(error.traceback, end="")
+
+
+@app.command()
+def watch(id: Id, app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
+    """Follow a job to its end; exit code 1 when it does not succeed. --json: one event per line."""
+    store = find_store(url, app, name)
+    handle = store.job(id)
+    with_store(store, lambda _: follow(handle, as_json=as_json))
+
+
+@app.command()
+def logs(
+    id: Id,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job's end.")] = False,
+    app: App = None,
+    url: Url = None,
+    name: Name = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a job logged, of all its attempts. --json: one line of JSON per line of log."""
+    id = check_id(id)
+
+    async def work(broker: Broker) -> None:
+        last, wait = 0, 0.0
+        while True:
+            reading = await broker.read(id, after=last, wait=wait)
+            if reading is None:
+                raise _unknown(id)
+            for entry in reading.entries:
+                last, wait = entry.seq, WAIT
+                if entry.kind == "log":
+                    _log(entry, as_json)
+            if reading.end or not follow:
+                return
+            wait = WAIT
+
+    with_store(find_store(url, app, name), work)
+
+
+def _log(entry: Entry, as_json: bool) -> None:
+    told, at = msgspec.json.decode(entry.data, type=LogLine), datetime.fromtimestamp(entry.at, UTC)
+    if as_json:
+        one = {"id": entry.seq, "at": at, "attempt": entry.attempt, "level": told.level, "message": told.message}
+        print(msgspec.json.encode(one).decode(), flush=True)
+    else:
+        line(at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), told.level, told.message)
+
+
+def _unknown(id: str) -> JobNotFound:
+    return JobNotFound(f"there is no job {id}; it never existed, or its time to be kept is over (windlass job list)")
+
+
+def _remark(job: Job) -> str:
+    """The most telling word about a job, for a list."""
+    if job.cancelling:
+        return "cancel requested"
+    if job.state is State.RUNNING and job.progress:
+        return f"{amount(job.progress)} {job.progress.message}"
+    if job.error and job.state is not State.CANCELLED:
+        return f"{job.error.type}: {job.error.message}"
+    return job.reason or ""
+
+
+async def _why(job: Job, broker: Broker) -> str:
+    """Why a job is not running, and what to do; "" for one that runs or has finished."""
+    if job.state is State.SCHEDULED:
+        return "its time has not come" + (f", it failed and is tried again: {job.error.message}" if job.error else "")
+    if job.state is State.PARKED:
+        return (
+            f"{job.reason}; it goes on when a worker that understands it starts, or with: windlass job retry {job.id}"
+        )
+    if job.state is not State.READY:
+        return ""
+    if any(one.paused and one.name == job.queue for one in await broker.tally()):
+        return f"queue {job.queue} is paused; windlass queue resume {job.queue}"
+    takers = [one for one in await broker.workers() if job.queue in one.card.queues]
+    if not takers:
+        return f"no living worker takes queue {job.queue}; windlass worker -q {job.queue}"
+    return f"{len(takers)} worker(s) take queue {job.queue}: it waits for its turn"

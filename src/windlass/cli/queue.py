@@ -1,0 +1,81 @@
+"""`windlass queue` and `windlass workers`: where work waits, and who does it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from windlass.broker.port import Broker
+from windlass.cli.find import App, Name, Url, find_store, with_store
+from windlass.cli.output import Json, document, line, table, talk
+from windlass.core.job import QueueInfo, Worker
+from windlass.core.state import State
+
+app = typer.Typer(help="List, pause and resume queues.", no_args_is_help=True, rich_markup_mode=None)
+
+Names = Annotated[list[str], typer.Argument(metavar="QUEUE...")]
+_SHOWN = [state for state in State if state is not State.WAITING]
+
+
+@app.command("list")
+def list_(app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
+    """List queues: name, open or paused, and how many jobs stand in each state (scheduled, ready, running, parked, ...)."""
+
+    async def work(broker: Broker) -> list[QueueInfo]:
+        return await broker.tally()
+
+    queues = with_store(find_store(url, app, name), work)
+    if as_json:
+        document(queues)
+        return
+    table(
+        ("queue", "", *_SHOWN),
+        ((q.name, "paused" if q.paused else "open", *(q.counts.get(state, 0) for state in _SHOWN)) for q in queues),
+    )
+
+
+@app.command()
+def pause(queues: Names, app: App = None, url: Url = None, name: Name = None) -> None:
+    """Hand out no more jobs of these queues; what runs goes on running."""
+    _turn(queues, True, find_store(url, app, name))
+
+
+@app.command()
+def resume(queues: Names, app: App = None, url: Url = None, name: Name = None) -> None:
+    """Hand out jobs of these queues again."""
+    _turn(queues, False, find_store(url, app, name))
+
+
+def _turn(queues: list[str], paused: bool, store: Any) -> None:
+    async def work(broker: Broker) -> None:
+        for queue in queues:
+            await broker.pause(queue, paused)
+            line(queue, "paused" if paused else "open")
+
+    with_store(store, work, create=True)
+
+
+def workers(app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
+    """List the workers that are alive: id, state, host, pid, queues, running jobs of slots, since, version."""
+
+    async def work(broker: Broker) -> list[Worker]:
+        return await broker.workers()
+
+    alive = with_store(find_store(url, app, name), work)
+    if as_json:
+        document([{"id": w.id, "until": w.until, "running": w.running, **msgspec.to_builtins(w.card)} for w in alive])
+        return
+    columns = ("id", "state", "host", "pid", "queues", "running", "slots", "since", "version")
+    table(columns, map(_row, alive))
+    if not alive:
+        talk("no worker is alive; start one: windlass worker")
+
+
+def _row(worker: Worker) -> tuple[object, ...]:
+    card = worker.card
+    slots = " ".join(f"{lane}:{card.busy.get(lane, 0)}/{count}" for lane, count in card.slots.items())
+    since = datetime.fromtimestamp(card.started_at, UTC)
+    return worker.id, card.state, card.host, card.pid, ",".join(card.queues), worker.running, slots, since, card.version

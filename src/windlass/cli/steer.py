@@ -1,0 +1,139 @@
+"""`windlass job retry|cancel|delete`: by ids, or by filters with --all, which asks first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from windlass.broker.port import Broker
+from windlass.cli.find import App, Name, Url, find_store, with_store
+from windlass.cli.output import Json, document, line, talk
+from windlass.core.ids import check_id
+from windlass.core.job import JobId
+from windlass.core.state import FINISHED, LIVE, State
+from windlass.errors import ConfigurationError, JobNotFound
+
+BATCH = 500
+
+StateFilter = Annotated[State | None, typer.Option("--state", "-s", help="Only jobs in this state.")]
+QueueFilter = Annotated[str | None, typer.Option("--queue", "-q", help="Only jobs of this queue.")]
+TaskFilter = Annotated[str | None, typer.Option("--task", "-t", help="Only jobs of this task.")]
+
+Act = Callable[[Broker, Sequence[JobId]], Awaitable[dict[JobId, str]]]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What is done to jobs. `act` answers what became of each job it knows; `usual`: the states that --all alone means.
+
+    refusal: what is said of a job that was left as it was.
+    """
+
+    name: str
+    help: str
+    act: Act
+    usual: Sequence[State]
+    refusal: str = ""
+
+
+async def _retry(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
+    return {one.id: "ready" for one in await broker.revive(ids)}
+
+
+async def _cancel(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
+    states = await broker.cancel(ids)
+    return {id: "cancelling" if state is State.RUNNING else str(state) for id, state in states.items()}
+
+
+async def _delete(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
+    return dict.fromkeys(await broker.forget(ids), "deleted")
+
+
+VERBS = (
+    Verb("retry", "Run jobs now: failed, cancelled, parked or scheduled ones. --all: the failed.", _retry, (State.FAILED,),
+         "only failed, cancelled, parked and scheduled jobs can be retried"),
+    Verb("cancel", "Cancel jobs; a running one is told to stop. --all: the unfinished.", _cancel, sorted(LIVE)),
+    Verb("delete", "Delete jobs with their journals, unless they run. --all: the finished.", _delete, sorted(FINISHED),
+         "a running job cannot be deleted; cancel it first"),
+)  # fmt: skip
+
+
+def add(app: typer.Typer, verb: Verb) -> None:
+    """Make a verb a command of `app`."""
+
+    @app.command(verb.name, help=verb.help)
+    def _(
+        ids: Annotated[list[str] | None, typer.Argument(metavar="ID...")] = None,
+        state: StateFilter = None,
+        queue: QueueFilter = None,
+        task: TaskFilter = None,
+        every: Annotated[bool, typer.Option("--all", help="All jobs that match the filters.")] = False,
+        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the ids that are concerned.")] = False,
+        app: App = None,
+        url: Url = None,
+        name: Name = None,
+        as_json: Json = False,
+    ) -> None:
+        filtered = state is not None or queue is not None or task is not None
+        if ids and (filtered or every):
+            raise ConfigurationError("name ids, or filters with --all; not both")
+        if not ids and not every:
+            raise ConfigurationError(
+                "filters need --all beside them" if filtered else "name at least one job id, or --all"
+            )
+        named = list(dict.fromkeys(map(check_id, ids or ())))
+
+        async def choose(broker: Broker) -> list[JobId]:
+            if not named:
+                return await _matching(broker, [state] if state else verb.usual, queue, task)
+            return [job.id for job in await broker.get(named) if job]
+
+        async def act(broker: Broker) -> dict[JobId, str]:
+            told: dict[JobId, str] = {}
+            for start in range(0, len(chosen), BATCH):
+                told |= await verb.act(broker, chosen[start : start + BATCH])
+            return told
+
+        store = find_store(url, app, name)
+        chosen = with_store(store, choose)
+        if every and not dry_run and not yes and chosen:
+            _ask(f"{verb.name} {len(chosen)} jobs?")
+        told = dict.fromkeys(chosen, f"would {verb.name}") if dry_run else with_store(store, act) if chosen else {}
+        _report(verb, told, [] if every else named, set(chosen), as_json)
+
+
+async def _matching(broker: Broker, states: Sequence[State], queue: str | None, task: str | None) -> list[JobId]:
+    found: list[JobId] = []
+    for state in states:
+        before: JobId | None = None
+        while page := await broker.find(state=state, queue=queue, task=task, before=before, limit=BATCH):
+            found += [job.id for job in page]
+            before = page[-1].id
+    return found
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{question} Say --yes (or --dry-run to see which); there is no terminal to ask on")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _report(verb: Verb, told: dict[JobId, str], named: Sequence[JobId], known: set[JobId], as_json: bool) -> None:
+    """Print what became of each job. A named job that is unknown is "not found"; one that was left alone fails the command."""
+    if as_json:
+        document([{"id": id, "state": state} for id, state in told.items()])
+    else:
+        for id, state in told.items():
+            line(id, state)
+    left = [id for id in named if id in known and id not in told]
+    for id in left:
+        talk(f"job {id} was left as it is: {verb.refusal}")
+    if missing := [id for id in named if id not in known]:
+        raise JobNotFound(f"there is no job {', '.join(missing)}")
+    if left:
+        raise typer.Exit(1)

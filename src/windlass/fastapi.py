@@ -1,0 +1,198 @@
+"""Windlass in a FastAPI app: `jobs_router` (status, result, events, cancel), `Accepted` (202 done right), `Tasks` (durable
+BackgroundTasks). One `include_router` is the whole installation.
+
+```python
+api = FastAPI()
+api.include_router(jobs_router(app), prefix="/jobs")
+
+@api.post("/upload", status_code=202)
+async def upload(video_id: str, accept: Accepted) -> JobAccepted:
+    return await accept(process_video.bind(video_id))
+
+@api.post("/signup")
+async def signup(user: UserIn, tasks: Tasks) -> User:
+    tasks.add_task(send_welcome, user.email)
+    return await create(user)
+```
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+from typing import Annotated, Any, ParamSpec
+from uuid import UUID, uuid5
+
+import msgspec
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel
+
+from windlass.core.job import Job, NewJob
+from windlass.core.payload import Undecodable, unpack
+from windlass.core.state import State
+from windlass.errors import JobError, ResultTimeout
+from windlass.handle import Handle
+from windlass.task import Call, Counter, Task
+from windlass.web.jobs import Links, meta_of
+from windlass.web.problems import Problem, problems
+from windlass.web.router import Sees, jobs_router, links_to
+
+P = ParamSpec("P")
+
+_NAMESPACE = UUID("6f6b0a1e-2f0c-5d0e-9d53-0f6c1d6f7a11")
+_PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
+_KEY_LENGTH = 255
+
+
+# --- Accepted -------------------------------------------------------------------------------------------------
+
+
+class JobAccepted(BaseModel):
+    """The body of a 202: the job, and where to follow it (`links` is null when no `jobs_router` serves its app)."""
+
+    id: str
+    state: State
+    links: Links | None
+
+
+class Acceptor:
+    """Enqueues a call and makes the response a 202: `Location`, `Retry-After`, `Idempotency-Key`. See `Accepted`."""
+
+    def __init__(self, request: Request, response: Response, key: str | None, prefer: str | None) -> None:
+        self._request = request
+        self._response = response
+        self._key = key
+        self._prefer = prefer
+
+    async def __call__(self, call: Call[Any], *, wait: float = 0.0, scope: str = "") -> JobAccepted:
+        """Store the call's job; on return it is safe.
+
+        An `Idempotency-Key` of the client makes repeats answer the first job, for as long as it is kept; with other arguments
+        they are refused (422). scope: whose keys they are (a user's id): the same key in another scope is another job.
+        wait: the most seconds that a client may ask for with `Prefer: wait=5`; then the answer is held until the job's end.
+        """
+        job = self._identified(call.job, call.counter, scope)
+        (handle,) = await call.counter.place([job])
+        state = _born(job) if handle.fresh else (await self._known(handle, job)).state
+        if asked := _PREFER_WAIT.search(self._prefer or "") if wait > 0 else None:
+            state = await _finish(handle, min(float(asked[1]), wait))
+            self._response.headers["Preference-Applied"] = f"wait={asked[1]}"
+        links = links_to(self._request, call.counter.name, handle.id)
+        self._response.status_code = HTTPStatus.ACCEPTED
+        if links is not None:
+            self._response.headers["Location"] = links.self
+        if not state.finished:
+            self._response.headers["Retry-After"] = "1"
+        return JobAccepted(id=handle.id, state=state, links=links)
+
+    def _identified(self, job: NewJob, counter: Counter, scope: str) -> NewJob:
+        """The job under the id that its idempotency key stands for: the store itself sees to it that there is one."""
+        if self._key is None:
+            return job
+        key = self._key.strip().strip('"')
+        if not 0 < len(key) <= _KEY_LENGTH:
+            detail = f"an Idempotency-Key has 1 to {_KEY_LENGTH} characters"
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-idempotency-key", detail)
+        name = json.dumps([counter.name, job.task, scope, key])
+        return msgspec.structs.replace(job, id=str(uuid5(_NAMESPACE, name)))
+
+    async def _known(self, handle: Handle[Any], job: NewJob) -> Job:
+        """The job that was there already: because of its `key` option, or as the first one with this idempotency key."""
+        known = await handle.info()
+        if self._key is not None and known.id == job.id:
+            if _arguments(known.body) != _arguments(job.body):
+                detail = "this Idempotency-Key was used before, with other arguments"
+                raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+            self._response.headers["Idempotent-Replayed"] = "true"
+        return known
+
+
+def _born(job: NewJob) -> State:
+    return State.SCHEDULED if job.delay > 0 or (job.at or 0.0) > time.time() else State.READY
+
+
+def _arguments(body: bytes) -> Any:
+    return msgspec.json.decode(unpack(body).args)
+
+
+async def _finish(handle: Handle[Any], wait: float) -> State:
+    """Wait for the job's end, whichever it is; the state after that."""
+    try:
+        await handle.result(timeout=wait)
+    except (JobError, ResultTimeout, Undecodable):
+        pass  # the state says it
+    return (await handle.info()).state
+
+
+async def _acceptor(
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(description="repeats with the same key answer the first job")] = None,
+    prefer: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> AsyncGenerator[Acceptor]:
+    async with problems(request):
+        yield Acceptor(request, response, idempotency_key, prefer)
+
+
+Accepted = Annotated[Acceptor, Depends(_acceptor, scope="function")]
+"""`accept: Accepted`, then `return await accept(task.bind(...))`."""
+
+
+# --- Tasks ----------------------------------------------------------------------------------------------------
+
+
+class TaskBatch:
+    """Tasks to be stored together once the handler has succeeded. See `Tasks`.
+
+    handles: one for each task added; their jobs exist once the response leaves.
+    """
+
+    def __init__(self) -> None:
+        self.handles: list[Handle[Any]] = []
+        self._calls: list[Call[Any]] = []
+
+    def add_task(self, task: Task[P, Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Enqueue `task` with these arguments when the handler has succeeded. Raises `InvalidArguments` now.
+
+        Delays and the like: `tasks.add_task(send.options(delay="1h"), user.email)`.
+        """
+        if not isinstance(task, Task):
+            raise TypeError(
+                f"{task!r} is no task of Windlass; decorate it with @app.task, or use BackgroundTasks for it"
+            )
+        call = task.bind(*args, **kwargs)
+        self._calls.append(call)
+        self.handles.append(call.counter.job(call.job.id))
+
+    add = add_task
+
+    async def store(self) -> None:
+        """Store what was added: all or none of each app's."""
+        apps: dict[Counter, list[int]] = {}
+        for number, call in enumerate(self._calls):
+            apps.setdefault(call.counter, []).append(number)
+        for counter, numbers in apps.items():
+            placed = await counter.place([self._calls[number].job for number in numbers])
+            for number, handle in zip(numbers, placed, strict=True):
+                self.handles[number] = handle
+
+
+async def _batch(request: Request) -> AsyncGenerator[TaskBatch]:
+    async with problems(request):
+        batch = TaskBatch()
+        yield batch
+        await batch.store()
+
+
+Tasks = Annotated[TaskBatch, Depends(_batch, scope="function")]
+"""`tasks: Tasks`, then `tasks.add_task(send_welcome, user.email)`: BackgroundTasks that survive the process.
+
+Stored as one batch after the handler succeeded and before the response leaves: nothing is stored when it raises, and
+the client gets a 503 when the store is out of reach.
+"""
+
+
+__all__ = ["Accepted", "Acceptor", "JobAccepted", "Sees", "TaskBatch", "Tasks", "jobs_router", "meta_of"]

@@ -1,0 +1,135 @@
+"""Beats for worker ids, from outside of the event loop that runs their jobs: in the supervisor, or in a thread of its own.
+
+A store that cannot be reached stops the beats, not the jobs: whether somebody else took them over meanwhile only the store
+knows, and the token of each run keeps a late outcome from doing harm. So a worker goes on, and asks again until it is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from windlass.broker.port import Broker, Claims
+from windlass.core.job import Card, Pulse
+from windlass.events import Events, StoreTrouble
+from windlass.failpoints import failpoint
+from windlass.settings import Settings
+from windlass.worker.run import pauses
+
+CardOf = Callable[[str], Card]
+OnPulse = Callable[[str, Pulse], None]
+
+
+class Heart:
+    """Keeps ids alive. `card_of` tells what to say of an id, `on_pulse` hears each answer of the store."""
+
+    def __init__(self, broker: Claims, settings: Settings, events: Events, card_of: CardOf, on_pulse: OnPulse) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._events = events
+        self._card_of = card_of
+        self._on_pulse = on_pulse
+        self._workers: set[str] = set()
+        # A beat that was under way when its id was retired must not bring it back to life.
+        self._lock = asyncio.Lock()
+
+    async def adopt(self, worker: str) -> None:
+        """Keep `worker` alive from now on; returns once the store knows it, however long that takes."""
+        for pause in pauses():
+            if await self._beat(worker, {worker}):
+                self._workers.add(worker)
+                return
+            await asyncio.sleep(pause)
+
+    async def retire(self, worker: str, card: Card | None = None, tries: int = 3) -> None:
+        """End the life of `worker`. Without an answer of the store, its lease ends by itself."""
+        self._workers.discard(worker)
+        async with self._lock:
+            for _, pause in zip(range(tries), pauses(), strict=False):
+                try:
+                    await self._broker.beat(worker, card or self._card_of(worker), 0)
+                    return
+                except Exception as error:
+                    self._events.emit(StoreTrouble("beat", error))
+                    await asyncio.sleep(pause)
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        while True:
+            await asyncio.sleep(self._settings.beat)
+            failpoint("supervisor.before_beat")
+            for worker in list(self._workers):
+                await self._beat(worker, self._workers)
+
+    async def _beat(self, worker: str, wanted: set[str]) -> bool:
+        async with self._lock:
+            if worker not in wanted:
+                return False
+            try:
+                pulse = await self._broker.beat(worker, self._card_of(worker), self._settings.lease)
+            except Exception as error:
+                self._events.emit(StoreTrouble("beat", error))
+                return False
+        if not pulse.alive:
+            self._workers.discard(worker)
+        self._on_pulse(worker, pulse)
+        return True
+
+
+class HeartThread:
+    """A heart in a thread with its own event loop and its own broker: a job that blocks the runner's loop does not stop it."""
+
+    def __init__(
+        self, make_broker: Callable[[], Broker], settings: Settings, events: Events, card_of: CardOf, on_pulse: OnPulse
+    ) -> None:
+        self._make_broker = make_broker
+        self._settings = settings
+        self._events = events
+        self._card_of = card_of
+        self._home = asyncio.get_running_loop()
+        self._on_pulse = on_pulse
+        self._opened: Future[tuple[asyncio.AbstractEventLoop, Heart, asyncio.Event]] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), name="windlass-heart", daemon=True)
+
+    async def start(self) -> None:
+        self._thread.start()
+        await asyncio.wrap_future(self._opened)
+
+    async def stop(self) -> None:
+        loop, _, done = await asyncio.wrap_future(self._opened)
+        loop.call_soon_threadsafe(done.set)
+        await asyncio.to_thread(self._thread.join)
+
+    async def adopt(self, worker: str) -> None:
+        await self._there("adopt", worker)
+
+    async def retire(self, worker: str) -> None:
+        await self._there("retire", worker)
+
+    async def _there(self, verb: str, worker: str) -> Any:
+        loop, heart, _ = self._opened.result()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(getattr(heart, verb)(worker), loop))
+
+    def _tell(self, worker: str, pulse: Pulse) -> None:
+        if pulse.cancelling or not pulse.alive:
+            try:
+                self._home.call_soon_threadsafe(self._on_pulse, worker, pulse)
+            except RuntimeError:
+                pass  # the runner's loop is gone
+
+    async def _live(self) -> None:
+        broker = self._make_broker()
+        try:
+            await broker.open()
+        except BaseException as error:
+            return self._opened.set_exception(error)
+        heart, done = Heart(broker, self._settings, self._events, self._card_of, self._tell), asyncio.Event()
+        beating = asyncio.create_task(heart.run())
+        self._opened.set_result((asyncio.get_running_loop(), heart, done))
+        await done.wait()
+        beating.cancel()
+        await asyncio.wait({beating})
+        await broker.close()

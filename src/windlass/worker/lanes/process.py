@@ -1,0 +1,191 @@
+"""Lane "process": one job at a time per child process, which is started when first needed, kept warm, and replaced in time.
+
+What a job does to its process is the end of that process only: a crash, an exit, a signal, too much memory, a C call that never
+returns. A child is told to stop by a message, on which it sends SIGTERM to its own group, so that what the job has started
+hears it too; `kill_after` later the group gets SIGKILL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from windlass.core.outcome import Died, Ending, ErrorInfo
+from windlass.definition import Program
+from windlass.failpoints import failpoint
+from windlass.settings import Settings
+from windlass.worker.journal import last_log
+from windlass.worker.link import Done, Note, Orders, Process, Ready, Start, Stop
+from windlass.worker.loading import orders_for
+from windlass.worker.run import Lane, Run, TakeNote
+
+LOOK = 0.1
+"""Seconds between two looks at the memory of a job that has a limit."""
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Child(Process):
+    """A child process and what is known of it."""
+
+    def __init__(self) -> None:
+        super().__init__("windlass.worker.lanes.child")
+        self.jobs = 0
+        self.ready = False
+
+    async def watch(self, limit: int) -> None:
+        """Kill the child once it, with all that it started, holds more than `limit` bytes."""
+        while (held := resident(self.group)) <= limit:
+            await asyncio.sleep(LOOK)
+        evidence: dict[str, str | int | float] = {"rss_bytes": held, "memory_limit_bytes": limit}
+        message = f"over its memory limit: {_bytes(held)} of {_bytes(limit)}"
+        self.condemn(ErrorInfo("crash", "MemoryLimitExceeded", message, "", evidence))
+
+
+class ProcessLane(Lane):
+    """As many children as jobs at once."""
+
+    name = "process"
+
+    def __init__(
+        self,
+        program: Program,
+        settings: Settings,
+        note: TakeNote,
+        began: Callable[[Run], None],
+        finish: Callable[[Run, Ending], None],
+    ) -> None:
+        super().__init__(settings.processes)
+        self._program, self._settings = program, settings
+        self._note, self._began, self._finish = note, began, finish
+        self._children: set[Child] = set()
+        self._idle: list[Child] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._orders = Orders("")
+        self.on_spawn: Callable[[], None] = lambda: None
+
+    @property
+    def groups(self) -> list[int]:
+        """The process groups of all children."""
+        return [child.group for child in self._children]
+
+    async def start(self) -> None:
+        if any(definition.lane == "process" for definition in self._program.definitions.values()):
+            self._orders = orders_for(self._program)
+
+    async def stop(self) -> None:
+        for child in self._idle:
+            self._do(self._retire(child))
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def run(self, run: Run) -> None:
+        self._do(self._drive(run))
+
+    async def _drive(self, run: Run) -> None:
+        try:
+            child = run.place = self._take()
+            ending = await self._attend(run, child)
+        except Exception as error:  # the machine has no process, no file, no memory left for us
+            child, message = run.place, f"the child process could not be run: {error}"
+            ending = Died(ErrorInfo("crash", type(error).__name__, message))
+        run.place = None
+        self._finish(run, ending)
+        if child is None:
+            return
+        child.jobs += 1
+        most = self._settings.child_memory
+        worn = child.jobs >= self._settings.child_jobs or (most and resident(child.group) > most)
+        if worn or run.why is not None or isinstance(ending, Died):
+            await self._retire(child)
+        else:
+            self._idle.append(child)
+
+    def _take(self) -> Child:
+        while self._idle:
+            child = self._idle.pop()
+            if not child.gone.done():
+                return child
+            self._do(self._retire(child))
+        child = Child()
+        failpoint("process.after_spawn")
+        self._children.add(child)
+        self.on_spawn()
+        return child
+
+    async def _attend(self, run: Run, child: Child) -> Ending:
+        """Run in `child` until it says how that ended, or dies."""
+        limit = run.definition.memory
+        watching = None if limit is None else asyncio.create_task(child.watch(limit))
+        if child.ready:
+            await self._begin(run, child)
+        else:
+            await child.send(self._orders)
+        try:
+            while (message := await child.receive()) is not None:
+                if isinstance(message, Note):
+                    self._note(run, message.entry)
+                elif isinstance(message, Done):
+                    return message.ending
+                elif isinstance(message, Ready) and not message.refusal:
+                    child.ready = True
+                    await self._begin(run, child)
+                elif isinstance(message, Ready):
+                    child.condemn(ErrorInfo("crash", "ProcessNotStarted", message.refusal))
+        finally:
+            if watching is not None:
+                watching.cancel()
+        child.kill()
+        died, lines = await child.death(), last_log(run)
+        return Died(msgspec.structs.replace(died, evidence=died.evidence | ({"last_log": lines} if lines else {})))
+
+    async def _begin(self, run: Run, child: Child) -> None:
+        self._began(run)
+        await child.send(Start(run.claim, run.checkpoint))
+
+    def tell(self, run: Run, why: str) -> None:
+        if run.place is not None and run.place.ready:
+            self._do(run.place.send(Stop(why, run.why is not None)))
+
+    def interrupt(self, run: Run) -> None:
+        if run.place is not None and not run.place.ready:
+            run.place.kill()
+
+    def kill(self, run: Run) -> bool:
+        if run.place is not None:
+            run.place.kill()
+        return True
+
+    async def _retire(self, child: Child) -> None:
+        """Let a child end by itself, if it does so in time."""
+        if child.ready and not child.gone.done():
+            await child.send(Stop("quit"))
+            await asyncio.wait({child.gone}, timeout=self._settings.kill_after)
+        await child.close()
+        self._children.discard(child)
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of a process and its descendants; 0 where there is no /proc, or when it is gone."""
+    total, waiting = 0, [pid]
+    for one in waiting:
+        try:
+            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
+            for task in Path(f"/proc/{one}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        except (OSError, ValueError, IndexError):
+            continue  # it has just ended, or this is no Linux
+    return total
+
+
+def _bytes(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GB" if size >= 1 << 30 else f"{size >> 20} MB"

@@ -1,0 +1,256 @@
+"""`Runner`: the parts of a worker, started in order and stopped in the reverse order.
+
+1. the broker            everything below talks to it
+2. capture               before the first job can print
+3. the keeper, the ids   who beats for us; an id lives before anything is claimed, and until every outcome is stored
+4. journal and settler   before any run can end; the settler stops once everything is stored
+5. dependencies, lanes   before any run can start
+6. upkeep, revival       embedded only, beside a supervisor the supervisor does the upkeep; the revival once
+7. the fetcher           from here on jobs come. It stops first: nothing new comes while the rest drains
+
+A runner is embedded in a running event loop (`working`, `work`), or it is a process of its own below a `Supervisor`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Protocol
+
+from windlass.core.job import DEFAULT_QUEUE, Card, Pulse
+from windlass.core.state import State
+from windlass.definition import Program
+from windlass.events import StoreTrouble, WorkerChanged
+from windlass.settings import Settings
+from windlass.worker import capture
+from windlass.worker.call import Caller
+from windlass.worker.executor import Executor
+from windlass.worker.fetcher import Fetcher
+from windlass.worker.heart import CardOf, HeartThread, OnPulse
+from windlass.worker.identity import Identities, Identity, Keeper
+from windlass.worker.journal import Journal
+from windlass.worker.lanes.loop import LoopLane
+from windlass.worker.lanes.process import ProcessLane
+from windlass.worker.lanes.thread import ThreadLane
+from windlass.worker.run import Lane, Run, pauses
+from windlass.worker.settler import BACKLOG, Settler
+from windlass.worker.signals import catching
+from windlass.worker.upkeep import Upkeep
+
+MakeKeeper = Callable[[CardOf, OnPulse], Keeper]
+PAGE = 200
+
+
+class Part(Protocol):
+    """One background concern of a runner."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class Runner:
+    """Works for `program` in the running event loop.
+
+    queues: served strictly in this order; by default all queues of the program's tasks, in turn.
+    make_keeper: who beats for us; by default a thread of this process, and then this runner does the upkeep too.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        queues: Sequence[str] | None = None,
+        settings: Settings | None = None,
+        make_keeper: MakeKeeper | None = None,
+    ) -> None:
+        self.program = program
+        self.settings = settings or program.settings
+        self.hurry = asyncio.Event()
+        self._in_turn = not queues
+        own = {one.queue for one in program.definitions.values()} | {DEFAULT_QUEUE}
+        self.queues: deque[str] = deque(dict.fromkeys(queues) if queues else sorted(own))
+        self._started_at = time.time()
+        self._state = "running"
+        self._stack = AsyncExitStack()
+        self._background: list[Part] = []
+        self._build(make_keeper)
+
+    def _build(self, make_keeper: MakeKeeper | None) -> None:
+        events, settings = self.program.events, self.settings
+        broker = self.broker = self.program.make_broker()
+        self.journal = Journal(broker, events, settings.log_lines, lambda run: self.executor.stop(run, "lost"))
+        if make_keeper is not None:
+            self.keeper = make_keeper(self.card, self._on_pulse)
+        else:
+            self.keeper = HeartThread(self.program.make_broker, settings, events, self.card, self._on_pulse)
+            self._background.append(Upkeep(broker, settings, events))
+        self.identities = Identities(self.keeper, self._on_lost)
+        self.settler = Settler(
+            broker, events, self.journal.flush, self.identities.let_go, patience=settings.shutdown_timeout
+        )
+        executor = Executor(self.program.definitions, settings, self.settler, events, self._load_checkpoint)
+        self.executor = executor
+        self.caller = Caller(self.program, settings.max_payload)
+        self.processes = ProcessLane(self.program, settings, self.journal.note, executor.began, executor.finish)
+        ports = (self.caller, self.journal.note, executor.began, executor.finish)
+        lanes = (LoopLane(settings.concurrency, *ports), ThreadLane(settings.threads, *ports), self.processes)
+        executor.lanes.update({lane.name: lane for lane in lanes})
+        self.fetcher = Fetcher(
+            broker,
+            self._queues_now,
+            self.identities,
+            events,
+            start_job=executor.start,
+            release=executor.release,
+            full=lambda: self.settler.backlog >= BACKLOG,
+        )
+
+    async def start(self) -> None:
+        """Start all parts. When one cannot start, those before it are stopped again, and its error is raised."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.broker.close)
+            await self.broker.open()
+            stack.callback(capture.uninstall)
+            capture.install()
+            for part in (self.keeper, self.identities, self.journal, self.settler):
+                stack.push_async_callback(part.stop)
+                await part.start()
+            await stack.enter_async_context(self.caller.worker)
+            for lane in (*self.executor.lanes.values(), *self._background):
+                stack.push_async_callback(lane.stop)
+                await lane.start()
+            reviving = asyncio.create_task(self._revive(), name="windlass revival")
+            stack.callback(reviving.cancel)
+            self.fetcher.serve(self._groups())
+            self._stack = stack.pop_all()
+        self._say("started", ", ".join(self.queues))
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Claim no more, let what runs finish for at most `timeout` seconds (by default as the settings say), hand back the rest.
+
+        Setting `hurry` ends the waiting. A runner that was stopped is not started again.
+        """
+        if self._state != "running":
+            return
+        self._state = "draining"
+        self._say("draining", f"{len(self.executor.runs)} jobs run")
+        await self.fetcher.stop()
+        await self.executor.drain(self.settings.shutdown_timeout if timeout is None else timeout, self.hurry)
+        self._state = "stopped"
+        await self._stack.aclose()
+        self._say("stopped")
+
+    def _groups(self) -> list[list[Lane]]:
+        """The lanes as they are claimed for: each that a task uses by itself, the others together."""
+        lanes = [lane for lane in self.executor.lanes.values() if lane.slots]
+        used = {definition.lane for definition in self.program.definitions.values()}
+        strays = [lane for lane in lanes if lane.name not in used]
+        return [[lane] for lane in lanes if lane.name in used] + ([strays] if strays else [])
+
+    def _queues_now(self) -> Sequence[str]:
+        if self._in_turn:
+            self.queues.rotate()
+        return list(self.queues)
+
+    def _say(self, what: str, detail: str = "") -> None:
+        self.program.events.emit(WorkerChanged(f"{socket.gethostname()}:{os.getpid()}", what, detail))
+
+    def card(self, _worker: str = "") -> Card:
+        """What this worker says of itself; may be asked for in any thread."""
+        lanes = self.executor.lanes
+        return Card(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=tuple(sorted(self.queues)),
+            slots={name: lane.slots for name, lane in lanes.items()},
+            busy={name: lane.busy for name, lane in lanes.items()},
+            started_at=self._started_at,
+            version=version("windlass"),
+            state=self._state,
+        )
+
+    def _on_pulse(self, worker: str, pulse: Pulse) -> None:
+        if pulse.alive:
+            self.executor.cancel(pulse.cancelling)
+        else:
+            self.identities.lost(worker)
+
+    def _on_lost(self, identity: Identity) -> None:
+        self._say("lost", f"the store gave the jobs of {identity.worker} to others")
+        self.executor.lose(identity)
+
+    async def _load_checkpoint(self, run: Run) -> bytes | None:
+        for pause in pauses():
+            try:
+                reading = await self.broker.read(run.claim.id)
+            except Exception as error:
+                self.program.events.emit(StoreTrouble("read", error))
+                await asyncio.sleep(pause)
+                continue
+            found = [entry.data for entry in reading.entries if entry.kind == "checkpoint"] if reading else []
+            return found[-1] if found else None
+        return None
+
+    async def _revive(self) -> None:
+        """What was parked because nobody understood it gets another chance, if its task is known here."""
+        for pause in pauses():
+            try:
+                before: str | None = None
+                while page := await self.broker.find(state=State.PARKED, before=before, limit=PAGE):
+                    await self.broker.revive([job.id for job in page if job.task in self.program.definitions])
+                    before = page[-1].id
+                return
+            except Exception as error:
+                self.program.events.emit(StoreTrouble("revive", error))
+                await asyncio.sleep(pause)
+
+    async def idle(self) -> None:
+        """Return once nothing in the queues of this worker is ready or running, here or elsewhere. Later is not waited for."""
+        while True:
+            if not self.executor.runs and not self.settler.backlog:
+                tally = [one for one in await self.broker.tally() if one.name in self.queues and not one.paused]
+                if not any(one.counts.get(state) for one in tally for state in (State.READY, State.RUNNING)):
+                    return
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def working(program: Program, *, queues: Sequence[str] | None = None) -> AsyncGenerator[Runner]:
+    """A worker in this event loop, for as long as the block lasts: for a web application's lifespan, and for tests."""
+    runner = Runner(program, queues=queues)
+    await runner.start()
+    try:
+        yield runner
+    finally:
+        await runner.stop()
+
+
+async def work(program: Program, *, queues: Sequence[str] | None = None, burst: bool = False) -> None:
+    """Work until a signal comes (or this call is cancelled); with `burst` until nothing is ready or running."""
+    stop = asyncio.Event()
+    async with working(program, queues=queues) as runner:
+
+        def on_signal(count: int) -> None:
+            stop.set()
+            if count > 1:
+                runner.hurry.set()
+            if count > 2:
+                os._exit(1)
+
+        with catching(on_signal):
+            waiting = {asyncio.create_task(stop.wait()), *([asyncio.create_task(runner.idle())] if burst else [])}
+            try:
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                for task in waiting:
+                    task.cancel()
+            # Inside of the block, so that a second signal is heard while the runner drains.
+            await runner.stop()

@@ -1,0 +1,34 @@
+"""SIGTERM and SIGINT: the first asks for a drain, the second to hand everything back at once, the third to be gone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def catching(on_signal: Callable[[int], None]) -> Generator[None]:
+    """Call `on_signal` in the running loop with 1, 2, 3, ... for each signal. Outside of the main thread, nothing."""
+    loop = asyncio.get_running_loop()
+    count = 0
+
+    def caught() -> None:
+        nonlocal count
+        count += 1
+        on_signal(count)
+
+    try:
+        for number in SIGNALS:
+            loop.add_signal_handler(number, caught)
+    except (ValueError, RuntimeError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)

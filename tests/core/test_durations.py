@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass.core.durations import seconds, size
+from windlass.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("90s", 90),
+        ("10m", 600),
+        ("2h", 7200),
+        ("7d", 604_800),
+        ("1w", 604_800),
+        ("250ms", 0.25),
+        ("1.5h", 5400),
+        ("1h30m", 5400),
+        (" 1h 30m ", 5400),
+        ("10 m", 600),
+        (0, 0),
+        (2.5, 2.5),
+        (timedelta(minutes=2), 120),
+    ],
+)
+def test_durations_as_people_write_them(written: Any, meant: float) -> None:
+    assert seconds(written) == pytest.approx(meant)
+
+
+NONSENSE: list[Any] = ["", "  ", "soon", "10", "10x", "-5s", "5s!", "1h-30m", True, None, b"10s", [10]]
+IMPOSSIBLE: list[Any] = [-1, -0.1, float("nan"), float("inf"), timedelta(-1)]
+
+
+@pytest.mark.parametrize("wrong", NONSENSE + IMPOSSIBLE)
+def test_what_is_no_duration_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="duration"):
+        seconds(wrong)
+
+
+@given(st.one_of(st.text(), st.floats(), st.integers(-(10**9), 10**9), st.timedeltas()))
+def test_a_duration_is_finite_and_not_negative_or_refused(anything: Any) -> None:
+    try:
+        assert 0 <= seconds(anything) < float("inf")
+    except ConfigurationError:
+        pass
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["s", "m", "h", "d"]))
+def test_text_and_timedelta_agree(number: int, unit: str) -> None:
+    names = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    assert seconds(f"{number}{unit}") == seconds(timedelta(**{names[unit]: number}))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [(10, 10), ("10", 10), ("10B", 10), ("64KB", 65_536), ("64k", 65_536), ("512 MB", 512 << 20), ("1.5GB", 3 << 29)],
+)
+def test_sizes(written: int | str, meant: int) -> None:
+    assert size(written) == meant
+
+
+@pytest.mark.parametrize("wrong", ["", "big", "10TB", "-5MB", "MB", "5MBs"])
+def test_what_is_no_size_is_refused(wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match="size"):
+        size(wrong)

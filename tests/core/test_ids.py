@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import time
+from uuid import RFC_4122, UUID, uuid4
+
+import pytest
+
+from windlass.core.ids import check_id, new_id
+from windlass.errors import InvalidArguments
+
+
+def test_canonical_uuid_version_7() -> None:
+    for text in (new_id() for _ in range(200)):
+        made = UUID(text)
+        assert str(made) == text
+        assert made.version == 7
+        assert made.variant == RFC_4122
+
+
+def test_holds_the_time_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_900_000_000_123_999_999)
+    assert UUID(new_id()).int >> 80 == 1_900_000_000_123
+
+
+def test_sorts_as_text_by_the_time_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1_700_000_000_000_000_000, 1_900_000_000_000_000_000, 10**15 + 10**6))
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    made = [new_id() for _ in range(150)]
+    assert made == sorted(made)
+
+
+def test_unique_within_one_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_900_000_000_000_000_000)
+    assert len({new_id() for _ in range(20_000)}) == 20_000
+
+
+def test_check_gives_the_canonical_form() -> None:
+    made = new_id()
+    for spelling in (made, made.upper(), made.replace("-", ""), f"{{{made}}}", f"urn:uuid:{made}"):
+        assert check_id(spelling) == made
+    other = str(uuid4())
+    assert check_id(other) == other
+
+
+@pytest.mark.parametrize("wrong", ["", "42", "not-an-id", "g" * 32, "0" * 31, "../etc/passwd"])
+def test_check_refuses_what_is_no_id_and_shows_one(wrong: str) -> None:
+    with pytest.raises(InvalidArguments, match="a job id looks like"):
+        check_id(wrong)

@@ -1,0 +1,126 @@
+"""The lines that a worker logs: level, job id, task and attempt in each, in every format."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+
+from windlass.context import Context, _current, enter
+from windlass.core.ids import new_id
+from windlass.core.job import Claim
+from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreTrouble, WorkerChanged
+from windlass.observe import logs
+
+JOB = new_id()
+CLAIM = Claim(JOB, 1, "tasks.resize", "video", "loop", b"", 2, 0, 3, 0.0, 0.0)
+ERROR = ErrorInfo("exception", "ValueError", "boom\nmore of it")
+
+
+@pytest.fixture
+def stderr(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
+    """Gives the lines on stderr so far; the root logger is as it was afterwards."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+
+    def lines() -> list[str]:
+        return capsys.readouterr().err.splitlines()
+
+    yield lines
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+
+
+def ended(outcome: Outcome | None) -> JobEnded:
+    return JobEnded(CLAIM, outcome, 1.25)
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "said"),
+    [
+        (JobStarted(CLAIM), "DEBUG", "started"),
+        (ended(Succeeded(b"1")), "DEBUG", "succeeded after 1.250 s"),
+        (ended(Retried(3.0, ERROR)), "WARNING", "failed after 1.250 s and is tried again in 3.0 s: ValueError: boom"),
+        (ended(Failed(ERROR)), "ERROR", "failed after 1.250 s: ValueError: boom"),
+        (ended(Parked("no worker knows it")), "WARNING", "no worker knows it"),
+        (ended(Cancelled("cancelled while running")), "INFO", "cancelled while running"),
+        (ended(Snoozed(60.0)), "INFO", "60.0 s"),
+        (ended(Released()), "INFO", "handed back"),
+        (ended(None), "WARNING", "lost"),
+        (StaleWrite(CLAIM), "WARNING", "another worker"),
+    ],
+)
+def test_every_line_about_a_job_names_it(event: Event, level: str, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    logs.log_event(event)
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert (record.job_id, record.task, record.attempt) == (JOB, "tasks.resize", 2)  # type: ignore[attr-defined]
+    line = record.getMessage()
+    assert JOB in line
+    assert "tasks.resize" in line
+    assert said in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        (WorkerChanged("w1", "started", "default"), "INFO"),
+        (WorkerChanged("w1", "stopped"), "INFO"),
+        (WorkerChanged("w1", "lost", "its lease ran out"), "WARNING"),
+        (StoreTrouble("claim", OSError("gone")), "WARNING"),
+    ],
+)
+def test_worker_and_store(event: Event, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    logs.log_event(event)
+    assert [record.levelname for record in caplog.records] == [level]
+
+
+def test_json_lines(stderr: Callable[[], list[str]]) -> None:
+    logs.configure("json", "info")
+    logs.log_event(JobStarted(CLAIM))
+    logs.log_event(ended(Failed(ERROR)))
+    (line,) = stderr()
+    told = msgspec.json.decode(line)
+    assert told["level"] == "error"
+    assert told["logger"] == "windlass"
+    assert (told["job_id"], told["task"], told["queue"], told["attempt"]) == (JOB, "tasks.resize", "video", 2)
+    assert (told["error_type"], told["error"], told["seconds"]) == ("ValueError", "boom\nmore of it", 1.25)
+
+
+@pytest.mark.parametrize("form", ["plain", "rich"])
+def test_what_user_code_logs_in_a_job_names_the_job(stderr: Callable[[], list[str]], form: logs.LogFormat) -> None:
+    logs.configure(form, "INFO")
+    context = Context(job_id=JOB, task="tasks.resize", attempt=1, crashes=0, token=1, sink=lambda _: None, meta={})
+    token = _current.set(context)
+    try:
+        enter(context)
+        logging.getLogger("shop").info("resizing %d", 7)
+    finally:
+        _current.reset(token)
+    logging.getLogger("shop").info("outside")
+    inside, outside = stderr()
+    assert inside.endswith(f"INFO    shop: resizing 7 [tasks.resize {JOB}]")
+    assert outside.endswith("INFO    shop: outside")
+
+
+def test_a_traceback_is_kept_in_json(stderr: Callable[[], list[str]]) -> None:
+    logs.configure("json")
+    try:
+        raise ValueError("boom")
+    except ValueError:
+        logging.getLogger("shop").exception("it failed")
+    assert "ValueError: boom" in msgspec.json.decode(stderr()[0])["traceback"]
+
+
+def test_subscribing_twice_logs_once(caplog: pytest.LogCaptureFixture) -> None:
+    events = Events()
+    logs.subscribe(events)
+    logs.subscribe(events)
+    events.emit(WorkerChanged("w1", "lost"))
+    assert len(caplog.records) == 1

@@ -1,0 +1,67 @@
+"""The link between processes: what is no message ends the process that sent it, and the leash needs nobody's help."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass.core.outcome import Returned
+from windlass.worker import link
+from windlass.worker.link import Done, Process, cause_of_death, frame
+
+CHILD = """
+import os, sys, time
+from windlass.worker.link import Parent
+parent = Parent(int(sys.argv[1]), int(sys.argv[2]))
+{what}
+"""
+
+
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> Process:
+    (tmp_path / "a_child.py").write_text(CHILD.format(what=what))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return Process("a_child")
+
+
+async def test_whole_messages_arrive_and_half_a_message_is_the_end(tmp_path: Path, monkeypatch: Any) -> None:
+    half = frame(Done(Returned(b"2")))[:-1]
+    child = process(tmp_path, monkeypatch, f"parent._socket.sendall({frame(Done(Returned(b'1'))) + half!r}); os._exit(7)")
+    assert await child.receive() == Done(Returned(b"1"))
+    assert await child.receive() is None
+    assert await child.gone == 7
+    await child.close()
+
+
+@pytest.mark.parametrize("rubbish", [b"\x00\x00\x00\x01\xc1", b"\xff\xff\xff\xff", b"\x00\x00\x00\x03abc"])
+async def test_rubbish_is_refused(tmp_path: Path, monkeypatch: Any, rubbish: bytes) -> None:
+    child = process(tmp_path, monkeypatch, f"parent._socket.sendall({rubbish!r}); time.sleep(60)")
+    with pytest.raises(link.BadFrame):
+        await child.receive()
+    await child.close()
+
+
+async def test_the_end_is_seen_even_if_a_grandchild_keeps_the_socket(tmp_path: Path, monkeypatch: Any) -> None:
+    what = "import subprocess; subprocess.Popen(['sleep', '60'], pass_fds=[int(sys.argv[1])], start_new_session=True); os._exit(3)"
+    child = process(tmp_path, monkeypatch, what)
+    assert await asyncio.wait_for(child.receive(), 20) is None
+    assert await child.gone == 3
+    await child.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help")
+async def test_the_leash_kills_a_process_that_holds_its_interpreter(tmp_path: Path, monkeypatch: Any) -> None:
+    what = "import re; parent.send(__import__('windlass.worker.link').worker.link.Ready()); re.match(r'(a+)+$', 'a' * 64 + 'b')"
+    child = process(tmp_path, monkeypatch, what)
+    assert isinstance(await child.receive(), link.Ready)
+    child.let_go_of_leash()
+    assert await asyncio.wait_for(child.gone, 10) == -9
+    await child.close()
+
+
+def test_causes_of_death_are_named() -> None:
+    assert "signal 11 (SIGSEGV)" in cause_of_death(-11).message
+    assert cause_of_death(3).evidence == {"exit_code": 3}

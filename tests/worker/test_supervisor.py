@@ -1,0 +1,175 @@
+"""The whole tree of processes over SQLite, and the death of each part of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import worker_tasks
+from test_process_lane import gone
+
+from windlass import JobCancelled, JobFailed, State, Windlass
+
+HERE = Path(__file__).parent
+SCRIPT = """
+import sys
+from windlass.worker.supervisor import supervise
+def log(supervisor):
+    supervisor.events.subscribe(lambda event: print(event, file=sys.stderr, flush=True))
+sys.exit(supervise("worker_tasks:app", settings=eval(sys.argv[1]), burst=len(sys.argv) > 2, prepare=log))
+"""
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncGenerator[Windlass]:
+    app = worker_tasks.build(f"sqlite:///{tmp_path}/jobs.db")
+    await app.broker()
+    yield app
+    await app.close()
+
+
+@contextmanager
+def supervisor(app: Windlass, *args: str, **settings: Any) -> Generator[subprocess.Popen[str]]:
+    environment = {**os.environ, "WINDLASS_URL": app.url, "PYTHONPATH": str(HERE)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, repr(settings), *args], env=environment, cwd=HERE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        _, said = process.communicate()
+        print(said)
+
+
+async def enqueue(app: Windlass, name: str, *args: Any, **options: Any) -> Any:
+    return await app.get_task(name if "." in name else f"worker_tasks.{name}").options(**options).enqueue(*args)
+
+
+async def test_work_is_done_and_sigterm_ends_it_cleanly(app: Windlass) -> None:
+    jobs = [await enqueue(app, "add", n, n) for n in range(50)]
+    with supervisor(app) as process:
+        assert [await job.result(timeout=20) for job in jobs] == [2 * n for n in range(50)]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert await (await app.broker()).workers() == []
+
+
+async def test_a_burst_ends_by_itself(app: Windlass) -> None:
+    job = await enqueue(app, "add", 1, 2)
+    with supervisor(app, "burst") as process:
+        assert process.wait(20) == 0
+    assert await job.result(timeout=1) == 3
+
+
+async def test_a_killed_runner_is_replaced_and_its_jobs_run_again(app: Windlass, tmp_path: Path, until: Callable[..., Any]) -> None:
+    mark = tmp_path / "began"
+    with supervisor(app) as process:
+        first = await (await enqueue(app, "pid")).result(timeout=20)
+        nap = await enqueue(app, "nap", 0.5, str(mark))
+        in_child = await enqueue(app, "process_nap", 60, str(tmp_path / "child"))
+        await until(mark.exists)
+        child = int(await until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))
+        os.kill(first, signal.SIGKILL)
+        assert await nap.result(timeout=20) not in (first, process.pid)
+        assert (await nap.info()).crashes == 1
+        await until(lambda: gone(child))
+        assert await (await enqueue(app, "add", 1, 1)).result(timeout=20) == 2
+        await in_child.cancel()
+        with pytest.raises(JobCancelled):
+            await in_child.result(timeout=20)
+
+
+async def test_everything_dies_with_the_supervisor(app: Windlass, tmp_path: Path, until: Callable[..., Any]) -> None:
+    child_mark, started = tmp_path / "child", tmp_path / "started"
+    with supervisor(app) as process:
+        runner = await (await enqueue(app, "pid")).result(timeout=20)
+        await enqueue(app, "process_nap", 60, str(child_mark))
+        await enqueue(app, "process_subprocess", 60, str(started))
+        pids = [runner, *[int(await until(lambda m=mark: m.exists() and m.read_text())) for mark in (child_mark, started)]]
+        process.kill()
+        process.wait()
+        for pid in pids:
+            await until(lambda pid=pid: gone(pid), timeout=2)
+
+
+async def test_a_drain_finishes_the_short_and_releases_the_long(app: Windlass, tmp_path: Path, until: Callable[..., Any]) -> None:
+    with supervisor(app, shutdown_timeout=1.0) as process:
+        short = await enqueue(app, "nap", 0.5, str(tmp_path / "short"))
+        long = [await enqueue(app, "nap", 60, str(tmp_path / "long")), await enqueue(app, "process_nap", 60, str(tmp_path / "child"))]
+        for mark in ("short", "long", "child"):
+            await until((tmp_path / mark).exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert (await short.info()).state is State.SUCCEEDED
+    for job in long:
+        info = await job.info()
+        assert (info.state, info.attempt, info.crashes) == (State.READY, 0, 0)
+
+
+async def test_the_second_signal_releases_at_once(app: Windlass, tmp_path: Path, until: Callable[..., Any]) -> None:
+    with supervisor(app, shutdown_timeout=600) as process:
+        job = await enqueue(app, "nap", 600, str(tmp_path / "mark"))
+        await until((tmp_path / "mark").exists)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    info = await job.info()
+    assert (info.state, info.attempt) == (State.READY, 0)
+
+
+async def test_the_third_signal_kills(app: Windlass, until: Callable[..., Any]) -> None:
+    with supervisor(app, shutdown_timeout=600, kill_after=600) as process:
+        runner = await (await enqueue(app, "pid")).result(timeout=20)
+        job = await enqueue(app, "thread.hold_the_gil", timeout=600)
+        await until(lambda: _running(job))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+            time.sleep(0.05)  # the kernel merges equal pending signals
+        assert process.wait(20) == 1
+    assert gone(runner)
+
+
+async def _running(job: Any) -> bool:
+    return (await job.info()).state is State.RUNNING
+
+
+async def test_a_job_that_holds_the_interpreter_beyond_its_limit_takes_its_runner_with_it(app: Windlass) -> None:
+    with supervisor(app):
+        job = await enqueue(app, "thread.hold_the_gil")
+        with pytest.raises(JobFailed, match=f"job {job.id} was over its time limit"):
+            await job.result(timeout=30)
+        assert await (await enqueue(app, "add", 1, 1)).result(timeout=20) == 2
+
+
+async def test_an_app_that_cannot_be_imported_ends_it_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import windlass\nx = no_such_name\n")
+    script = SCRIPT.replace("worker_tasks:app", "broken:app")
+    done = subprocess.run(
+        [sys.executable, "-c", script, "{}"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ConfigurationError" in last
+    assert "name 'no_such_name' is not defined" in last
+    assert "line 2" in last
+
+
+async def test_a_runner_with_a_job_beyond_rescue_is_replaced(app: Windlass) -> None:
+    with supervisor(app):
+        first = await (await enqueue(app, "pid")).result(timeout=20)
+        job = await enqueue(app, "deaf", 5, timeout=0.1, retry=worker_tasks.ONCE)
+        with pytest.raises(JobFailed, match="could not be stopped"):
+            await job.result(timeout=20)
+        end = time.monotonic() + 15
+        while await (await enqueue(app, "pid")).result(timeout=20) == first:
+            assert time.monotonic() < end
