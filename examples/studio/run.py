@@ -38,7 +38,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=HERE / ".data", help="where videos and the store go (%(default)s)")
     parser.add_argument("--url", help="another store, instead of SQLite in the data folder")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="how many workers (%(default)s)")
-    parser.add_argument("--once", action="store_true", help="no browser: upload the sample, verify what comes out, stop")
+    parser.add_argument(
+        "--once", action="store_true", help="no browser: upload the sample, verify what comes out, stop"
+    )
     return parser.parse_args()
 
 

@@ -66,7 +66,7 @@ def transcode(video_id: str, width: int, height: int, ctx: Context = Depends()) 
     duration = found.duration or video.measure(source, lambda at, speed: None)[0]
     if not target.exists():
         with library.published(target, ctx.token) as part:
-            ctx.log(f"libx264 veryfast, {width}x{height}, attempt {ctx.attempt}")
+            ctx.log(f"libx264 veryfast {width}x{height}")
 
             def report(at: float, speed: str) -> None:
                 ctx.progress(min(at, duration), duration, f"encoding {speed.replace('x', '×')}".strip())
@@ -108,7 +108,9 @@ def _verify(path: Path, duration: float) -> None:
     """Fail for good when the rendition is not what the source promised: another try would make the same."""
     made = video.probe(path).duration or 0.0
     if abs(made - duration) > video.TOLERANCE:
-        raise Fail(f"the source promises {duration:.1f} s and holds {made:.1f} s that can be read; it is cut off or damaged")
+        raise Fail(
+            f"the source promises {duration:.1f} s and holds {made:.1f} s that can be read; it is cut off or damaged"
+        )
 
 
 def _made(path: Path, found: video.Video) -> Made:

@@ -131,7 +131,9 @@ def sheet_size(video: Video) -> tuple[int, int]:
     return COLUMNS * (width + GAP) + GAP, ROWS * (height + GAP) + GAP
 
 
-def contact_sheet(source: Path, target: Path, video: Video, duration: float, report: Callable[[int, int], None]) -> None:
+def contact_sheet(
+    source: Path, target: Path, video: Video, duration: float, report: Callable[[int, int], None]
+) -> None:
     """Draw a grid of frames, evenly spread, each with its time. `report` is told how many of how many are done."""
     width, height = video.scaled(TILE)
     sheet = Image.new("RGB", sheet_size(video), "#161615")

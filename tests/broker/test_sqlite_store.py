@@ -22,6 +22,7 @@ from windlass.broker.port import Broker
 from windlass.broker.sqlite import schema
 from windlass.broker.sqlite import writer as writing
 from windlass.broker.sqlite.broker import SqliteBroker
+from windlass.broker.sqlite.locks import FileLock
 from windlass.broker.sqlite.place import Place, file_system
 from windlass.broker.url import make_broker
 from windlass.core.ids import new_id
@@ -486,7 +487,7 @@ async def test_one_process_checkpoints_and_another_takes_over(tmp_path: Path) ->
     script = "async def main(broker): say('open'); sys.stdin.readline()"
     holder = start(script, tmp_path)
     assert await line(holder) == "open"
-    lock = writing.FileLock(tmp_path / "jobs.db-checkpointer")
+    lock = FileLock(tmp_path / "jobs.db-checkpointer")
     for _ in range(1000):  # the holder elects itself after its first idle second
         if not lock.take():
             break
@@ -511,7 +512,7 @@ async def test_one_process_checkpoints_and_another_takes_over(tmp_path: Path) ->
 
 
 async def test_a_lock_that_is_held_for_too_long(broker: SqliteBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = writing.FileLock(broker._place.beside("-lock"))
+    other = FileLock(broker._place.beside("-lock"))
     with other:
         monkeypatch.setattr(writing, "PATIENCE", 0.1)
         with pytest.raises(BrokerUnavailable, match="another process holds it"):

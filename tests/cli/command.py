@@ -92,6 +92,7 @@ class Background:
             env=environment(**more),
         )  # fmt: skip
         self.err = ""
+        self._ended = False
         self._grown = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -102,11 +103,15 @@ class Background:
             with self._grown:
                 self.err += text
                 self._grown.notify_all()
+        with self._grown:
+            self._ended = True
+            self._grown.notify_all()
 
     def until(self, said: str, times: int = 1) -> None:
         """Wait until stderr holds `said` so many times."""
         with self._grown:
-            assert self._grown.wait_for(lambda: self.err.count(said) >= times, timeout=30), self.err
+            self._grown.wait_for(lambda: self.err.count(said) >= times or self._ended, timeout=30)
+            assert self.err.count(said) >= times, self.err
 
     def end(self) -> Ran:
         """Wait for its end."""

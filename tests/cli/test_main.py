@@ -181,26 +181,47 @@ def test_ctrl_c_while_watching_is_130(project: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_tables_on_a_terminal_only_and_no_color_is_respected(project: Path) -> None:
+def on_a_terminal(*arguments: str, answer: bytes = b"", **more: str) -> tuple[int, str]:
+    """The command with a terminal for stdin, stdout and stderr: its exit code and all that it wrote there."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "windlass.cli.main", *arguments]
+    wide = environment(TERM="xterm", COLUMNS="160", **more)
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=wide) as process:
+        os.close(theirs)
+        os.write(ours, answer)
+        text = b""
+        try:
+            while part := os.read(ours, 65536):
+                text += part
+        except OSError:
+            pass  # how a pseudo-terminal says that its other side is closed
+    os.close(ours)
+    return process.returncode, text.decode()
+
+
+def test_tables_on_a_terminal_only_and_no_color_is_respected() -> None:
     shell("enqueue", "tasks.resize", 1)
-
-    def on_a_terminal(**more: str) -> str:
-        ours, theirs = pty.openpty()
-        command = [sys.executable, "-m", "windlass.cli.main", "job", "list"]
-        wide = environment(TERM="xterm", COLUMNS="160", **more)
-        with subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=wide) as process:
-            os.close(theirs)
-            text = b""
-            try:
-                while part := os.read(ours, 65536):
-                    text += part
-            except OSError:
-                pass  # how a pseudo-terminal says that its other side is closed
-            process.wait()
-        os.close(ours)
-        return text.decode()
-
-    coloured = on_a_terminal()
-    assert "priority" in coloured or "prio" in coloured
+    _, coloured = on_a_terminal("job", "list")
+    assert "created" in coloured
     assert "\x1b[36mready" in coloured
-    assert "\x1b[36m" not in on_a_terminal(NO_COLOR="1")
+    assert "\x1b[36m" not in on_a_terminal("job", "list", NO_COLOR="1")[1]
+
+
+def test_a_progress_bar_on_a_terminal() -> None:
+    job = shell("enqueue", "tasks.resize", 1).out.strip()
+    shell("worker", "--burst")
+    code, text = on_a_terminal("job", "watch", job)
+    assert code == 0
+    assert "succeeded" in text
+    assert "100%" in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "state"), [(b"n\n", 1, "ready"), (b"y\n", 0, "cancelled"), (b"\x03", 130, "ready")]
+)
+def test_all_asks_on_a_terminal(answer: bytes, code: int, state: str) -> None:
+    shell("enqueue", "tasks.resize", 1)
+    ended, text = on_a_terminal("job", "cancel", "--all", answer=answer)
+    assert ended == code
+    assert "cancel 1 jobs? [y/N]" in text or answer == b"\x03"
+    assert shell("job", "list").rows[0][1] == state

@@ -15,7 +15,7 @@ from worker_tasks import app
 
 from windlass import JobCancelled, JobFailed, State
 from windlass.core.outcome import ErrorInfo
-from windlass.worker.lanes.memory import resident
+from windlass.worker.lanes.process import resident
 from windlass.worker.runner import Runner, working
 
 

@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 
-from windlass import Cancel, Context, Depends, Fail, JobCancelled, JobFailed, Retry, RetryAfter, Snooze, Windlass, current
+from windlass import (
+    Cancel,
+    Context,
+    Depends,
+    Fail,
+    JobCancelled,
+    JobFailed,
+    Retry,
+    RetryAfter,
+    Snooze,
+    Windlass,
+    current,
+)
 from windlass.core.job import NewJob
 from windlass.core.state import State
 from windlass.errors import JobInterrupted
@@ -220,11 +232,22 @@ async def test_a_dependency_that_raises_fails_the_job_with_its_name(app: Windlas
             await (await needy.enqueue()).result(timeout=5)
 
 
-async def test_what_nobody_knows_is_parked_and_revived_by_a_worker_that_does(make_app: Callable[..., Windlass], until: Any) -> None:
+async def test_what_nobody_knows_is_parked_and_revived_by_a_worker_that_does(
+    make_app: Callable[..., Windlass], until: Any
+) -> None:
     app = make_app()
     broker = await app.broker()
     for lane in ("loop", "thread", "process"):
-        await broker.enqueue([NewJob(id=f"00000000-0000-7000-8000-00000000000{len(lane)}", task="later.task", lane=lane, body=b'{"args":{},"v":1}')])
+        await broker.enqueue(
+            [
+                NewJob(
+                    id=f"00000000-0000-7000-8000-00000000000{len(lane)}",
+                    task="later.task",
+                    lane=lane,
+                    body=b'{"args":{},"v":1}',
+                )
+            ]
+        )
     bad = NewJob(id="00000000-0000-7000-8000-000000000001", task="later.task", body=b"what?")
     await broker.enqueue([bad])
 
@@ -258,7 +281,9 @@ async def test_unfit_arguments_are_parked(app: Windlass, until: Any) -> None:
     async def strict(n: int) -> None: ...
 
     broker = await app.broker()
-    await broker.enqueue([NewJob(id="00000000-0000-7000-8000-000000000009", task=strict.name, body=b'{"args":{"n":"x"},"v":1}')])
+    await broker.enqueue(
+        [NewJob(id="00000000-0000-7000-8000-000000000009", task=strict.name, body=b'{"args":{"n":"x"},"v":1}')]
+    )
     async with working(app):
         job = await until(lambda: _parked(app, "00000000-0000-7000-8000-000000000009"))
     assert "n:" in job.reason
@@ -370,13 +395,15 @@ async def test_what_cannot_be_stopped_is_given_up_and_counted(app: Windlass) -> 
     assert sum("abandoned" in what for what in events) == 2
 
 
-async def test_a_stop_lets_short_jobs_finish_and_hands_long_ones_back(make_app: Callable[..., Windlass], until: Any) -> None:
+async def test_a_stop_lets_short_jobs_finish_and_hands_long_ones_back(
+    make_app: Callable[..., Windlass], until: Any
+) -> None:
     app = make_app(shutdown_timeout=0.3)
     told: list[bool] = []
 
     @app.task
     async def short() -> str:
-        while not current().shutting_down:
+        while not current().shutting_down:  # noqa: ASYNC110 # as a job would
             await asyncio.sleep(0.01)
         return "finished"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import worker_tasks
 from test_process_lane import gone
 
 from windlass import JobCancelled, JobFailed, State, Windlass
+from windlass.worker.supervisor import Supervisor
 
 HERE = Path(__file__).parent
 SCRIPT = """
@@ -40,7 +42,11 @@ async def app(tmp_path: Path) -> AsyncGenerator[Windlass]:
 def supervisor(app: Windlass, *args: str, **settings: Any) -> Generator[subprocess.Popen[str]]:
     environment = {**os.environ, "WINDLASS_URL": app.url, "PYTHONPATH": str(HERE)}
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, repr(settings), *args], env=environment, cwd=HERE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, repr(settings), *args],
+        env=environment,
+        cwd=HERE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process
@@ -64,6 +70,12 @@ async def test_work_is_done_and_sigterm_ends_it_cleanly(app: Windlass) -> None:
     assert await (await app.broker()).workers() == []
 
 
+async def test_what_a_job_starts_hears_signals_as_usual(app: Windlass) -> None:
+    with supervisor(app):
+        for name in ("terminate_subprocess", "process.terminate_subprocess"):
+            assert await (await enqueue(app, name)).result(timeout=20) == -signal.SIGTERM
+
+
 async def test_a_burst_ends_by_itself(app: Windlass) -> None:
     job = await enqueue(app, "add", 1, 2)
     with supervisor(app, "burst") as process:
@@ -71,7 +83,9 @@ async def test_a_burst_ends_by_itself(app: Windlass) -> None:
     assert await job.result(timeout=1) == 3
 
 
-async def test_a_killed_runner_is_replaced_and_its_jobs_run_again(app: Windlass, tmp_path: Path, until: Callable[..., Any]) -> None:
+async def test_a_killed_runner_is_replaced_and_its_jobs_run_again(
+    app: Windlass, tmp_path: Path, until: Callable[..., Any]
+) -> None:
     mark = tmp_path / "began"
     with supervisor(app) as process:
         first = await (await enqueue(app, "pid")).result(timeout=20)
@@ -95,17 +109,25 @@ async def test_everything_dies_with_the_supervisor(app: Windlass, tmp_path: Path
         runner = await (await enqueue(app, "pid")).result(timeout=20)
         await enqueue(app, "process_nap", 60, str(child_mark))
         await enqueue(app, "process_subprocess", 60, str(started))
-        pids = [runner, *[int(await until(lambda m=mark: m.exists() and m.read_text())) for mark in (child_mark, started)]]
+        pids = [
+            runner,
+            *[int(await until(lambda m=mark: m.exists() and m.read_text())) for mark in (child_mark, started)],
+        ]
         process.kill()
         process.wait()
         for pid in pids:
             await until(lambda pid=pid: gone(pid), timeout=2)
 
 
-async def test_a_drain_finishes_the_short_and_releases_the_long(app: Windlass, tmp_path: Path, until: Callable[..., Any]) -> None:
+async def test_a_drain_finishes_the_short_and_releases_the_long(
+    app: Windlass, tmp_path: Path, until: Callable[..., Any]
+) -> None:
     with supervisor(app, shutdown_timeout=1.0) as process:
         short = await enqueue(app, "nap", 0.5, str(tmp_path / "short"))
-        long = [await enqueue(app, "nap", 60, str(tmp_path / "long")), await enqueue(app, "process_nap", 60, str(tmp_path / "child"))]
+        long = [
+            await enqueue(app, "nap", 60, str(tmp_path / "long")),
+            await enqueue(app, "process_nap", 60, str(tmp_path / "child")),
+        ]
         for mark in ("short", "long", "child"):
             await until((tmp_path / mark).exists)
         process.send_signal(signal.SIGTERM)
@@ -134,7 +156,7 @@ async def test_the_third_signal_kills(app: Windlass, until: Callable[..., Any]) 
         await until(lambda: _running(job))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
             process.send_signal(number)
-            time.sleep(0.05)  # the kernel merges equal pending signals
+            await asyncio.sleep(0.05)  # the kernel merges equal pending signals
         assert process.wait(20) == 1
     assert gone(runner)
 
@@ -151,7 +173,7 @@ async def test_a_job_that_holds_the_interpreter_beyond_its_limit_takes_its_runne
         assert await (await enqueue(app, "add", 1, 1)).result(timeout=20) == 2
 
 
-async def test_an_app_that_cannot_be_imported_ends_it_in_one_line(tmp_path: Path) -> None:
+def test_an_app_that_cannot_be_imported_ends_it_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import windlass\nx = no_such_name\n")
     script = SCRIPT.replace("worker_tasks:app", "broken:app")
     done = subprocess.run(
@@ -162,6 +184,45 @@ async def test_an_app_that_cannot_be_imported_ends_it_in_one_line(tmp_path: Path
     assert "ConfigurationError" in last
     assert "name 'no_such_name' is not defined" in last
     assert "line 2" in last
+
+
+async def test_runners_are_replaced_on_request_while_their_jobs_finish(
+    app: Windlass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    monkeypatch.setenv("WINDLASS_URL", app.url)
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    parent = Supervisor("worker_tasks:app", settings={"runners": 2})
+    running = asyncio.create_task(parent.run())
+    first = await enqueue(app, "nap", 1.0, str(tmp_path / "mark"))
+    await until((tmp_path / "mark").exists)
+    parent.restart_runners()
+    old = await first.result(timeout=20)
+    assert (await first.info()).crashes == 0
+    await until(lambda: gone(old))
+    assert await (await enqueue(app, "pid")).result(timeout=20) != old
+    parent.stop()
+    assert await running == 0
+
+
+async def test_a_runner_that_dies_young_again_and_again_is_started_ever_more_slowly(
+    app: Windlass, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    monkeypatch.setenv("WINDLASS_URL", app.url)
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    parent, deaths = Supervisor("worker_tasks:app"), list[float]()
+
+    def on_event(event: Any) -> None:
+        if event.what == "died":
+            deaths.append(time.monotonic())
+        elif event.what == "started":
+            os.kill(int(event.worker.split()[1]), signal.SIGKILL)
+
+    parent.events.subscribe(on_event)
+    running = asyncio.create_task(parent.run())
+    await until(lambda: len(deaths) == 4)
+    assert deaths[3] - deaths[2] > 1 / 2, "the third successor waits for twice FIRST_WAIT"
+    parent.stop()
+    assert await running == 0
 
 
 async def test_a_runner_with_a_job_beyond_rescue_is_replaced(app: Windlass) -> None:

@@ -93,7 +93,9 @@ async def test_a_checkpoint_is_waited_for(app: Windlass) -> None:
     assert program.faults.raised["read"] == 3
 
 
-async def test_stopping_while_the_store_is_away_ends(make_app: Callable[..., Windlass], until: Callable[..., Any]) -> None:
+async def test_stopping_while_the_store_is_away_ends(
+    make_app: Callable[..., Windlass], until: Callable[..., Any]
+) -> None:
     app = make_app(shutdown_timeout=0.3)
 
     @app.task

@@ -32,7 +32,7 @@ async def pid() -> int:
 
 async def nap(seconds: float, mark: str = "") -> int:
     if mark:
-        Path(mark).touch()
+        Path(mark).touch()  # noqa: ASYNC240 # a moment, on a local disk
     await asyncio.sleep(seconds)
     return os.getpid()
 
@@ -59,6 +59,12 @@ def process_subprocess(seconds: float, mark: str) -> None:
     child = subprocess.Popen(["sleep", str(seconds)])
     Path(mark).write_text(str(child.pid))
     child.wait()
+
+
+def terminate_subprocess() -> int:
+    child = subprocess.Popen(["sleep", "60"])
+    child.terminate()
+    return child.wait(10)
 
 
 def leave(code: int) -> None:
@@ -130,7 +136,7 @@ def build(url: str, **settings: Any) -> Windlass:
     app = Windlass(url, **{**quick, **settings})
     for function in (add, pid, nap, thread_nap):
         app.task(function)
-    for function in (deaf, speak, flood, meta):
+    for function in (deaf, speak, flood, meta, terminate_subprocess):
         app.task(function)
         app.task(lane="process", name=f"process.{function.__name__}")(function)
     app.task(speak_async)

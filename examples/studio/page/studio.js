@@ -19,6 +19,7 @@ const clock = (seconds) => {
   const whole = Math.max(0, Math.floor(seconds));
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 };
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const took = (seconds) => (seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds));
 
 function setBar(bar, share, text) {
@@ -83,7 +84,7 @@ class Card {
   }
 
   draw() {
-    const { job, piece } = this;
+    const { job } = this;
     const running = job.state === "running";
     this.element.dataset.look = LOOKS[job.state] ?? "waiting";
     this.element.dataset.state = job.state;
@@ -107,9 +108,9 @@ class Card {
     const percent = `${Math.round((job.share ?? 0) * 100)}%`;
     switch (job.state) {
       case "running": return job.share === null ? "" : percent;
-      case "failed": return job.error ?? "";
-      case "parked": return job.reason ?? "";
-      case "cancelled": return job.started ? `stopped at ${percent}` : "never started";
+      case "failed": return sentence(job.error ?? "");
+      case "parked": return sentence(job.reason ?? "");
+      case "cancelled": return job.started ? `Stopped at ${percent}` : "Never started";
       case "gone": return "";
       default: return piece.width ? `${piece.width} × ${piece.height}` : "";
     }
@@ -295,7 +296,7 @@ function upload(blob, name) {
 function reason(request) {
   try {
     const { detail } = JSON.parse(request.response);
-    if (typeof detail === "string") return detail[0].toUpperCase() + detail.slice(1);
+    if (typeof detail === "string") return sentence(detail);
   } catch { /* no JSON: the status has to do */ }
   return `The upload was refused (${request.status} ${request.statusText}).`;
 }

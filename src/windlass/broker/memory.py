@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -233,7 +233,7 @@ class MemoryBroker:
         return other
 
     @contextmanager
-    def _at(self, now: float | None) -> Iterator[float]:
+    def _at(self, now: float | None) -> Generator[float, None, None]:
         """The space to oneself, and the time there."""
         with self._space.lock:
             yield self.clock() if now is None else now

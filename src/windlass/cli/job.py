@@ -51,7 +51,7 @@ def list_(
     if as_json:
         document([describe(job) for job in jobs])
         return
-    columns = ("id", "state", "task", "queue", "prio", "attempt", "created", "")
+    columns = ("id", "state", "task", "queue", "prio", "try", "created", "")
     table(
         columns,
         ((j.id, j.state, j.task, j.queue, j.priority, j.attempt, j.created_at, _remark(j)) for j in jobs),

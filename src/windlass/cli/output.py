@@ -24,6 +24,9 @@ _COLOURS = {
     "paused": "yellow",
 }
 
+_LONG = ("", "task", "said", "queues", "slots")
+"""Columns that share what room is left, and wrap."""
+
 
 def talk(text: str) -> None:
     """Something for the person at the terminal: to stderr."""
@@ -51,9 +54,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, header_style="bold", pad_edge=False)
+    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
-        grid.add_column(name, no_wrap=name == "id", overflow="fold")
+        grid.add_column(name, no_wrap=name not in _LONG, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in map(clean, row)))
     Console(highlight=False).print(grid)

@@ -93,18 +93,23 @@ def add(app: typer.Typer, verb: Verb) -> None:
                 return await _matching(broker, [state] if state else verb.usual, queue, task)
             return [job.id for job in await broker.get(named) if job]
 
-        async def act(broker: Broker) -> dict[JobId, str]:
-            told: dict[JobId, str] = {}
-            for start in range(0, len(chosen), BATCH):
-                told |= await verb.act(broker, chosen[start : start + BATCH])
-            return told
-
         store = find_store(url, app, name)
         chosen = with_store(store, choose)
         if every and not dry_run and not yes and chosen:
             _ask(f"{verb.name} {len(chosen)} jobs?")
-        told = dict.fromkeys(chosen, f"would {verb.name}") if dry_run else with_store(store, act) if chosen else {}
-        _report(verb, told, [] if every else named, set(chosen), as_json)
+        told = (
+            dict.fromkeys(chosen, f"would {verb.name}")
+            if dry_run
+            else with_store(store, lambda b: _do(verb, b, chosen))
+        )
+        _report(verb, told, named, set(chosen), as_json)
+
+
+async def _do(verb: Verb, broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
+    told: dict[JobId, str] = {}
+    for start in range(0, len(ids), BATCH):
+        told |= await verb.act(broker, ids[start : start + BATCH])
+    return told
 
 
 async def _matching(broker: Broker, states: Sequence[State], queue: str | None, task: str | None) -> list[JobId]:
@@ -120,7 +125,8 @@ async def _matching(broker: Broker, states: Sequence[State], queue: str | None, 
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
         raise ConfigurationError(f"{question} Say --yes (or --dry-run to see which); there is no terminal to ask on")
-    typer.confirm(question, abort=True, err=True)
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)
 
 
 def _report(verb: Verb, told: dict[JobId, str], named: Sequence[JobId], known: set[JobId], as_json: bool) -> None:

@@ -5,11 +5,13 @@ what the banner says of the app is found out by a process of its own (`windlass 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any, cast
 
 import msgspec
 import typer
@@ -27,11 +29,10 @@ Queues = Annotated[
     list[str] | None, typer.Option("--queue", "-q", help="Served in this order; default: those of all tasks.")
 ]
 Burst = Annotated[bool, typer.Option("--burst", help="Leave once nothing is ready or running.")]
-LogFormat = Annotated[Literal["plain", "json", "rich"], typer.Option("--log-format", envvar="WINDLASS_LOG_FORMAT")]
-LogLevel = Annotated[
-    Literal["debug", "info", "warning", "error"],
-    typer.Option("--log-level", envvar="WINDLASS_LOG_LEVEL", case_sensitive=False),
-]
+Form = StrEnum("Form", ["plain", "json", "rich"])
+Level = StrEnum("Level", ["debug", "info", "warning", "error"])
+LogFormat = Annotated[Form, typer.Option("--log-format", envvar="WINDLASS_LOG_FORMAT")]
+LogLevel = Annotated[Level, typer.Option("--log-level", envvar="WINDLASS_LOG_LEVEL", case_sensitive=False)]
 NAMED = 5
 """Tasks that the banner names."""
 DEV_SHUTDOWN = "5s"
@@ -48,8 +49,8 @@ def worker(
     burst: Burst = False,
     app: App = None,
     url: Url = None,
-    log_format: LogFormat = "plain",
-    log_level: LogLevel = "info",
+    log_format: LogFormat = Form.plain,
+    log_level: LogLevel = Level.info,
 ) -> None:
     """Run jobs. The first SIGTERM or Ctrl-C drains, the second hands everything back at once, the third kills."""
     given = {
@@ -64,14 +65,15 @@ def dev(
     queue: Queues = None,
     app: App = None,
     url: Url = None,
-    log_format: LogFormat = "rich",
-    log_level: LogLevel = "info",
+    log_format: LogFormat = Form.rich,
+    log_level: LogLevel = Level.info,
 ) -> None:
     """Run jobs while you work on the code: every saved change starts the runners anew."""
     try:
         from watchfiles import PythonFilter, awatch
     except ModuleNotFoundError:
         raise ConfigurationError("windlass dev needs watchfiles: pip install 'windlass[cli]'") from None
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is said below
     folder, watching = os.getcwd(), list[asyncio.Task[None]]()
 
     async def watch(supervisor: Any) -> None:
@@ -128,7 +130,7 @@ def _run(
     url: str | None,
     queues: list[str] | None,
     given: dict[str, Any],
-    log: tuple[Any, str],
+    log: tuple[Form, Level],
     *,
     burst: bool = False,
     hint: str = "Ctrl-C drains and stops; twice hands running jobs back at once",
@@ -149,7 +151,7 @@ def _run(
     from windlass.worker.supervisor import Supervisor, supervise
 
     os.environ["WINDLASS_LOG_FORMAT"], os.environ["WINDLASS_LOG_LEVEL"] = log  # for `logs.setup` in the runners
-    logs.configure(*log)
+    logs.configure(cast(logs.LogFormat, str(log[0])), log[1])
 
     def ready(supervisor: Supervisor) -> None:
         logs.subscribe(supervisor.events)

@@ -68,9 +68,7 @@ class Caller:
                 return self._encoded(definition, await invoke(definition.function, args, kwargs))
             async with Resolver({Context: context}, self._program.dependency_overrides, self.worker) as resolver:
                 args, kwargs = definition.arguments.arrange(values, await resolver.resolve(definition.needs))
-                call = wrap(
-                    self._program.middlewares, context, lambda: invoke(definition.function, args, kwargs)
-                )
+                call = wrap(self._program.middlewares, context, lambda: invoke(definition.function, args, kwargs))
                 # Encoded before the dependencies close: a result may need its session to be read.
                 return self._encoded(definition, await call())
         except BaseException as error:

@@ -23,8 +23,7 @@ from windlass.failpoints import failpoint
 from windlass.settings import Settings
 from windlass.worker import capture
 from windlass.worker.call import describe
-from windlass.worker.identity import Identity
-from windlass.worker.run import Lane, Run
+from windlass.worker.run import Identity, Lane, Run
 
 LoadCheckpoint = Callable[[Run], Awaitable[bytes | None]]
 
@@ -69,16 +68,17 @@ class Executor:
             run.values = {} if definition.lane == "process" else definition.arguments.decode(envelope.args)
             lane = self.lanes[definition.lane]
         except KeyError:
-            return self.finish(run, Unknown(f"no task {claim.task!r} is registered in this worker"))
+            self.finish(run, Unknown(f"no task {claim.task!r} is registered in this worker"))
         except (Undecodable, TaskDefinitionError) as error:
-            return self.finish(run, Unknown(str(error)))
+            self.finish(run, Unknown(str(error)))
         except Exception as error:
-            return self.finish(run, Raised(describe(error), ("builtins.Exception",)))
-        run.limit = definition.options.timeout if envelope.timeout is None else envelope.timeout
-        if claim.resumed:
-            run.task = self._loop.create_task(self._resume(run, lane))
+            self.finish(run, Raised(describe(error), ("builtins.Exception",)))
         else:
-            self._begin(run, lane)
+            run.limit = definition.options.timeout if envelope.timeout is None else envelope.timeout
+            if claim.resumed:
+                run.task = self._loop.create_task(self._resume(run, lane))
+            else:
+                self._begin(run, lane)
 
     async def _resume(self, run: Run, lane: Lane) -> None:
         """Start a run that is not the job's first: it goes on from the latest checkpoint."""
@@ -89,7 +89,10 @@ class Executor:
     def _begin(self, run: Run, lane: Lane) -> None:
         run.lane = lane
         lane.busy += 1
-        lane.run(run)
+        try:
+            lane.run(run)
+        except Exception as error:  # no thread, no memory: this run must not take the others along
+            self.finish(run, Raised(describe(error), ("builtins.Exception",)))
 
     def began(self, run: Run) -> None:
         """Told by the lane when the function is about to be called: the clock starts."""
@@ -167,10 +170,11 @@ class Executor:
         if run.lane is None:
             if run.task is not None:
                 run.task.cancel()
-            return self.finish(run, run.interruption())
-        run.timer = self._loop.call_later(self._settings.kill_after, self._kill, run)
-        run.lane.tell(run, why)
-        run.lane.interrupt(run)
+            self.finish(run, run.interruption())
+        else:
+            run.timer = self._loop.call_later(self._settings.kill_after, self._kill, run)
+            run.lane.tell(run, why)
+            run.lane.interrupt(run)
 
     def _kill(self, run: Run) -> None:
         if run.ended or run.lane is None or run.lane.kill(run):
@@ -221,4 +225,3 @@ class Executor:
             ),
             default=None,
         )
-

@@ -10,15 +10,15 @@ this worker lives. So a claim waits at the store for a short while only, and a s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from windlass.broker.port import Claims
 from windlass.core.job import Claim
 from windlass.errors import BrokerError, BrokerUnavailable
 from windlass.events import Events, StoreTrouble
 from windlass.failpoints import failpoint
-from windlass.worker.identity import Identities, Identity
-from windlass.worker.run import Lane, pauses
+from windlass.worker.identity import Identities
+from windlass.worker.run import Identity, Lane, pauses
 
 WAIT = 0.5
 """Seconds that a claim waits at the store; so long an idle worker may need to stop."""
@@ -50,12 +50,16 @@ class Fetcher:
         self._release = release
         self._full = full
         self._groups: list[list[Lane]] = []
+        self._strays: list[Lane] = []
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def serve(self, groups: list[list[Lane]]) -> None:
-        """Begin to claim for each group of lanes."""
-        self._groups = groups
+    def serve(self, lanes: Iterable[Lane], used: set[str]) -> None:
+        """Begin to claim: for each of the `used` lanes by itself, for all others together."""
+        served = [lane for lane in lanes if lane.slots]
+        self._strays = [lane for lane in served if lane.name not in used]
+        groups = self._groups = [[lane] for lane in served if lane.name in used]
+        groups += [self._strays] if self._strays else []
         self._tasks = [asyncio.create_task(self._serve(lanes), name="windlass fetcher") for lanes in groups]
 
     async def stop(self) -> None:
@@ -107,7 +111,12 @@ class Fetcher:
         if self._full():
             await self._pause(0.005)
             return {}
-        if len(lanes) > 1:  # lanes that no task uses: their slots are never taken
+        if (
+            lanes is self._strays
+        ):  # their own slots are never taken; what comes runs in another lane, if it is known here
+            if any(lane.busy >= lane.slots for group in self._groups for lane in group):
+                await self._pause(0.1)
+                return {}
             return {lane.name: 1 for lane in lanes}
         lane = lanes[0]
         while lane.busy >= lane.slots and not self._stopping.is_set():

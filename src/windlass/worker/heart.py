@@ -125,7 +125,8 @@ class HeartThread:
         try:
             await broker.open()
         except BaseException as error:
-            return self._opened.set_exception(error)
+            self._opened.set_exception(error)
+            return
         heart, done = Heart(broker, self._settings, self._events, self._card_of, self._tell), asyncio.Event()
         beating = asyncio.create_task(heart.run())
         self._opened.set_result((asyncio.get_running_loop(), heart, done))

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from windlass.core.ids import new_id
+from windlass.worker.run import Identity
 
 
 class Keeper(Protocol):
@@ -30,17 +31,6 @@ class Keeper(Protocol):
     async def retire(self, worker: str) -> None:
         """End the life of `worker`: it holds nothing, or what it holds shall be run by others."""
         ...
-
-
-class Identity:
-    """One id. `held`: claims under way, runs, and outcomes that are not stored yet."""
-
-    __slots__ = ("alive", "held", "worker")
-
-    def __init__(self, worker: str) -> None:
-        self.worker = worker
-        self.held = 0
-        self.alive = True
 
 
 class Identities:
@@ -106,7 +96,8 @@ class Identities:
     def let_go(self, identity: Identity) -> None:
         """One thing less is held under this id; an id of the past that holds nothing is given up."""
         identity.held -= 1
-        if not identity.held and not self._is_current(identity) and self._all.pop(identity.worker, None):
+        if not identity.held and identity.worker in self._all and not self._is_current(identity):
+            del self._all[identity.worker]
             task = asyncio.create_task(self._keeper.retire(identity.worker))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)

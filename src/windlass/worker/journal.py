@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -13,26 +12,11 @@ import msgspec
 from windlass.broker.port import Journals
 from windlass.core.job import Entry, LogLine
 from windlass.events import Events, StaleWrite, StoreTrouble
-from windlass.worker.run import Run, pauses
+from windlass.worker.run import Notes, Run, pauses
 
 PERIOD = 0.1
 PENDING = 5000
 """Entries of one run that wait for the store at most; what comes then is counted, and said to be missing."""
-TAIL = 5
-"""Lines of log that are remembered as evidence, should the process of the job die."""
-
-
-class Notes:
-    """The unsent entries of one run. Of `latest` kinds only the last counts; `logged` and `missing` are for the whole run."""
-
-    __slots__ = ("entries", "latest", "logged", "missing", "tail")
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.latest: dict[str, Entry] = {}
-        self.logged = 0
-        self.missing = 0
-        self.tail: deque[bytes] = deque(maxlen=TAIL)
 
 
 class Journal:
@@ -95,7 +79,8 @@ class Journal:
         for pause in pauses():
             try:
                 self._armed = False
-                return await self._send()
+                await self._send()
+                return
             except Exception as error:
                 self._armed = True
                 self._events.emit(StoreTrouble("append", error))
@@ -143,7 +128,9 @@ class Journal:
                 notes = run.notes
                 assert notes is not None
                 notes.entries = [one for one in entries if one.kind not in ("progress", "checkpoint")] + notes.entries
-                notes.latest = {one.kind: one for one in entries if one.kind in ("progress", "checkpoint")} | notes.latest
+                notes.latest = {
+                    one.kind: one for one in entries if one.kind in ("progress", "checkpoint")
+                } | notes.latest
                 self._dirty.add(run)
 
 

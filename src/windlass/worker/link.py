@@ -245,9 +245,14 @@ def die_together() -> None:
     kill_group(os.getpgrp())
 
 
+def _die_with(fd: int) -> None:
+    os.read(fd, 1)
+    die_together()
+
+
 def _put_on_leash(fd: int) -> None:
     if not hasattr(fcntl, "F_SETSIG"):  # no Linux
-        threading.Thread(target=lambda: (os.read(fd, 1), die_together()), daemon=True).start()
+        threading.Thread(target=_die_with, args=(fd,), daemon=True).start()
         return
     fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)

@@ -7,32 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from windlass import targets
-
 from windlass.definition import Program
 from windlass.errors import ConfigurationError
 from windlass.settings import Settings
+from windlass.worker import signals
 from windlass.worker.heart import CardOf, OnPulse
-from windlass.worker.link import (
-    Adopt,
-    Message,
-    Orders,
-    Parent,
-    Pulsed,
-    Ready,
-    Refused,
-    Retire,
-    Stop,
-    Tick,
-    die_together,
-)
+from windlass.worker.link import Keep, Message, Orders, Parent, Pulsed, Ready, Stop, Tick, die_together
 from windlass.worker.loading import load
 from windlass.worker.run import Run
 from windlass.worker.runner import Runner
@@ -46,8 +31,7 @@ class Supervised:
     """The supervisor, as its runner sees it: who beats for our ids, and who tells us to stop."""
 
     def __init__(self, parent: Parent) -> None:
-        self.stopping = asyncio.Event()
-        self.hurry: Callable[[], None] = lambda: None
+        self.stopping, self.hurry = asyncio.Event(), asyncio.Event()
         self._parent = parent
         self._loop = asyncio.get_running_loop()
         self._answers: dict[str, asyncio.Future[None]] = {}
@@ -66,18 +50,15 @@ class Supervised:
         """The link ends with the process."""
 
     async def adopt(self, worker: str) -> None:
-        await self._ask(worker, Adopt(worker))
+        await self._ask(Keep(worker, True))
 
     async def retire(self, worker: str) -> None:
-        await self._ask(worker, Retire(worker))
+        await self._ask(Keep(worker, False))
 
-    async def _ask(self, worker: str, message: Message) -> None:
-        answer = self._answers[worker] = self._loop.create_future()
-        self._parent.send(message)
-        try:
-            await answer
-        finally:
-            self._answers.pop(worker, None)
+    async def _ask(self, wish: Keep) -> None:
+        answer = self._answers[wish.worker] = self._loop.create_future()
+        self._parent.send(wish)
+        await answer
 
     def _listen(self) -> None:
         while (message := self._parent.receive()) is not None:
@@ -88,15 +69,15 @@ class Supervised:
         if isinstance(message, Stop):
             self.stopping.set()
             if message.interrupt:
-                self.hurry()
+                self.hurry.set()
         elif isinstance(message, Pulsed):
-            answer = self._answers.get(message.worker)
-            if answer is not None and not answer.done():
-                answer.set_result(None)
-            else:
+            answer = self._answers.pop(message.worker, None)
+            if answer is None:
                 self._on_pulse(message.worker, message.pulse)
+            elif not answer.done():
+                answer.set_result(None)
 
-    async def tick(self, runner: Runner) -> None:
+    async def ticking(self, runner: Runner) -> None:
         """Show, for ever, that this loop turns, and what a supervisor needs to know should it turn no more."""
         runner.processes.on_spawn = lambda: self._tick(runner)
         runner.executor.on_limited = lambda run: self._announce(run, runner)
@@ -110,9 +91,9 @@ class Supervised:
             self._tick(runner)
 
     def _tick(self, runner: Runner) -> None:
-        executor = runner.executor
-        self._deadline = executor.overdue()
-        wish = f"{executor.abandoned} jobs could not be stopped" if executor.abandoned else ""
+        self._deadline = runner.executor.overdue()
+        lost = runner.executor.abandoned
+        wish = f"{lost} jobs could not be stopped" if lost else ""
         self._parent.send(Tick(runner.card(), self._deadline, runner.processes.groups, wish))
 
 
@@ -120,41 +101,30 @@ async def serve(parent: Parent, program: Program, orders: Orders, settings: Sett
     """Run until told to stop; in a burst, until there is nothing left to do."""
     supervised = Supervised(parent)
     runner = Runner(program, queues=orders.queues, settings=settings, make_keeper=supervised.keeper)
-    supervised.hurry = runner.hurry.set
+    runner.hurry = supervised.hurry
     await runner.start()
-    tasks = [asyncio.create_task(supervised.tick(runner))]
-    ends = {asyncio.create_task(supervised.stopping.wait())}
-    if orders.burst:
-        ends.add(asyncio.create_task(runner.idle()))
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    ticking = asyncio.create_task(supervised.ticking(runner))
+    await runner.until(supervised.stopping, burst=orders.burst)
     await runner.stop()
-    for task in (*tasks, *ends):
-        task.cancel()
+    ticking.cancel()
 
 
-def _prepare(parent: Parent, orders: Orders) -> tuple[Program, Settings]:
-    program = load(orders.target)
-    settings = replace(program.settings, **orders.settings)
-    if orders.setup is not None:
-        targets.load(orders.setup)(program)
-    told: dict[str, Any] = {name: value for name, value in asdict(settings).items() if name != "retry"}
-    parent.send(Ready(program.url, program.name, told))
-    return program, settings
-
-
-def main(arguments: Sequence[str]) -> None:
+def main(socket_fd: str, leash_fd: str) -> None:
     """Load the program, run it, and go."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    parent = Parent(int(arguments[0]), int(arguments[1]))
-    orders = parent.receive()
-    if not isinstance(orders, Orders):
+    signals.ignore()
+    parent = Parent(int(socket_fd), int(leash_fd))
+    if not isinstance(orders := parent.receive(), Orders):
         return
     try:
-        program, settings = _prepare(parent, orders)
+        program = load(orders)
+        settings = replace(program.settings, **orders.settings)
+        if orders.setup is not None:
+            targets.load(orders.setup)(program)
+        told = {name: value for name, value in asdict(settings).items() if name != "retry"}
+        parent.send(Ready("", program.url, program.name, told))
         asyncio.run(serve(parent, program, orders, settings))
     except ConfigurationError as error:
-        parent.send(Refused(str(error)))
+        parent.send(Ready(refusal=str(error)))
         sys.exit(2)
     last = threading.Timer(LAST_GRACE, os._exit, (0,))
     last.daemon = True
@@ -162,6 +132,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
-
-
+    main(*sys.argv[1:])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from windlass.context import Context
 from windlass.core.job import Claim, Entry
@@ -15,9 +16,32 @@ from windlass.core.payload import Envelope
 from windlass.definition import Definition
 from windlass.worker.call import context_for
 
-if TYPE_CHECKING:
-    from windlass.worker.identity import Identity
-    from windlass.worker.journal import Notes
+TAIL = 5
+"""Lines of log that are remembered as evidence, should the process of the job die."""
+
+
+class Identity:
+    """One id of a runner. `held`: claims under way, runs, and outcomes that are not stored yet."""
+
+    __slots__ = ("alive", "held", "worker")
+
+    def __init__(self, worker: str) -> None:
+        self.worker = worker
+        self.held = 0
+        self.alive = True
+
+
+class Notes:
+    """The unsent journal entries of one run. Of `latest` kinds only the last counts; `logged`, `missing`: of the whole run."""
+
+    __slots__ = ("entries", "latest", "logged", "missing", "tail")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.latest: dict[str, Entry] = {}
+        self.logged = 0
+        self.missing = 0
+        self.tail: deque[bytes] = deque(maxlen=TAIL)
 
 
 class Run:
@@ -52,9 +76,10 @@ class Run:
         self.started = 0.0
         self.ended = False
 
-    def open(self, note: TakeNote) -> None:
+    def open(self, note: TakeNote) -> Context:
         """Make the context that the job's code will see, in this process."""
         self.context = context_for(self.claim, partial(note, self), self.envelope.meta, self.checkpoint)
+        return self.context
 
     def interruption(self, traceback: str = "", then: str = "") -> Ending:
         """The ending of a run that was told to end, and did not finish by itself. then: what had to be done about it."""

@@ -33,18 +33,19 @@ from windlass.worker.call import Caller
 from windlass.worker.executor import Executor
 from windlass.worker.fetcher import Fetcher
 from windlass.worker.heart import CardOf, HeartThread, OnPulse
-from windlass.worker.identity import Identities, Identity, Keeper
+from windlass.worker.identity import Identities, Keeper
 from windlass.worker.journal import Journal
 from windlass.worker.lanes.loop import LoopLane
 from windlass.worker.lanes.process import ProcessLane
 from windlass.worker.lanes.thread import ThreadLane
-from windlass.worker.run import Lane, Run, pauses
+from windlass.worker.run import Identity, Run, pauses
 from windlass.worker.settler import BACKLOG, Settler
 from windlass.worker.signals import catching
 from windlass.worker.upkeep import Upkeep
 
 MakeKeeper = Callable[[CardOf, OnPulse], Keeper]
 PAGE = 200
+VERSION = version("windlass")
 
 
 class Part(Protocol):
@@ -127,7 +128,8 @@ class Runner:
                 await lane.start()
             reviving = asyncio.create_task(self._revive(), name="windlass revival")
             stack.callback(reviving.cancel)
-            self.fetcher.serve(self._groups())
+            used = {definition.lane for definition in self.program.definitions.values()}
+            self.fetcher.serve(self.executor.lanes.values(), set(used))
             self._stack = stack.pop_all()
         self._say("started", ", ".join(self.queues))
 
@@ -145,13 +147,6 @@ class Runner:
         self._state = "stopped"
         await self._stack.aclose()
         self._say("stopped")
-
-    def _groups(self) -> list[list[Lane]]:
-        """The lanes as they are claimed for: each that a task uses by itself, the others together."""
-        lanes = [lane for lane in self.executor.lanes.values() if lane.slots]
-        used = {definition.lane for definition in self.program.definitions.values()}
-        strays = [lane for lane in lanes if lane.name not in used]
-        return [[lane] for lane in lanes if lane.name in used] + ([strays] if strays else [])
 
     def _queues_now(self) -> Sequence[str]:
         if self._in_turn:
@@ -171,7 +166,7 @@ class Runner:
             slots={name: lane.slots for name, lane in lanes.items()},
             busy={name: lane.busy for name, lane in lanes.items()},
             started_at=self._started_at,
-            version=version("windlass"),
+            version=VERSION,
             state=self._state,
         )
 
@@ -210,8 +205,18 @@ class Runner:
                 self.program.events.emit(StoreTrouble("revive", error))
                 await asyncio.sleep(pause)
 
-    async def idle(self) -> None:
-        """Return once nothing in the queues of this worker is ready or running, here or elsewhere. Later is not waited for."""
+    async def until(self, stop: asyncio.Event, *, burst: bool = False) -> None:
+        """Return when `stop` is set; in a burst also once nothing in our queues is ready or running, here or elsewhere."""
+        ends = {asyncio.create_task(stop.wait()), *([asyncio.create_task(self._idle())] if burst else [])}
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in done:
+                end.result()
+        finally:
+            for end in ends:
+                end.cancel()
+
+    async def _idle(self) -> None:
         while True:
             if not self.executor.runs and not self.settler.backlog:
                 tally = [one for one in await self.broker.tally() if one.name in self.queues and not one.paused]
@@ -244,13 +249,6 @@ async def work(program: Program, *, queues: Sequence[str] | None = None, burst: 
                 os._exit(1)
 
         with catching(on_signal):
-            waiting = {asyncio.create_task(stop.wait()), *([asyncio.create_task(runner.idle())] if burst else [])}
-            try:
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            finally:
-                for task in waiting:
-                    task.cancel()
-            # Inside of the block, so that a second signal is heard while the runner drains.
+            await runner.until(stop, burst=burst)
+            # In here, so that a second signal is heard while the runner drains.
             await runner.stop()

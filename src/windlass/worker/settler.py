@@ -14,8 +14,7 @@ from windlass.core.outcome import ErrorInfo, Failed, Outcome
 from windlass.errors import BrokerError
 from windlass.events import Events, StaleWrite, StoreTrouble
 from windlass.failpoints import failpoint
-from windlass.worker.identity import Identity
-from windlass.worker.run import Run, pauses
+from windlass.worker.run import Identity, Run, pauses
 
 BATCH = 2000
 """Outcomes in one write at most."""
@@ -63,7 +62,8 @@ class Settler:
     def put(self, run: Run, outcome: Outcome | None) -> None:
         """Take over an outcome; None: the job is not ours any more, and nothing may be written."""
         if outcome is None:
-            return self._let_go(run.identity)
+            self._let_go(run.identity)
+            return
         self._waiting.append((run, outcome))
         if (wake := self._wake) is not None:
             self._wake = None
@@ -107,7 +107,8 @@ class Settler:
             except Exception as error:
                 self._events.emit(StoreTrouble("settle", error))
                 if not isinstance(error, BrokerError) and tries >= 3:
-                    return await self._settle_apart(batch, error)
+                    await self._settle_apart(batch, error)
+                    return
                 await asyncio.sleep(pause)
                 continue
             # After a try without an answer, "not applied" may only mean that the first one was.

@@ -10,6 +10,12 @@ from contextlib import contextmanager
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+def ignore() -> None:
+    """Do nothing on either. Not SIG_IGN: that would be inherited by what a job starts, which then could not be terminated."""
+    for number in SIGNALS:
+        signal.signal(number, lambda _number, _frame: None)
+
+
 @contextmanager
 def catching(on_signal: Callable[[int], None]) -> Generator[None]:
     """Call `on_signal` in the running loop with 1, 2, 3, ... for each signal. Outside of the main thread, nothing."""

@@ -8,7 +8,6 @@ while it holds the write lock: SQLite before 3.51.3 can damage the log when seve
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import threading
 import time
@@ -16,14 +15,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast
-from weakref import WeakSet
 
 import msgspec
 
+from windlass.broker.sqlite.locks import FileLock
 from windlass.broker.sqlite.place import Place
 from windlass.broker.sqlite.schema import PATIENCE, connect, migrations, prepare, sql
 from windlass.broker.sqlite.wake import CHANGED, READY, Bell
@@ -41,52 +38,6 @@ TICK = 1.0
 """Seconds without a call after which a writer looks after the log."""
 CHECKPOINT_EVERY, CHECKPOINT_FROM, TRUNCATE_FROM = 0.5, 4 << 20, 64 << 20
 """Seconds between checkpoints, and the size of the log (bytes) from which there are any, or it is cut."""
-
-
-class FileLock:
-    """A lock between processes (and threads), of the kernel: it is free again when its holder dies.
-
-    inherited: the locks that were open when this process was forked.
-    """
-
-    inherited: set[Path] = set()
-    _all: WeakSet[FileLock] = WeakSet()
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        FileLock._all.add(self)
-
-    def take(self) -> bool:
-        """Take the lock if it is free; answers whether it was."""
-        try:
-            flock(self._file, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def __enter__(self) -> None:
-        flock(self._file, LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        flock(self._file, LOCK_UN)
-
-    def close(self) -> None:
-        """Let go."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    @classmethod
-    def forget_all(cls) -> None:
-        """After a fork, in the child: its copies of the parent's locks would outlive the parent."""
-        for lock in cls._all:
-            if lock._file >= 0:
-                cls.inherited.add(lock._path)
-            lock.close()
-
-
-os.register_at_fork(after_in_child=FileLock.forget_all)
 
 
 class Transaction:

@@ -74,9 +74,10 @@ class Claiming(Chapter):
         retried = await start(broker)
         late = await add(broker, delay=20.0)
         early = await add(broker, now=NOW + 10)
+        between = await add(broker, now=NOW + 25)
         await broker.promote(now=NOW + 30)
         await end(broker, retried, AGAIN, now=NOW + 40)
-        assert [claim.id for claim in await take(broker, now=NOW + 50)] == [early, late, retried.id]
+        assert [claim.id for claim in await take(broker, now=NOW + 50)] == [early, late, between, retried.id]
 
     async def test_each_claim_spends_an_attempt(self, broker: Broker) -> None:
         """Each claim spends an attempt and carries a token that is larger than any earlier token of that job id."""

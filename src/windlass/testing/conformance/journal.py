@@ -47,17 +47,17 @@ class Journalling(Chapter):
     async def test_only_the_latest_progress_and_checkpoint(self, broker: Broker) -> None:
         """Of "progress" and of "checkpoint" entries only the latest of the job is kept; all others stay."""
         claim = await start(broker)
-        kinds = ["progress", "log", "checkpoint", "progress", "checkpoint", "chunk", "progress"]
+        kinds = ["progress", "log", "checkpoint", "progress", "checkpoint", "chunk", "progress", "progress"]
         written = [entry(kind, b'{"current":%d}' % n) for n, kind in enumerate(kinds)]
         await broker.append([(claim, written[:2]), (claim, written[2:])], now=NOW)
         reading = await broker.read(claim.id)
         assert reading is not None
-        kept = [(2, "log"), (5, "checkpoint"), (6, "chunk"), (7, "progress")]
+        kept = [(2, "log"), (5, "checkpoint"), (6, "chunk"), (8, "progress")]
         assert [(one.seq, one.kind) for one in reading.entries] == kept
         await broker.append([(claim, [entry()])], now=NOW)
-        reading = await broker.read(claim.id, after=7)
+        reading = await broker.read(claim.id, after=8)
         assert reading is not None
-        assert [one.seq for one in reading.entries] == [8]
+        assert [one.seq for one in reading.entries] == [9]
 
     async def test_progress_is_seen_on_the_job(self, broker: Broker) -> None:
         """The job shows its latest progress, also over a retry."""

@@ -187,6 +187,8 @@ class AgainstModel(RuleBasedStateMachine):
     def append(self, picks: list[int], lines: list[Any]) -> None:
         pairs = self.recent(picks)
         self.both(ask=lambda one: one.append([(pair[one is self.model], lines) for pair in pairs], now=self.now))
+        for mine, _ in pairs:
+            self.read(mine.id, 0)
 
     @rule(job=ids, after=st.integers(0, 5))
     def read(self, job: JobId, after: int) -> None:

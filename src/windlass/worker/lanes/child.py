@@ -16,11 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 from windlass.context import Context
+from windlass.core.job import Entry
 from windlass.core.outcome import Ending, Raised, Unknown
 from windlass.core.payload import Undecodable, unpack
 from windlass.definition import Program
 from windlass.errors import ConfigurationError, JobInterrupted
-from windlass.worker import capture
+from windlass.worker import capture, signals
 from windlass.worker.call import Caller, context_for, describe
 from windlass.worker.link import Done, Note, Orders, Parent, Ready, Start, Stop, die_together
 from windlass.worker.loading import load
@@ -41,7 +42,7 @@ class Child:
 
     async def serve(self) -> None:
         """Run what comes, until we are told to quit."""
-        signal.signal(signal.SIGTERM, lambda *_: self._on_sigterm())
+        signal.signal(signal.SIGTERM, self._on_sigterm)
         threading.Thread(target=self._listen, name="windlass-link", daemon=True).start()
         async with self._caller.worker:
             self._parent.send(Ready())
@@ -56,8 +57,7 @@ class Child:
         while (message := self._parent.receive()) is not None:
             if isinstance(message, Start):
                 # Here, not in the loop: a Stop may follow before the loop turns.
-                note, last = lambda entry: self._parent.send(Note(entry)), message.checkpoint
-                self._context = context_for(message.claim, note, {}, last)
+                self._context = context_for(message.claim, self._note, {}, message.checkpoint)
                 self._interrupting = False
                 self._loop.call_soon_threadsafe(self._inbox.put_nowait, message)
             elif isinstance(message, Stop) and message.why == "quit":
@@ -68,6 +68,9 @@ class Child:
                     self._interrupting = True
                     os.killpg(os.getpgrp(), signal.SIGTERM)
         die_together()
+
+    def _note(self, entry: Entry) -> None:
+        self._parent.send(Note(entry))
 
     async def _run(self, start: Start, context: Context) -> Ending:
         try:
@@ -100,7 +103,7 @@ class Child:
         finally:
             self._inside = False
 
-    def _on_sigterm(self) -> None:
+    def _on_sigterm(self, _number: int, _frame: object) -> None:
         if not self._interrupting:
             return
         if self._inside:
@@ -116,15 +119,15 @@ async def _serve(parent: Parent, program: Program) -> None:
 
 def main(socket_fd: str, leash_fd: str) -> None:
     """Load the program, and serve."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore()
     parent = Parent(int(socket_fd), int(leash_fd))
     if not isinstance(orders := parent.receive(), Orders):
         return
     try:
         program = load(orders)
     except ConfigurationError as error:
-        return parent.send(Ready(refusal=f"a child process could not load the program: {error}"))
+        parent.send(Ready(refusal=f"a child process could not load the program: {error}"))
+        return
     capture.install()
     asyncio.run(_serve(parent, program))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from windlass.context import Context
 from windlass.core.outcome import Ending
 from windlass.worker.call import Caller
 from windlass.worker.run import Lane, Run, TakeNote
@@ -16,21 +17,24 @@ class LoopLane(Lane):
     name = "loop"
 
     def __init__(
-        self, slots: int, caller: Caller, note: TakeNote, began: Callable[[Run], None], finish: Callable[[Run, Ending], None]
+        self,
+        slots: int,
+        caller: Caller,
+        note: TakeNote,
+        began: Callable[[Run], None],
+        finish: Callable[[Run, Ending], None],
     ) -> None:
         super().__init__(slots)
         self._caller, self._note, self._began, self._finish = caller, note, began, finish
         self._loop = asyncio.get_running_loop()
 
     def run(self, run: Run) -> None:
-        run.open(self._note)
-        run.task = self._loop.create_task(self._drive(run))
+        run.task = self._loop.create_task(self._drive(run, run.open(self._note)))
         self._began(run)
 
-    async def _drive(self, run: Run) -> None:
+    async def _drive(self, run: Run, context: Context) -> None:
         run.place = True
-        assert run.context is not None
-        self._finish(run, await self._caller.perform(run.definition, run.context, run.values))
+        self._finish(run, await self._caller.perform(run.definition, context, run.values))
 
     def interrupt(self, run: Run) -> None:
         assert run.task is not None

@@ -39,7 +39,7 @@ class Child(Process):
 
     async def watch(self, limit: int) -> None:
         """Kill the child once it, with all that it started, holds more than `limit` bytes."""
-        while (held := resident(self.group)) <= limit:
+        while (held := resident(self.group)) <= limit:  # noqa: ASYNC110 # nobody tells us: /proc must be asked
             await asyncio.sleep(LOOK)
         evidence: dict[str, str | int | float] = {"rss_bytes": held, "memory_limit_bytes": limit}
         message = f"over its memory limit: {_bytes(held)} of {_bytes(limit)}"

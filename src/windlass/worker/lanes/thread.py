@@ -12,14 +12,15 @@ import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from windlass.context import Context
 from windlass.core.outcome import Ending
 from windlass.errors import JobInterrupted
 from windlass.worker.call import Caller, ending_of
-from windlass.worker.lanes.loop import Note, context_of
-from windlass.worker.run import Lane, Run
+from windlass.worker.run import Lane, Run, TakeNote
 
 Work = Callable[[], Any]
 Report = Callable[[Any], None]
@@ -32,7 +33,6 @@ class Worker:
     """One thread. It is given one thing at a time, by `put`; `report` is called, in the thread, with what came of it."""
 
     def __init__(self, number: int) -> None:
-        self.abandoned = False
         self._inbox: SimpleQueue[tuple[Work, Report] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._inside = self._doomed = False
@@ -96,17 +96,19 @@ class ThreadLane(Lane):
     name = "thread"
 
     def __init__(
-        self, slots: int, caller: Caller, note: Note, began: Callable[[Run], None], finish: Callable[[Run, Ending], None]
+        self,
+        slots: int,
+        caller: Caller,
+        note: TakeNote,
+        began: Callable[[Run], None],
+        finish: Callable[[Run, Ending], None],
     ) -> None:
         super().__init__(slots)
-        self._caller = caller
-        self._note = note
-        self._began = began
-        self._finish = finish
+        self._caller, self._note, self._began, self._finish = caller, note, began, finish
         self._loop = asyncio.get_running_loop()
         self._idle: list[Worker] = []
         self._count = 0
-        self._reports: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._answers: deque[tuple[Run, Callable[[Any], None], Any]] = deque()
         self._woken = False
 
     async def stop(self) -> None:
@@ -115,44 +117,41 @@ class ThreadLane(Lane):
 
     def run(self, run: Run) -> None:
         self._began(run)
-        context = context_of(run, self._note)
+        context = run.open(self._note)
         if self._caller.plain(run.definition):
-            worker = self._take(run)
-            definition, values, here = run.definition, run.values, self._caller.perform_here
-            worker.put(
-                lambda: here(definition, context, values), lambda answer: self._say(self._ended, run, worker, answer)
-            )
+            here = partial(self._caller.perform_here, run.definition, context, run.values)
+            self._call(run, here, partial(self._ended, run))
         else:
-            run.task = self._loop.create_task(self._drive(run))
+            run.task = self._loop.create_task(self._drive(run, context))
 
-    async def _drive(self, run: Run) -> None:
+    def _ended(self, run: Run, answer: Any) -> None:
+        self._finish(run, ending_of(answer) if isinstance(answer, BaseException) else answer)
+
+    async def _drive(self, run: Run, context: Context) -> None:
         """Dependencies and middleware run in the loop, the function between them in a thread."""
 
         async def in_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if run.why is not None:
                 raise JobInterrupted
-            worker, answered = self._take(run), self._loop.create_future()
-            inner = contextvars.copy_context()
-            worker.put(
-                lambda: inner.run(function, *args, **kwargs),
-                lambda answer: self._say(self._answered, worker, run, answered, answer),
-            )
+            answered: asyncio.Future[Any] = self._loop.create_future()
+            inner = partial(contextvars.copy_context().run, function, *args, **kwargs)
+            self._call(run, inner, lambda answer: None if answered.done() else answered.set_result(answer))
             answer = await answered
             if isinstance(answer, BaseException):
                 raise answer
             return answer
 
-        assert run.context is not None
-        self._finish(run, await self._caller.perform(run.definition, run.context, run.values, in_thread))
+        self._finish(run, await self._caller.perform(run.definition, context, run.values, in_thread))
 
-    def _take(self, run: Run) -> Worker:
+    def _call(self, run: Run, work: Work, then: Callable[[Any], None]) -> None:
+        """Call `work` in a thread, and then `then` with its answer in the loop."""
         self._count += not self._idle
         worker = run.place = self._idle.pop() if self._idle else Worker(self._count)
-        return worker
+        worker.put(work, lambda answer: self._say(run, then, answer))
 
-    def _say(self, call: Callable[..., None], *args: Any) -> None:
-        """From a thread: let the loop call `call`. Many in a row wake it once."""
-        self._reports.append((call, args))
+    def _say(self, run: Run, then: Callable[[Any], None], answer: Any) -> None:
+        """From a thread: give an answer to the loop. Many in a row wake it once."""
+        self._answers.append((run, then, answer))
         if not self._woken:
             self._woken = True
             try:
@@ -161,27 +160,15 @@ class ThreadLane(Lane):
                 pass  # the thread was given up and outlived the loop
 
     def _hear(self) -> None:
-        self._woken = False  # first: whoever finds it set can trust that what he left is still to be heard
-        while self._reports:
-            call, args = self._reports.popleft()
-            call(*args)
-
-    def _back(self, worker: Worker) -> None:
-        if worker.abandoned:
-            worker.quit()
-        else:
-            self._idle.append(worker)
-
-    def _ended(self, run: Run, worker: Worker, answer: Any) -> None:
-        run.place = None
-        self._back(worker)
-        self._finish(run, ending_of(answer) if isinstance(answer, BaseException) else answer)
-
-    def _answered(self, worker: Worker, run: Run, answered: asyncio.Future[Any], answer: Any) -> None:
-        run.place = None
-        self._back(worker)
-        if not answered.done():
-            answered.set_result(answer)
+        self._woken = False  # first: who finds it set can trust that what he left is still to be heard
+        while self._answers:
+            run, then, answer = self._answers.popleft()
+            worker, run.place = run.place, None
+            if run.ended:
+                worker.quit()  # it was given up, and another has its place
+            else:
+                self._idle.append(worker)
+            then(answer)
 
     def interrupt(self, run: Run) -> None:
         if run.place is not None:
@@ -190,8 +177,6 @@ class ThreadLane(Lane):
             run.task.cancel()
 
     def kill(self, run: Run) -> bool:
-        if run.place is not None:
-            run.place.abandoned = True
         if run.task is not None:
             run.task.cancel()
         return False

@@ -1,0 +1,20 @@
+"""The benchmarks run. What they measure is no test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_the_benchmarks_run(store: str, tmp_path: Path) -> None:
+    command = [sys.executable, "run.py", "--store", store, "--rounds", "1", "--quick", "--folder", str(tmp_path)]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| enqueue awaited one by one |" in done.stdout
+    assert list(tmp_path.iterdir()) == []

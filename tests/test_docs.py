@@ -1,0 +1,159 @@
+"""The documentation is current: diagrams are those of the code, examples compile or run, names and links exist."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from windlass import Windlass
+from windlass.core.state import State, mermaid
+from windlass.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of one language."""
+    return [code for found, code in BLOCK.findall(page.read_text()) if found == language]
+
+
+def files(page: Path) -> dict[str, str]:
+    """The blocks that say which file they are: `# tasks.py` in their first line."""
+    named = (re.match(r"# (\w+\.py)\n", code) for code in blocks(page, "python"))
+    return {match[1]: match.string for match in named if match}
+
+
+def write(page: Path, folder: Path) -> None:
+    for name, code in files(page).items():
+        (folder / name).write_text(code)
+
+
+# --- diagrams and tables ------------------------------------------------------------------------------------
+
+
+def test_the_diagram_of_states_is_that_of_the_table() -> None:
+    """Stale? Replace the block with the output of `python -c "from windlass.core.state import mermaid; print(mermaid())"`."""
+    (diagram,) = blocks(ROOT / "docs/concepts/states.md", "mermaid")
+    assert diagram == mermaid()
+
+
+def test_every_state_is_explained() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/concepts/states.md").read_text(), re.MULTILINE)
+    assert rows == [state.value for state in State]
+
+
+def test_every_setting_is_in_the_table() -> None:
+    page = (ROOT / "docs/how-to/processes-and-limits.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == [field.name for field in fields(Settings)]
+
+
+def test_the_layers_in_the_docs_are_those_of_the_linter() -> None:
+    (drawn,) = blocks(ROOT / "docs/design/layers.md", "")
+    held = re.findall(r'^  "(.*)",', (ROOT / "pyproject.toml").read_text().split("layers = [")[1], re.MULTILINE)
+    assert drawn.splitlines() == [line.replace("(", "").replace(")", "") for line in held]
+
+
+# --- links and names ----------------------------------------------------------------------------------------
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+@each_page
+def test_every_page_can_be_reached(page: Path) -> None:
+    others = "".join(other.read_text() for other in PAGES if other != page)
+    assert page.name in {"README.md", "SECURITY.md", "CONTRIBUTING.md", "index.md"} or page.name in others
+
+
+@each_page
+def test_commands_exist(page: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "windlass.cli.main", "--help"], capture_output=True, text=True, check=True
+    )
+    known = set(re.findall(r"^  (\w+)  ", told.stdout, re.MULTILINE))
+    used = set(re.findall(r"^windlass (\w+)", "\n".join(blocks(page, "sh")), re.MULTILINE))
+    used |= set(re.findall(r"`windlass (\w+)", page.read_text()))
+    assert used - known == set()
+
+
+# --- code ---------------------------------------------------------------------------------------------------
+
+
+@each_page
+def test_examples_compile_and_import_what_exists(page: Path) -> None:
+    for code in blocks(page, "python"):
+        tree = compile(code, str(page), "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "windlass":
+                module = importlib.import_module(str(node.module))
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+@pytest.mark.parametrize("name", ["how-to/fastapi", "how-to/processes-and-limits", "tutorial"])
+def test_the_files_of_a_guide_can_be_imported(name: str, tmp_path: Path) -> None:
+    page = ROOT / f"docs/{name}.md"
+    write(page, tmp_path)
+    program = "; ".join(f"import {file.removesuffix('.py')}" for file in files(page) if file != "tour.py")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:
+    write(ROOT / "docs/how-to/testing.md", tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nasyncio_mode = "auto"\n')
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_tasks.py", "test_my_broker.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_the_scripts_of_the_tutorial_run(tmp_path: Path) -> None:
+    """With a worker beside them, as the tutorial says."""
+    write(ROOT / "docs/tutorial.md", tmp_path)
+    (tmp_path / "pyproject.toml").write_text("")
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "windlass.cli.main", "worker", "main:app"), cwd=tmp_path
+    )
+    try:
+        tour = await asyncio.create_subprocess_exec(
+            sys.executable, "tour.py", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await asyncio.wait_for(tour.communicate(), 60)
+        assert tour.returncode == 0
+        lines = said.decode().splitlines()
+        assert lines[0] == "3 sheep, good night"
+        assert lines[-1].startswith("end Job(")
+    finally:
+        worker.terminate()
+        await worker.wait()
+
+
+def test_no_page_names_a_machine() -> None:
+    for page in PAGES:
+        assert not re.search(r"/work/|/root/|/tmp/|/home/", page.read_text()), page
+
+
+def test_the_default_store_is_where_the_docs_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WINDLASS_URL", raising=False)
+    (tmp_path / "pyproject.toml").touch()
+    assert Windlass().url.endswith("/.windlass/windlass.db")
