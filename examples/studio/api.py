@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import socket
@@ -85,6 +86,10 @@ async def upload(
         incoming.rename(library.folder(video_id))
     except video.NotAVideo as error:
         raise HTTPException(422, f"“{name}” cannot be used: {error}") from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise HTTPException(507, "there is no room left for the video on the server") from None
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     # The ids are known before the jobs are stored: `Tasks` stores all or none of them once this function has returned.

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,20 +17,20 @@ from PIL import Image
 
 SAMPLE = Path(__file__).resolve().parent / "media" / "bigbuckbunny.mp4"
 SILENCE = 120.0
-"""Seconds without a word from the server after which we give up."""
+"""Seconds in which nothing happens to any job, after which we give up."""
 
 
 class Wrong(Exception):
     """Something is not as it should be."""
 
 
-def once(address: str) -> int:
-    """Do it; 0 when all is right, else 1 and the reason on stderr."""
+def once(address: str, check_all_live: Callable[[], None]) -> int:
+    """Do it; 0 when all is right, else 1 and the reason on stderr. `check_all_live` raises when a process has ended."""
     host, began = address.removeprefix("http://"), time.monotonic()
     try:
         entry = _upload(host)
         print(f"uploaded {SAMPLE.name} ({SAMPLE.stat().st_size:,} bytes): {len(entry['pieces'])} jobs")
-        jobs = _follow(host, entry)
+        jobs = _follow(host, entry, check_all_live)
         with tempfile.TemporaryDirectory() as folder:
             rows = [_verify(host, entry, piece, jobs[piece["job"]], Path(folder)) for piece in entry["pieces"]]
     except (Wrong, OSError, http.client.HTTPException, video.NotAVideo, video.FfmpegFailed) as error:
@@ -62,14 +62,14 @@ def _upload(host: str) -> dict[str, Any]:
         return dict(json.loads(_answer(host, "POST", f"/videos?name={quote(SAMPLE.name)}", file)))
 
 
-def _follow(host: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _follow(host: str, entry: dict[str, Any], check_all_live: Callable[[], None]) -> dict[str, dict[str, Any]]:
     """Read the event stream to its end, and say what happens; the last that was said of each job."""
     titles = {piece["job"]: piece["title"] for piece in entry["pieces"]}
     jobs: dict[str, dict[str, Any]] = {}
     connection = http.client.HTTPConnection(host, timeout=SILENCE)
     try:
         connection.request("GET", f"/videos/{entry['id']}/events")
-        for kind, data in _events(connection.getresponse()):
+        for kind, data in _events(connection.getresponse(), check_all_live):
             if kind == "end":
                 break
             if kind != "job":
@@ -84,13 +84,17 @@ def _follow(host: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return jobs
 
 
-def _events(lines: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
-    kind = ""
-    for line in lines:
+def _events(lines: http.client.HTTPResponse, check_all_live: Callable[[], None]) -> Iterator[tuple[str, Any]]:
+    kind, heard = "", time.monotonic()
+    for line in lines:  # in silence, a comment every few seconds
+        check_all_live()
+        if time.monotonic() - heard > SILENCE:
+            raise Wrong(f"nothing has happened for {SILENCE:.0f} s")
         name, _, value = line.decode().rstrip("\n").partition(": ")
         if name == "event":
             kind = value
         elif name == "data":
+            heard = time.monotonic()
             yield kind, json.loads(value)
 
 

@@ -78,13 +78,18 @@ def _stop(name: str, process: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
+def check_all_live(processes: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Raise `DidNotStart` when one has ended: none of them should."""
+    for name, process in processes.items():
+        if process.poll() is not None:
+            raise DidNotStart(f"the {name} left with exit code {process.returncode}")
+
+
 def wait_until_ready(address: str, processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Return once the API answers. Raises `DidNotStart`."""
     host, deadline = address.removeprefix("http://"), time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
-        for name, process in processes.items():
-            if process.poll() is not None:
-                raise DidNotStart(f"the {name} left with {process.returncode}")
+        check_all_live(processes)
         connection = http.client.HTTPConnection(host, timeout=1)
         try:
             connection.request("GET", "/limits")
@@ -116,20 +121,16 @@ def serve(given: argparse.Namespace, data: Path) -> int:
         if given.once:
             from once import once
 
-            return once(address)
+            return once(address, lambda: check_all_live(processes))
         print(f"\n  The studio is at {address}\n  Videos and jobs are kept in {data}\n  Ctrl-C stops it.\n", flush=True)
         return watch(processes)
 
 
 def watch(processes: dict[str, subprocess.Popen[bytes]]) -> int:
-    """Wait for the first process to end: none of them should."""
+    """Stay until a signal comes. Raises `DidNotStart` when a process ends."""
     while True:
-        for name, process in processes.items():
-            try:
-                process.wait(0.5)
-            except subprocess.TimeoutExpired:
-                continue
-            raise DidNotStart(f"the {name} left with {process.returncode}")
+        check_all_live(processes)
+        time.sleep(0.5)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -51,5 +51,5 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Over a minute of few pixels: soon encoded, but not at once."""
-    return make_clip(tmp_path_factory.mktemp("clips") / "small.mp4", 360, 14)
+    """Almost two minutes of few pixels: soon encoded, but not at once."""
+    return make_clip(tmp_path_factory.mktemp("clips") / "small.mp4", 360, 20)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
-from studio_server import DEADLINE, SAMPLE, Studio, module, parent, until
+from playwright.async_api import Locator, Page, Route, expect
+from studio_server import DEADLINE, Studio, module, parent, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("studio"), pytest.mark.timeout(240)]
 
@@ -50,6 +50,12 @@ async def gone(studio: Studio, file: str) -> None:
     await asyncio.to_thread(until, lambda: not any(path.exists() for path in left), f"the half of {file} is removed")
 
 
+def in_the_middle(studio: Studio, file: str) -> int:
+    """The ffmpeg that has written a part of `file`; 0 when there is none yet."""
+    written = any(part.name.startswith(f".{file}.") and part.stat().st_size for part in studio.parts())
+    return studio.encoders(file)[0] if written else 0
+
+
 async def stop_all(page: Page) -> None:
     await page.get_by_role("button", name="Cancel all").click()
     await expect(page.get_by_text("5 of 5 jobs finished")).to_be_visible()
@@ -57,7 +63,11 @@ async def stop_all(page: Page) -> None:
 
 async def test_the_sample_becomes_videos_that_play(page: Page) -> None:
     moved: set[str] = set()
-    await page.expose_function("moved", lambda title: moved.add(title))
+
+    def move(title: str) -> None:
+        moved.add(title)
+
+    await page.expose_function("moved", move)
     await page.add_init_script(
         """new MutationObserver((changes) => changes.forEach(({ target }) => {
             const now = Number(target.getAttribute("aria-valuenow"));
@@ -106,7 +116,8 @@ async def test_a_dropped_file_is_uploaded(page: Page) -> None:
 
 async def test_a_video_that_is_cut_off_fails_with_the_reason(page: Page, tmp_path: Path, small_clip: Path) -> None:
     cut = tmp_path / "cut.mp4"
-    cut.write_bytes(small_clip.read_bytes()[: small_clip.stat().st_size // 3])
+    whole = await asyncio.to_thread(small_clip.read_bytes)
+    cut.write_bytes(whole[: len(whole) // 3])
     await upload(page, cut)
     for title in ("240p", "144p", "96p"):
         await expect(card(page, title).locator(".state")).to_have_text("failed")
@@ -150,8 +161,7 @@ async def test_a_reload_loses_nothing(page: Page, long_clip: Path) -> None:
 async def test_a_killed_runner_costs_a_run_and_nothing_else(page: Page, studio: Studio, small_clip: Path) -> None:
     """Show 2: kill -9 in the middle of a transcode. Another runner finishes, the page goes on, the file is right."""
     await upload(page, small_clip)
-    await encoding(page, "240p")
-    (encoder,) = await asyncio.to_thread(until, lambda: studio.encoders("240p.mp4"), "240p is encoded")
+    encoder = await asyncio.to_thread(until, lambda: in_the_middle(studio, "240p.mp4"), "240p is being encoded")
     runner = parent(parent(encoder))
     os.kill(runner, signal.SIGKILL)
 
@@ -160,7 +170,7 @@ async def test_a_killed_runner_costs_a_run_and_nothing_else(page: Page, studio: 
     for title in ("240p", "144p", "96p", "Contact sheet", "Probe"):
         await expect(card(page, title).locator(".state")).to_have_text("done")
     await expect(card(page, "240p")).to_contain_text("survived a crash of its worker")
-    assert not Path(f"/proc/{encoder}").exists()
+    assert studio.encoders("240p.mp4") == []
     assert studio.parts() == []
 
     made = next(studio.data.glob(f"videos/{page.url.rpartition('/')[2]}/240p.mp4"))
@@ -168,6 +178,21 @@ async def test_a_killed_runner_costs_a_run_and_nothing_else(page: Page, studio: 
     assert (found.width, found.height) == (426, 240)
     assert found.duration == pytest.approx(source.duration, abs=video.TOLERANCE)
     video.check(made)
+
+
+async def test_a_stream_that_is_refused_is_opened_again(page: Page) -> None:
+    refusals = [503, 503]
+
+    async def refuse(route: Route) -> None:
+        await (route.fulfill(status=refusals.pop()) if refusals else route.continue_())
+
+    await page.route("**/events?*", refuse)
+    await page.get_by_role("button", name="Use the sample clip").click()
+    await expect(page.get_by_text("Connection lost")).to_be_visible()
+    await expect(card(page, "Probe").locator(".state")).to_have_text("done")
+    await expect(page.get_by_text("Connection lost")).to_be_hidden()
+    assert refusals == []
+    await stop_all(page)
 
 
 async def test_everything_can_be_reached_by_keyboard(page: Page) -> None:

@@ -89,7 +89,7 @@ async def test_a_killed_runner_is_replaced_and_its_jobs_run_again(
     mark = tmp_path / "began"
     with supervisor(app) as process:
         first = await (await enqueue(app, "pid")).result(timeout=20)
-        nap = await enqueue(app, "nap", 0.5, str(mark))
+        nap = await enqueue(app, "hang_once", str(mark))
         in_child = await enqueue(app, "process_nap", 60, str(tmp_path / "child"))
         await until(mark.exists)
         child = int(await until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))

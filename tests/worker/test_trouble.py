@@ -59,6 +59,19 @@ async def test_a_claim_whose_answer_was_lost_is_run_all_the_same(app: Windlass, 
     assert program.faults.raised["claim"] == 1
 
 
+async def test_a_lost_claim_of_an_idle_worker_is_given_back_at_once(make_app: Callable[..., Windlass]) -> None:
+    app = make_app(lease=600)
+
+    @app.task
+    async def quick() -> int:
+        return current().crashes
+
+    program = FaultyProgram(app)
+    program.faults.lost["claim"] = 2
+    async with working(program):
+        assert await (await quick.enqueue()).result(timeout=10) == 2
+
+
 async def test_an_outcome_whose_answer_was_lost_is_written_once(app: Windlass) -> None:
     runs: list[int] = []
 

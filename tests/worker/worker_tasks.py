@@ -37,6 +37,14 @@ async def nap(seconds: float, mark: str = "") -> int:
     return os.getpid()
 
 
+async def hang_once(mark: str) -> int:
+    """Returns at once after a crash; hangs before."""
+    if not current().crashes:
+        Path(mark).touch()  # noqa: ASYNC240 # a moment, on a local disk
+        await asyncio.sleep(600)
+    return os.getpid()
+
+
 def thread_nap(seconds: float) -> int:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -134,7 +142,7 @@ def build(url: str, **settings: Any) -> Windlass:
     """The program over a store."""
     quick: dict[str, Any] = {"kill_after": 0.5, "beat": 0.1, "upkeep": 0.1, "lease": 3, "processes": 2, "threads": 4}
     app = Windlass(url, **{**quick, **settings})
-    for function in (add, pid, nap, thread_nap):
+    for function in (add, pid, nap, hang_once, thread_nap):
         app.task(function)
     for function in (deaf, speak, flood, meta, terminate_subprocess):
         app.task(function)

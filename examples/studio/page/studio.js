@@ -28,11 +28,14 @@ function setBar(bar, share, text) {
   bar.firstElementChild.style.width = percent === null ? "" : `${percent}%`;
   if (percent === null) bar.removeAttribute("aria-valuenow");
   else bar.setAttribute("aria-valuenow", percent);
-  if (text) bar.setAttribute("aria-valuetext", text);
+  if (text) bar.setAttribute("aria-valuetext", percent === null ? text : `${percent}%, ${text}`);
 }
 
+// For screen readers. What happens at once is said at once: a live region forgets what is overwritten.
+const news = [];
 function announce(text) {
-  $("announcer").textContent = text;
+  if (news.push(text) > 1) return;
+  setTimeout(() => ($("announcer").textContent = news.splice(0).join(". ")), 400);
 }
 
 // --- a job's card
@@ -356,5 +359,5 @@ else {
   fetch("/limits").then((answer) => answer.json()).then(({ upload_bytes }) => {
     limit = upload_bytes;
     $("limit-size").textContent = `, up to ${bytes(limit)}`;
-  });
+  }).catch(() => {}); // the server will say it itself
 }

@@ -40,6 +40,7 @@ class Identities:
         self._keeper = keeper
         self._on_lost = on_lost
         self._all: dict[str, Identity] = {}
+        self._newest: Identity | None = None
         self._current: asyncio.Task[Identity] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -65,38 +66,30 @@ class Identities:
         return await asyncio.shield(self._current)
 
     def _renew(self) -> None:
-        self._current = asyncio.create_task(self._adopted(), name="windlass identity")
-
-    async def _adopted(self) -> Identity:
-        identity = Identity(f"{socket.gethostname()[:60]}:{new_id()}")
+        identity = self._newest = Identity(f"{socket.gethostname()[:60]}:{new_id()}")
         self._all[identity.worker] = identity
+        self._current = asyncio.create_task(self._adopted(identity), name="windlass identity")
+
+    async def _adopted(self, identity: Identity) -> Identity:
         await self._keeper.adopt(identity.worker)
         return identity
 
-    def _is_current(self, identity: Identity) -> bool:
-        task = self._current
-        return task is not None and (
-            not task.done() or (not task.cancelled() and task.exception() is None and task.result() is identity)
-        )
-
     def doubt(self, identity: Identity) -> None:
         """A claim under this id may have happened without an answer."""
-        if identity.alive and self._is_current(identity):
+        if identity is self._newest:
             self._renew()
 
     def lost(self, worker: str) -> None:
         """The store says that this id does not live any more."""
         identity = self._all.pop(worker, None)
         if identity is not None:
-            identity.alive = False
-            if self._is_current(identity):
-                self._renew()
+            self.doubt(identity)
             self._on_lost(identity)
 
     def let_go(self, identity: Identity) -> None:
         """One thing less is held under this id; an id of the past that holds nothing is given up."""
         identity.held -= 1
-        if not identity.held and identity.worker in self._all and not self._is_current(identity):
+        if not identity.held and identity.worker in self._all and identity is not self._newest:
             del self._all[identity.worker]
             task = asyncio.create_task(self._keeper.retire(identity.worker))
             self._retiring.add(task)

@@ -23,12 +23,11 @@ TAIL = 5
 class Identity:
     """One id of a runner. `held`: claims under way, runs, and outcomes that are not stored yet."""
 
-    __slots__ = ("alive", "held", "worker")
+    __slots__ = ("held", "worker")
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self.held = 0
-        self.alive = True
 
 
 class Notes:
