@@ -179,17 +179,27 @@ async def memory(folder: Path, scale: float) -> Figures:
 
 
 def rounds(store: str, count: int, parent: Path, scale: float) -> tuple[Figures, Figures]:
-    """The medians of Windlass and of the probe; the first round, a small one, only warms up."""
+    """The medians of Windlass and of the probe; the first round, a small one, only warms up.
+
+    The probe is measured before and after each round: a disk that others use, too, is not the same for long.
+    """
     ours, bare = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
-    for number in range(count + 1):
+    measured = sqlite if store == "sqlite" else memory
+
+    def probe(path: Path) -> None:
+        if store == "sqlite":
+            for key, rate in loop_run(measure(Probe(path), False)).items():
+                bare[key].append(rate)
+
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".bench-") as name:
+        loop_run(measured(Path(name), 0.1))
+    for number in range(1, count + 1):
         with tempfile.TemporaryDirectory(dir=parent, prefix=".bench-") as name:
             folder = Path(name)
-            if store == "sqlite" and number:
-                for key, rate in loop_run(measure(Probe(folder / "probe.db"), False)).items():
-                    bare[key].append(rate)
-            figures = loop_run((sqlite if store == "sqlite" else memory)(folder, scale if number else 0.1))
-            for key, value in figures.items() if number else ():
+            probe(folder / "before.db")
+            for key, value in loop_run(measured(folder, scale)).items():
                 ours[key].append(value)
+            probe(folder / "after.db")
         print(f"{store}: round {number} of {count}", file=sys.stderr, flush=True)
     return (
         {key: statistics.median(values) for key, values in ours.items()},

@@ -25,6 +25,7 @@ from windlass.handle import Handle, outcome_of
 from windlass.middleware import Middleware
 from windlass.settings import Settings, default_url, load
 from windlass.task import Call, Task
+from windlass.worker.runner import work
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -181,6 +182,13 @@ class Windlass:
     def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run `work` in the process's background loop and wait for it."""
         return background.run(work)
+
+    async def run_worker(self, *, queues: Sequence[str] | None = None, burst: bool = False) -> None:
+        """Work in this event loop until SIGTERM or SIGINT (or this call is cancelled), as `windlass worker` does in its own processes.
+
+        queues: served strictly in this order; by default all queues of the tasks. burst: return once nothing is ready or running.
+        """
+        await work(self, queues=queues, burst=burst)
 
     async def close(self) -> None:
         """Close this event loop's connection."""
