@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from windlass import Context, Depends, Fail, Retry, Windlass
 
-app = Windlass()
+app = Windlass(processes=3)  # the three renditions run side by side, whatever the machine
 
 
 class Facts(BaseModel):

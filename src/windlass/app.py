@@ -25,7 +25,6 @@ from windlass.handle import Handle, outcome_of
 from windlass.middleware import Middleware
 from windlass.settings import Settings, default_url, load
 from windlass.task import Call, Task
-from windlass.worker.runner import work
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -188,6 +187,8 @@ class Windlass:
 
         queues: served strictly in this order; by default all queues of the tasks. burst: return once nothing is ready or running.
         """
+        from windlass.worker.runner import work  # producers and `windlass version` need no worker
+
         await work(self, queues=queues, burst=burst)
 
     async def close(self) -> None:

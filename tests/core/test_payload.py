@@ -314,7 +314,11 @@ def circular() -> list[Any]:
     return loop
 
 
-@pytest.mark.parametrize("value", [Opaque(), object, len, lambda: 1, circular(), "\ud800", {Opaque(): 1}], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [Opaque(), object, len, lambda: 1, circular(), "\ud800", {Opaque(): 1}],
+    ids=["object", "class", "builtin", "lambda", "circle", "half a pair", "object as key"],
+)
 def test_what_has_no_json_form_is_refused(value: Any) -> None:
     with pytest.raises(InvalidArguments, match="cannot be stored as JSON"):
         one(Any).encode((value,), {}, LIMIT)

@@ -29,6 +29,7 @@ from windlass.core.job import NewJob
 from windlass.core.state import State
 from windlass.errors import JobInterrupted
 from windlass.events import JobEnded, JobStarted, WorkerChanged
+from windlass.worker.run import Run
 from windlass.worker.runner import work, working
 
 ONCE = Retry(attempts=1)
@@ -545,3 +546,32 @@ async def test_a_start_that_fails_leaves_nothing_behind(make_app: Callable[..., 
         async with working(app):
             pass
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("windlass-heart")]
+
+
+async def test_a_resumed_run_holds_its_slot_while_its_checkpoint_is_read(
+    make_app: Callable[..., Windlass], until: Any
+) -> None:
+    app = make_app(threads=1)
+
+    @app.task
+    def again() -> int:
+        if (context := current()).last_checkpoint is None:
+            context.checkpoint("seen")
+            raise Snooze(0)
+        return context.attempt
+
+    async with working(app) as runner:
+        executor, gate = runner.executor, asyncio.Event()
+        read = executor._load_checkpoint
+
+        async def slow(run: Run) -> bytes | None:
+            await gate.wait()
+            return await read(run)
+
+        executor._load_checkpoint = slow
+        job = await again.enqueue()
+        await until(lambda: any(run.claim.resumed for run in executor.runs.values()))
+        assert executor.lanes["thread"].busy == 1
+        gate.set()
+        assert await job.result(10) == 1
+        assert executor.lanes["thread"].busy == 0

@@ -75,6 +75,9 @@ class Executor:
             self.finish(run, Raised(describe(error), ("builtins.Exception",)))
         else:
             run.limit = definition.options.timeout if envelope.timeout is None else envelope.timeout
+            # The slot is taken now, though a checkpoint may have to be read first: the fetcher must not fill it again.
+            run.lane = lane
+            lane.busy += 1
             if claim.resumed:
                 run.task = self._loop.create_task(self._resume(run, lane))
             else:
@@ -87,8 +90,7 @@ class Executor:
             self._begin(run, lane)
 
     def _begin(self, run: Run, lane: Lane) -> None:
-        run.lane = lane
-        lane.busy += 1
+        run.begun = True
         try:
             lane.run(run)
         except Exception as error:  # no thread, no memory: this run must not take the others along
@@ -167,7 +169,7 @@ class Executor:
         run.why = why
         if run.timer is not None:
             run.timer.cancel()
-        if run.lane is None:
+        if run.lane is None or not run.begun:
             if run.task is not None:
                 run.task.cancel()
             self.finish(run, run.interruption())

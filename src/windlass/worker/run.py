@@ -51,7 +51,7 @@ class Run:
     """
 
     __slots__ = (
-        "checkpoint", "claim", "context", "deadline", "definition", "ended", "envelope", "identity",
+        "begun", "checkpoint", "claim", "context", "deadline", "definition", "ended", "envelope", "identity",
         "lane", "limit", "notes", "place", "started", "task", "timer", "values", "why",
     )  # fmt: skip
 
@@ -73,6 +73,7 @@ class Run:
         self.place: Any = None
         self.notes: Notes | None = None
         self.started = 0.0
+        self.begun = False
         self.ended = False
 
     def open(self, note: TakeNote) -> Context:
