@@ -1,0 +1,24 @@
+"""For all tests: which of them are the chaos suite (`make chaos`), named in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+CHAOS = {
+    "worker/test_supervisor.py": ("",),
+    "worker/test_trouble.py": ("",),
+    "worker/test_process_lane.py": ("death", "killed", "limits", "cancel", "stop"),
+    "broker/test_sqlite_store.py": ("kill", "full_disk", "damaged", "dead", "takes_over", "after_the_commit", "fork"),
+}
+"""Files whose tests kill processes or take the store away, and the words in the names of those that do ("": all)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here) if item.path.is_relative_to(here) else item.path
+        words = ("",) if place.parts[0] == "chaos" else CHAOS.get(place.as_posix(), ())
+        if any(word in item.name for word in words):
+            item.add_marker(pytest.mark.chaos)
