@@ -173,6 +173,24 @@ async def test_a_job_that_holds_the_interpreter_beyond_its_limit_takes_its_runne
         assert await (await enqueue(app, "add", 1, 1)).result(timeout=20) == 2
 
 
+@pytest.mark.parametrize(
+    ("culprit", "said"),
+    [("suspect.hold_the_gil", "over its time limit of 0.5 s"), ("suspect.crash", r"killed by signal 11 \(SIGSEGV\)")],
+)
+async def test_after_a_crash_the_suspects_run_apart_and_only_the_culprit_fails(
+    app: Windlass, culprit: str, said: str
+) -> None:
+    neighbours = [await enqueue(app, "nap", 1) for _ in range(6)] + [await enqueue(app, "thread_nap", 1) for _ in "ab"]
+    guilty = await enqueue(app, culprit)
+    with supervisor(app):
+        with pytest.raises(JobFailed, match=said):
+            await guilty.result(timeout=40)
+        for job in neighbours:
+            await job.result(timeout=40)
+    crashes = [(await job.info()).crashes for job in neighbours]
+    assert max(crashes) == 1, crashes
+
+
 def test_an_app_that_cannot_be_imported_ends_it_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import windlass\nx = no_such_name\n")
     script = SCRIPT.replace("worker_tasks:app", "broken:app")

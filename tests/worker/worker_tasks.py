@@ -155,6 +155,8 @@ def build(url: str, **settings: Any) -> Windlass:
         app.task(lane="process", crash_limit=1)(function)
     app.task(lane="process", memory="100MB", crash_limit=1)(eat)
     app.task(name="thread.hold_the_gil", timeout=0.5, crash_limit=1)(hold_the_gil)
+    app.task(name="suspect.hold_the_gil", timeout=0.5, retry=ONCE)(hold_the_gil)
+    app.task(name="suspect.crash")(crash)
     return app
 
 

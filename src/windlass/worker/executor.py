@@ -64,9 +64,10 @@ class Executor:
             failpoint("worker.before_start")
             definition = run.definition = self._definitions[claim.task]
             envelope = run.envelope = unpack(claim.body)
+            slot = self.lanes[definition.lane]
+            lane = self._isolated(claim) or slot
             # A child decodes for itself: what travels to it is the name and the bytes.
-            run.values = {} if definition.lane == "process" else definition.arguments.decode(envelope.args)
-            lane = self.lanes[definition.lane]
+            run.values = {} if lane.name == "process" else definition.arguments.decode(envelope.args)
         except KeyError:
             self.finish(run, Unknown(f"no task {claim.task!r} is registered in this worker"))
         except (Undecodable, TaskDefinitionError) as error:
@@ -76,12 +77,18 @@ class Executor:
         else:
             run.limit = definition.options.timeout if envelope.timeout is None else envelope.timeout
             # The slot is taken now, though a checkpoint may have to be read first: the fetcher must not fill it again.
-            run.lane = lane
-            lane.busy += 1
+            run.lane, run.slot = lane, slot
+            slot.busy += 1
             if claim.resumed:
                 run.task = self._loop.create_task(self._resume(run, lane))
             else:
                 self._begin(run, lane)
+
+    def _isolated(self, claim: Claim) -> Lane | None:
+        """The lane for a job under which a process died before: if it is to blame, a child of its own shows that, and no neighbour
+        pays for it again. None for all others, and where there can be no children."""
+        lane = self.lanes.get("process") if claim.crashes else None
+        return lane if lane is not None and lane.usable else None
 
     async def _resume(self, run: Run, lane: Lane) -> None:
         """Start a run that is not the job's first: it goes on from the latest checkpoint."""
@@ -123,11 +130,11 @@ class Executor:
             self._events.emit(JobEnded(run.claim, outcome, took))
         failpoint("worker.after_run")
         self._settler.put(run, outcome)
-        lane = run.lane
-        if lane is not None:
-            lane.busy -= 1
-            if (waiter := lane.waiter) is not None:
-                lane.waiter = None
+        slot = run.slot
+        if slot is not None:
+            slot.busy -= 1
+            if (waiter := slot.waiter) is not None:
+                slot.waiter = None
                 if not waiter.done():
                     waiter.set_result(None)
         if self._idle is not None and not self.runs and not self._idle.done():

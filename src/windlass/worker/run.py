@@ -47,12 +47,12 @@ class Run:
     """A claim from the moment it is ours until its outcome is stored.
 
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on.
-    limit: seconds it may take. deadline: the `time.monotonic()` at which that is over. place: what the lane keeps for it.
+    lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. limit: seconds it may take. deadline: the `time.monotonic()` at which that is over. place: what the lane keeps for it.
     """
 
     __slots__ = (
         "begun", "checkpoint", "claim", "context", "deadline", "definition", "ended", "envelope", "identity",
-        "lane", "limit", "notes", "place", "started", "task", "timer", "values", "why",
+        "lane", "limit", "notes", "place", "slot", "started", "task", "timer", "values", "why",
     )  # fmt: skip
 
     definition: Definition
@@ -63,6 +63,7 @@ class Run:
         self.claim = claim
         self.identity = identity
         self.lane: Lane | None = None
+        self.slot: Lane | None = None
         self.context: Context | None = None
         self.checkpoint: bytes | None = None
         self.why: str | None = None
@@ -99,6 +100,11 @@ class Lane:
         self.slots = slots
         self.busy = 0
         self.waiter: asyncio.Future[None] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can run anything at all."""
+        return self.slots > 0
 
     async def start(self) -> None:
         """Get ready."""

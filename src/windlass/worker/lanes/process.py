@@ -17,6 +17,7 @@ import msgspec
 
 from windlass.core.outcome import Died, Ending, ErrorInfo
 from windlass.definition import Program
+from windlass.errors import ConfigurationError
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
 from windlass.worker.journal import last_log
@@ -65,7 +66,9 @@ class ProcessLane(Lane):
         self._children: set[Child] = set()
         self._idle: list[Child] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._orders = Orders("")
+        self._orders: Orders | None = None
+        # Jobs of other lanes come here too, after a crash, and their number is not limited by our own slots.
+        self._room = asyncio.Semaphore(max(1, settings.processes))
         self.on_spawn: Callable[[], None] = lambda: None
 
     @property
@@ -73,9 +76,16 @@ class ProcessLane(Lane):
         """The process groups of all children."""
         return [child.group for child in self._children]
 
+    @property
+    def usable(self) -> bool:
+        return self._orders is not None and self.slots > 0
+
     async def start(self) -> None:
-        if any(definition.lane == "process" for definition in self._program.definitions.values()):
+        try:
             self._orders = orders_for(self._program)
+        except ConfigurationError:
+            if any(definition.lane == self.name for definition in self._program.definitions.values()):
+                raise
 
     async def stop(self) -> None:
         for child in self._idle:
@@ -92,6 +102,13 @@ class ProcessLane(Lane):
         self._do(self._drive(run))
 
     async def _drive(self, run: Run) -> None:
+        async with self._room:
+            if run.why is None:
+                await self._drive_now(run)
+            else:
+                self._finish(run, run.interruption())
+
+    async def _drive_now(self, run: Run) -> None:
         try:
             child = run.place = self._take()
             ending = await self._attend(run, child)
@@ -129,6 +146,7 @@ class ProcessLane(Lane):
         if child.ready:
             await self._begin(run, child)
         else:
+            assert self._orders is not None
             await child.send(self._orders)
         try:
             while (message := await child.receive()) is not None:
