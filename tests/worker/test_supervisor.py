@@ -18,15 +18,20 @@ import worker_tasks
 from test_process_lane import gone
 
 from windlass import JobCancelled, JobFailed, State, Windlass
+from windlass.worker.link import Orders
 from windlass.worker.supervisor import Supervisor
 
 HERE = Path(__file__).parent
 SCRIPT = """
 import sys
-from windlass.worker.supervisor import supervise
-def log(supervisor):
+import asyncio
+from windlass.worker.link import Orders
+from windlass.worker.supervisor import Supervisor
+async def supervise():
+    supervisor = Supervisor(Orders("worker_tasks:app", settings=eval(sys.argv[1]), burst=len(sys.argv) > 2))
     supervisor.events.subscribe(lambda event: print(event, file=sys.stderr, flush=True))
-sys.exit(supervise("worker_tasks:app", settings=eval(sys.argv[1]), burst=len(sys.argv) > 2, prepare=log))
+    return await supervisor.run()
+sys.exit(asyncio.run(supervise()))
 """
 
 
@@ -177,10 +182,10 @@ async def test_a_job_that_holds_the_interpreter_beyond_its_limit_takes_its_runne
     ("culprit", "said"),
     [("suspect.hold_the_gil", "over its time limit of 0.5 s"), ("suspect.crash", r"killed by signal 11 \(SIGSEGV\)")],
 )
-async def test_after_a_crash_the_suspects_run_apart_and_only_the_culprit_fails(
+async def test_the_last_chance_of_suspects_is_a_child_of_their_own_so_only_the_culprit_fails(
     app: Windlass, culprit: str, said: str
 ) -> None:
-    neighbours = [await enqueue(app, "nap", 1) for _ in range(6)] + [await enqueue(app, "thread_nap", 1) for _ in "ab"]
+    neighbours = [await enqueue(app, "nap", 3) for _ in range(6)] + [await enqueue(app, "thread_nap", 3) for _ in "ab"]
     guilty = await enqueue(app, culprit)
     with supervisor(app):
         with pytest.raises(JobFailed, match=said):
@@ -188,7 +193,7 @@ async def test_after_a_crash_the_suspects_run_apart_and_only_the_culprit_fails(
         for job in neighbours:
             await job.result(timeout=40)
     crashes = [(await job.info()).crashes for job in neighbours]
-    assert max(crashes) == 1, crashes
+    assert max(crashes) == 2, crashes  # of 3: it did hit them as often as it may
 
 
 def test_an_app_that_cannot_be_imported_ends_it_in_one_line(tmp_path: Path) -> None:
@@ -201,7 +206,7 @@ def test_an_app_that_cannot_be_imported_ends_it_in_one_line(tmp_path: Path) -> N
     last = done.stderr.strip().splitlines()[-1]
     assert "ConfigurationError" in last
     assert "name 'no_such_name' is not defined" in last
-    assert "line 2" in last
+    assert "broken.py:2" in last
 
 
 async def test_runners_are_replaced_on_request_while_their_jobs_finish(
@@ -209,7 +214,7 @@ async def test_runners_are_replaced_on_request_while_their_jobs_finish(
 ) -> None:
     monkeypatch.setenv("WINDLASS_URL", app.url)
     monkeypatch.setenv("PYTHONPATH", str(HERE))
-    parent = Supervisor("worker_tasks:app", settings={"runners": 2})
+    parent = Supervisor(Orders("worker_tasks:app", settings={"runners": 2}))
     running = asyncio.create_task(parent.run())
     first = await enqueue(app, "nap", 1.0, str(tmp_path / "mark"))
     await until((tmp_path / "mark").exists)
@@ -227,7 +232,7 @@ async def test_a_runner_that_dies_young_again_and_again_is_started_ever_more_slo
 ) -> None:
     monkeypatch.setenv("WINDLASS_URL", app.url)
     monkeypatch.setenv("PYTHONPATH", str(HERE))
-    parent, deaths = Supervisor("worker_tasks:app"), list[float]()
+    parent, deaths = Supervisor(Orders("worker_tasks:app")), list[float]()
 
     def on_event(event: Any) -> None:
         if event.what == "died":

@@ -10,7 +10,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
 
 from windlass.core.job import Claim
 from windlass.core.outcome import Died, Ending, Outcome, Raised, Released, Unknown, decide
@@ -28,20 +27,14 @@ from windlass.worker.run import Identity, Lane, Run
 LoadCheckpoint = Callable[[Run], Awaitable[bytes | None]]
 
 
-class Settles(Protocol):
-    """Where outcomes go."""
-
-    def put(self, run: Run, outcome: Outcome | None) -> None: ...
-
-
 class Executor:
-    """All runs of a runner, by job id."""
+    """All runs of a runner, by job id. `settle` takes their outcomes; None: the job is not ours any more."""
 
     def __init__(
         self,
         definitions: Mapping[str, Definition],
         settings: Settings,
-        settler: Settles,
+        settle: Callable[[Run, Outcome | None], None],
         events: Events,
         load_checkpoint: LoadCheckpoint,
     ) -> None:
@@ -51,7 +44,7 @@ class Executor:
         self.on_limited: Callable[[Run], None] = lambda _run: None
         self._definitions = definitions
         self._settings = settings
-        self._settler = settler
+        self._settle = settle
         self._events = events
         self._load_checkpoint = load_checkpoint
         self._loop = asyncio.get_running_loop()
@@ -85,9 +78,9 @@ class Executor:
                 self._begin(run, lane)
 
     def _isolated(self, claim: Claim) -> Lane | None:
-        """The lane for a job under which a process died before: if it is to blame, a child of its own shows that, and no neighbour
-        pays for it again. None for all others, and where there can be no children."""
-        lane = self.lanes.get("process") if claim.crashes else None
+        """The lane for a job's last chance before it is quarantined: a child of its own, where the culprit of the crashes is found out
+        and a neighbour of it is safe. None for all others, and where there can be no children."""
+        lane = self.lanes.get("process") if 0 < claim.crashes == claim.crash_limit - 1 else None
         return lane if lane is not None and lane.usable else None
 
     async def _resume(self, run: Run, lane: Lane) -> None:
@@ -129,7 +122,7 @@ class Executor:
             took = time.monotonic() - run.started if run.started else 0.0
             self._events.emit(JobEnded(run.claim, outcome, took))
         failpoint("worker.after_run")
-        self._settler.put(run, outcome)
+        self._settle(run, outcome)
         slot = run.slot
         if slot is not None:
             slot.busy -= 1
@@ -164,7 +157,7 @@ class Executor:
 
     def release(self, claim: Claim, identity: Identity) -> None:
         """Hand a claim back that arrived when it could not be started any more."""
-        self._settler.put(Run(claim, identity), Released())
+        self._settle(Run(claim, identity), Released())
 
     # --- making runs end
 
