@@ -12,7 +12,16 @@ import pytest
 
 from by_hand import run_next
 from windlass import ConfigurationError, Windlass
-from windlass.errors import UnknownScheme
+from windlass.broker.memory import MemoryBroker
+from windlass.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    StoreCorrupt,
+    StoreFull,
+    StoreRefused,
+    StoreTooNew,
+    UnknownScheme,
+)
 
 
 def work(number: int) -> int:
@@ -122,6 +131,44 @@ async def test_a_store_that_could_not_be_opened_is_tried_again(tmp_path: Path) -
     place.unlink()
     assert (await task.enqueue(1)).fresh
     await app.close()
+
+
+class Away(MemoryBroker):
+    """A store that cannot be opened before it is `back`."""
+
+    back = False
+    error: BrokerError = BrokerUnavailable("the network is down")
+
+    def sibling(self) -> Away:
+        return self
+
+    async def open(self) -> None:
+        if not self.back:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable("database is locked"), StoreFull("no space left on device")])
+async def test_an_app_starts_without_its_store_and_works_once_it_is_back(
+    error: BrokerError, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, store = Windlass("memory://"), Away()
+    store.error, task = error, app.task(work)
+    with app.store_replaced(store):
+        async with app.lifespan():
+            assert f"starts without its store, and asks again: {error}" in caplog.text
+            with pytest.raises(type(error)):
+                await task.enqueue(1)
+            store.back = True
+            assert (await task.enqueue(1)).fresh
+
+
+async def test_an_app_does_not_start_on_a_store_that_only_people_can_mend() -> None:
+    app, store = Windlass("memory://"), Away()
+    for error in (StoreCorrupt("damaged"), StoreTooNew("upgrade"), StoreRefused("a network disk")):
+        store.error = error  # type: ignore[assignment]  # any error of a store
+        with app.store_replaced(store), pytest.raises(type(error)):
+            async with app.lifespan():
+                pytest.fail("it started")
 
 
 FORK = """

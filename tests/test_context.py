@@ -14,6 +14,7 @@ import pytest
 from windlass import Context, InvalidArguments, Progress, WindlassError, current
 from windlass.context import LOG_LINE_LIMIT, current_or_none, enter
 from windlass.core.job import Entry, LogLine
+from windlass.errors import PayloadTooLarge
 
 
 @pytest.fixture
@@ -81,6 +82,23 @@ def test_what_is_no_json_is_refused_and_not_written(ctx: Context, journal: list[
         getattr(ctx, verb)(value)
     assert journal == []
     assert ctx.last_checkpoint == {"page": 3}
+
+
+@pytest.mark.parametrize("verb", ["chunk", "checkpoint"])
+def test_what_is_too_large_is_refused_with_the_limit_and_not_written(
+    ctx: Context, journal: list[Entry], verb: str
+) -> None:
+    def job() -> None:
+        enter(ctx, max_payload=1000)
+        getattr(ctx, verb)("x" * 998)
+        with pytest.raises(
+            PayloadTooLarge, match=rf"the {verb} takes 1,001 bytes, over the limit max_payload = 1,000;"
+        ):
+            getattr(ctx, verb)("x" * 999)
+
+    contextvars.Context().run(job)
+    assert [(entry.kind, len(entry.data)) for entry in journal] == [(verb, 1000)]
+    assert ctx.last_checkpoint == ({"page": 3} if verb == "chunk" else "x" * 998)
 
 
 def test_a_checkpoint_is_seen_at_once(ctx: Context, journal: list[Entry]) -> None:

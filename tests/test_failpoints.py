@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from windlass.failpoints import arm, disarm, failpoint
+from windlass.failpoints import armed, failpoint
 
 
 @pytest.fixture(autouse=True)
 def nothing_armed() -> Iterator[None]:
-    disarm()
+    armed.clear()
     yield
-    disarm()
+    armed.clear()
 
 
 def in_a_process(program: str, armed: str = "") -> subprocess.Popen[str]:
@@ -32,27 +32,27 @@ def in_a_process(program: str, armed: str = "") -> subprocess.Popen[str]:
 
 def test_what_is_not_armed_does_nothing() -> None:
     failpoint("a")
-    arm("a", "raise")
+    armed["a"] = "raise"
     failpoint("b")
 
 
 def test_raise_fires_once() -> None:
-    arm("a", "raise")
+    armed["a"] = "raise"
     with pytest.raises(RuntimeError, match="failpoint a"):
         failpoint("a")
     failpoint("a")
 
 
 def test_delay_blocks_the_thread() -> None:
-    arm("a", "delay:0.05")
+    armed["a"] = "delay:0.05"
     started = time.monotonic()
     failpoint("a")
     assert time.monotonic() - started >= 0.05
 
 
 def test_disarmed_points_do_nothing() -> None:
-    arm("a", "raise")
-    disarm()
+    armed["a"] = "raise"
+    armed.clear()
     failpoint("a")
 
 

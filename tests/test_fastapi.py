@@ -123,7 +123,7 @@ def make_api(**options: Any) -> FastAPI:
     @api.post("/signup")
     async def signup(tasks: Tasks, to: str = "ann", fail: str = "") -> dict[str, Any]:
         tasks.add_task(send, to)
-        tasks.add(transcode, f"{to}.mp4", preset=2)
+        tasks.add_task(transcode, f"{to}.mp4", preset=2)
         if fail == "http":
             raise HTTPException(418, "I am a teapot")
         if fail == "error":
@@ -630,6 +630,29 @@ def test_without_a_store_the_answer_is_503_and_come_again(error: Exception) -> N
             problem(response, 503, "store-unavailable")
             assert response.headers["retry-after"] == "5"
             assert "secret" not in response.text
+
+
+def test_an_api_starts_without_its_store_and_works_once_it_is_back() -> None:
+    class Away(MemoryBroker):
+        back = False
+
+        def sibling(self) -> Away:
+            return self
+
+        async def open(self) -> None:
+            if not self.back:
+                raise BrokerUnavailable("database is locked")
+
+    store = Away()
+    with app.store_replaced(store), TestClient(make_api()) as client:
+        for method, path in (("POST", "/transcode"), ("POST", "/signup"), ("GET", f"/jobs/{new_id()}")):
+            response = client.request(method, path)
+            problem(response, 503, "store-unavailable")
+            assert response.headers["retry-after"] == "5"
+        store.back = True
+        job = client.post("/transcode")
+        assert job.status_code == 202
+        assert client.get(job.headers["location"]).json()["state"] == "ready"
 
 
 def test_a_program_may_handle_problems_its_own_way(jobs: Harness) -> None:

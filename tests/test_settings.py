@@ -63,11 +63,20 @@ def test_values_are_read_as_people_write_them(name: str, value: Any, expected: A
 
 
 @pytest.mark.parametrize("name", sorted(SETTABLE))
-@pytest.mark.parametrize("text", ["", "many", "-1"])
+@pytest.mark.parametrize("text", ["", "many", "-1", "--1", "²"])
 def test_nonsense_in_the_environment_is_refused_by_name(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"WINDLASS_{name.upper()}", text)
     with pytest.raises(ConfigurationError, match=rf"setting '{name}' from \$WINDLASS_{name.upper()}"):
         load()
+
+
+def test_a_misspelled_variable_is_pointed_out_and_others_are_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("URL", "APP", "NAME", "LOG_LEVEL", "LOG_FORMAT", "DEBUG", "FAILPOINTS", "CONCURENCY"):
+        monkeypatch.setenv(f"WINDLASS_{name}", "memory://")
+    assert load() == Settings()
+    assert caplog.messages == ["$WINDLASS_CONCURENCY sets nothing; did you mean $WINDLASS_CONCURRENCY?"]
 
 
 @pytest.mark.parametrize(

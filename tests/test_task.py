@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from by_hand import take
-from windlass import Context, Depends, InvalidArguments, Job, Retry, State, Windlass
+from windlass import ConfigurationError, Context, Depends, InvalidArguments, Job, Retry, State, Windlass
 from windlass.core.payload import unpack
 from windlass.errors import PayloadTooLarge
 
@@ -139,6 +139,17 @@ async def test_one_bad_call_of_many_stores_none(app: Windlass) -> None:
     with pytest.raises(InvalidArguments):
         await app.enqueue_many(task.bind(argument) for argument in (1, 2, "three"))
     assert await stored(app) == []
+
+
+async def test_calls_of_another_app_are_refused_and_none_is_stored(app: Windlass) -> None:
+    other = Windlass("memory://", name="office")
+    mine, theirs = app.task(add), other.task(add)
+    with pytest.raises(
+        ConfigurationError,
+        match=r"^<Call test_task.add .*> belongs to <Windlass 'office': 1 tasks>, not to <Windlass 'windlass': 1 tasks>",
+    ):
+        await app.enqueue_many([mine.bind(1), theirs.bind(2)])
+    assert await stored(app) == await stored(other) == []
 
 
 async def test_enqueueing_the_same_calls_again_after_a_lost_answer_does_not_double_them(app: Windlass) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -17,9 +18,8 @@ from windlass.core.durations import Duration
 from windlass.core.ids import check_id
 from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob
 from windlass.core.retry import Retry
-from windlass.definition import Definition, Lane, Options, define
-from windlass.depends import Overrides
-from windlass.errors import ConfigurationError, DuplicateTask, UnknownTask
+from windlass.definition import Definition, Lane, define
+from windlass.errors import BrokerUnavailable, ConfigurationError, DuplicateTask, StoreFull, UnknownTask
 from windlass.events import Events
 from windlass.handle import Handle, outcome_of
 from windlass.middleware import Middleware
@@ -28,6 +28,8 @@ from windlass.task import Call, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+logger = logging.getLogger("windlass")
 
 
 class TaskDecorator(Protocol):
@@ -99,19 +101,8 @@ class Windlass:
             return partial(self._register, **given)
         return self._register(function, **given)
 
-    def _register(
-        self,
-        function: Callable[..., Any],
-        *,
-        name: str | None = None,
-        lane: Lane | None = None,
-        memory: int | str | None = None,
-        crash_limit: int = DEFAULT_CRASH_LIMIT,
-        **options: Any,
-    ) -> Task[..., Any, Any]:
-        definition = define(
-            function, name=name, lane=lane, memory=memory, crash_limit=crash_limit, options=Options.parse(**options)
-        )
+    def _register(self, function: Callable[..., Any], **given: Any) -> Task[..., Any, Any]:
+        definition = define(function, **given)
         known = self.definitions.get(definition.name)
         if known is not None and known.source != definition.source:
             raise DuplicateTask(
@@ -136,7 +127,10 @@ class Windlass:
     # --- jobs
 
     async def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Handle[R]]:
-        """Store many calls in one round trip, all or none."""
+        """Store many calls in one round trip, all or none. Raises `ConfigurationError` for calls of another app's tasks."""
+        calls = list(calls)
+        if foreign := [call for call in calls if call.app is not self]:
+            raise ConfigurationError(f"{foreign[0]!r} belongs to {foreign[0].app!r}, not to {self!r}: enqueue it there")
         return await self.place([call.job for call in calls])
 
     def job(self, job_id: str) -> Handle[Any]:
@@ -147,10 +141,6 @@ class Windlass:
         """Store new jobs, all or none, and give their handles."""
         placed = await (await self.broker()).enqueue(jobs)
         return [Handle(one.id, self, fresh=one.fresh) for one in placed]
-
-    def place_blocking(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]:
-        """The sync twin of `place`."""
-        return cast("list[Handle[Any]]", self.run_blocking(self.place(jobs)))
 
     def decode_result(self, job: Job) -> Any:
         """The result of a finished job, by its task's annotation if it is known here. Raises `JobFailed`, `JobCancelled`."""
@@ -197,12 +187,15 @@ class Windlass:
 
     @asynccontextmanager
     async def lifespan(self, _api: object = None) -> AsyncGenerator[None]:
-        """Opens and closes the app: `FastAPI(lifespan=app.lifespan)` or `async with app.lifespan():`."""
-        await self.broker()
+        """Opens and closes the app: `FastAPI(lifespan=app.lifespan)` or `async with app.lifespan():`.
+
+        A store that is out of reach, or full, is no reason not to start: it is asked again with each use.
+        """
+        try:
+            await self.broker()
+        except (BrokerUnavailable, StoreFull) as error:
+            logger.warning("%r starts without its store, and asks again: %s", self, error)
         try:
             yield
         finally:
             await self.close()
-
-
-__all__ = ["Overrides", "Windlass"]

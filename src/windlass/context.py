@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from windlass.core.job import Entry, LogLine, Progress
 from windlass.core.outcome import bounded
+from windlass.core.payload import check_size
 from windlass.errors import InvalidArguments, WindlassError
 
 Sink = Callable[[Entry], None]
@@ -49,6 +50,7 @@ class Context:
         self.meta = meta
         self._sink = sink
         self._last_checkpoint = last_checkpoint
+        self._max_payload = inf
         self._stopping: str | None = None
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
@@ -64,14 +66,16 @@ class Context:
         self._append("log", msgspec.json.encode(LogLine(level, bounded(str(message), LOG_LINE_LIMIT))))
 
     def chunk(self, value: Any) -> None:
-        """Publish a partial result (a token, a row, a preview's URL) to whoever follows the job. Any JSON value."""
-        self._append("chunk", _json(value))
+        """Publish a partial result (a token, a row, a preview's URL) to who follows the job: JSON of at most `max_payload`."""
+        self._append("chunk", self._json("chunk", value))
 
     def checkpoint(self, value: Any) -> None:
-        """Remember `value` (JSON), so that a later run of this job finds it in `last_checkpoint`. Stored before the outcome is."""
-        data = _json(value)
-        self._last_checkpoint = data
-        self._append("checkpoint", data)
+        """Remember `value` (JSON of at most `max_payload`), so that a later run of this job finds it in `last_checkpoint`.
+
+        It is stored before the outcome is. Like `chunk`, raises `InvalidArguments` or `PayloadTooLarge`.
+        """
+        self._last_checkpoint = self._json("checkpoint", value)
+        self._append("checkpoint", self._last_checkpoint)
 
     @property
     def last_checkpoint(self) -> Any:
@@ -95,6 +99,14 @@ class Context:
     def _append(self, kind: str, data: bytes) -> None:
         self._sink(Entry(kind, data, time.time(), self.attempt))
 
+    def _json(self, kind: str, value: Any) -> bytes:
+        try:
+            data = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
+        except PydanticSerializationError as error:
+            raise InvalidArguments(f"{type(value).__name__} cannot be stored as JSON: {error}") from None
+        check_size(f"the {kind} takes", data, self._max_payload)
+        return data
+
 
 _current: ContextVar[Context] = ContextVar("windlass_job")
 
@@ -112,13 +124,7 @@ def current_or_none() -> Context | None:
     return _current.get(None)
 
 
-def enter(context: Context) -> None:
-    """Used by the worker: make `context` the current one, in this thread's or task's context."""
+def enter(context: Context, max_payload: float = inf) -> None:
+    """Used by the worker: make `context` the current one, in this thread or task. max_payload: bytes of a chunk or checkpoint."""
+    context._max_payload = max_payload
     _current.set(context)
-
-
-def _json(value: Any) -> bytes:
-    try:
-        return to_json(value, bytes_mode="base64", inf_nan_mode="strings")
-    except PydanticSerializationError as error:
-        raise InvalidArguments(f"{type(value).__name__} cannot be stored as JSON: {error}") from None

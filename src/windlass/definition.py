@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from windlass.broker.port import Broker
 from windlass.context import Context
-from windlass.core.durations import Duration, seconds, size
-from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_PRIORITY, DEFAULT_QUEUE
+from windlass.core.durations import seconds, size
+from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE
 from windlass.core.payload import Arguments, Result
 from windlass.core.retry import Retry
 from windlass.depends import Needs, Overrides, hints_of, needs_of
@@ -24,8 +23,8 @@ from windlass.events import Events
 from windlass.middleware import Middleware
 from windlass.settings import Settings
 
+T = TypeVar("T")
 Lane = Literal["loop", "thread", "process"]
-GIVEN: frozenset[type] = frozenset({Context})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,74 +47,64 @@ class Options:
     meta: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def parse(
-        cls,
-        *,
-        delay: Duration | None = None,
-        at: datetime | None = None,
-        expires: Duration | None = None,
-        timeout: Duration | None = None,
-        keep: Duration | None = None,
-        **plain: Any,
-    ) -> Options:
+    def parse(cls, **given: Any) -> Options:
         """Options from what a person writes: durations become seconds, an aware datetime Unix time. `ConfigurationError` if wrong."""
-        if at is not None and (not isinstance(at, datetime) or at.tzinfo is None):
-            raise ConfigurationError(
-                f"at={at!r} is no datetime with a time zone; use datetime.now(timezone.utc) or zoneinfo.ZoneInfo(...)"
-            )
-        if unknown := plain.keys() - set(cls.__slots__):
+        if unknown := given.keys() - set(cls.__slots__):
             raise ConfigurationError(
                 f"there is no option {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(cls.__slots__)}"
             )
-        durations = {"delay": delay, "expires": expires, "timeout": timeout, "keep": keep}
-        given: dict[str, Any] = {name: seconds(value) for name, value in durations.items() if value is not None}
-        given |= {name: value for name, value in plain.items() if value is not None}
-        options = cls(at=None if at is None else at.timestamp(), **given)
-        options.check()
+        said = {name: value for name, value in given.items() if value is not None}
+        said |= {name: seconds(said[name]) for name in ("delay", "expires", "timeout", "keep") if name in said}
+        if (at := said.get("at")) is not None:
+            if not isinstance(at, datetime) or at.tzinfo is None:
+                raise ConfigurationError(
+                    f"at={at!r} is no datetime with a time zone; use datetime.now(timezone.utc) or zoneinfo.ZoneInfo(...)"
+                )
+            said["at"] = at.timestamp()
+        options = cls(**said)
+        options._check()
         return options
 
-    def check(self) -> None:
-        """Raise `ConfigurationError` for a value that makes no sense."""
+    def _check(self) -> None:
         if self.priority is not None and (not isinstance(self.priority, int) or not 0 <= self.priority <= 9):
             raise ConfigurationError(f"priority is 0 to 9 (higher is sooner), not {self.priority!r}")
         for name in ("queue", "key"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not value or len(value) > 255):
+            if value is not None and (not isinstance(value, str) or not 0 < len(value) <= 255):
                 raise ConfigurationError(f"{name} must be text of 1 to 255 characters, not {value!r:.80}")
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise ConfigurationError(f"retry=... takes a Retry(attempts=...), not {self.retry!r}")
         if not isinstance(self.meta, dict) or not all(
-            isinstance(text, str) for pair in self.meta.items() for text in pair
+            isinstance(one, str) for pair in self.meta.items() for one in pair
         ):
             raise ConfigurationError("meta holds small text tags: a dict of str to str")
 
     def over(self, wider: Options) -> Options:
         """These options where they say something, the `wider` ones elsewhere."""
-        return Options(
-            **{
-                name: value if (value := getattr(self, name)) is not None else getattr(wider, name)
-                for name in self.__slots__
-                if name != "meta"
-            },
-            meta={**wider.meta, **self.meta},
-        )
+        said: dict[str, Any] = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        return replace(wider, **said | {"meta": wider.meta | self.meta})
 
 
 class _UndefinedName(TaskDefinitionError):
     """An annotation names what does not exist, or not yet."""
 
 
-@contextmanager
-def _names_of(task: str) -> Generator[None]:
-    try:
-        yield
-    except NameError as error:
-        raise _UndefinedName(
-            f"{task}: an annotation names {error.name!r}, which its module does not have at run time; "
-            f"define it there, or import it outside of TYPE_CHECKING"
-        ) from None
+def _compiled(build: Callable[[Definition], T]) -> cached_property[T]:
+    """A cached property of a definition, made from annotations, which may name what does not exist."""
+
+    @wraps(build)
+    def get(definition: Definition) -> T:
+        try:
+            return build(definition)
+        except NameError as error:
+            raise _UndefinedName(
+                f"{definition.name}: an annotation names {error.name!r}, which its module does not have at run time; "
+                f"define it there, or import it outside of TYPE_CHECKING"
+            ) from None
+
+    return cached_property(get)
 
 
 @dataclass(slots=False, kw_only=True)
@@ -134,15 +123,6 @@ class Definition:
         return self.options.queue or DEFAULT_QUEUE
 
     @property
-    def priority(self) -> int:
-        return DEFAULT_PRIORITY if self.options.priority is None else self.options.priority
-
-    @cached_property
-    def plain(self) -> bool:
-        """Whether the decorator said nothing that a new job would have to carry."""
-        return self.options == Options(timeout=self.options.timeout, retry=self.options.retry)
-
-    @property
     def source(self) -> str:
         """Where the function stands: "file:line"."""
         return f"{self.function.__code__.co_filename}:{self.function.__code__.co_firstlineno}"
@@ -152,29 +132,25 @@ class Definition:
         """Whether the function is a coroutine function."""
         return inspect.iscoroutinefunction(self.function)
 
-    @cached_property
+    @_compiled
     def _hints(self) -> dict[str, Any]:
-        with _names_of(self.name):
-            return hints_of(self.function)
+        return hints_of(self.function)
 
-    @cached_property
+    @_compiled
     def needs(self) -> Needs:
         """What is injected, by parameter."""
-        with _names_of(self.name):
-            return needs_of(self.function, self._hints, GIVEN)
+        return needs_of(self.function, self._hints, frozenset({Context}))
 
-    @cached_property
+    @_compiled
     def arguments(self) -> Arguments:
         """The codec of the arguments that travel."""
-        with _names_of(self.name):
-            return Arguments(self.name, self.function, self._hints, frozenset(self.needs))
+        return Arguments(self.name, self.function, self._hints, frozenset(self.needs))
 
-    @cached_property
+    @_compiled
     def result(self) -> Result:
         """The codec of the result."""
         hint = self._hints.get("return", Any)
-        with _names_of(self.name):
-            return Result(self.name, type(None) if hint is None else hint)
+        return Result(self.name, type(None) if hint is None else hint)
 
     def compile(self) -> None:
         """Build everything now; raises `TaskDefinitionError` for what can never work."""
@@ -188,9 +164,9 @@ def define(
     lane: Lane | None = None,
     memory: int | str | None = None,
     crash_limit: int = DEFAULT_CRASH_LIMIT,
-    options: Options,
+    **options: Any,
 ) -> Definition:
-    """The definition of a decorated function. Raises `TaskDefinitionError` for what can never work.
+    """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
 
     Annotations that name what is not defined yet (forward references) are looked at when the task is first used.
     """
@@ -203,7 +179,7 @@ def define(
         name=name or stable_name(function),
         function=function,
         lane=lane,
-        options=options,
+        options=Options.parse(**options),
         memory=None if memory is None else size(memory),
         crash_limit=crash_limit,
     )

@@ -60,14 +60,6 @@ class Node:
 Needs = dict[str, Node | Given]
 
 
-def _marker(parameter: inspect.Parameter, hint: Any) -> Any:
-    """The Depends marker of a parameter, in its default or its Annotated; FastAPI's own marker is welcome too."""
-    extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    return next(
-        (one for one in (parameter.default, *extras) if hasattr(one, "dependency") and hasattr(one, "use_cache")), None
-    )
-
-
 def needs_of(function: Callable[..., Any], hints: Mapping[str, Any], given: frozenset[type], chain: str = "") -> Needs:
     """What `function` has injected, by parameter. `given` are the classes the runtime provides.
 
@@ -77,11 +69,14 @@ def needs_of(function: Callable[..., Any], hints: Mapping[str, Any], given: froz
     needs: Needs = {}
     for name, parameter in inspect.signature(function).parameters.items():
         hint = hints.get(name, Any)
-        marker = _marker(parameter, hint)
-        bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        if marker is None:
+        kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        # Looked at, not asked for its class: FastAPI's own marker is welcome too.
+        markers = (
+            one for one in (parameter.default, *extras) if hasattr(one, "dependency") and hasattr(one, "use_cache")
+        )
+        if (marker := next(markers, None)) is None:
             continue
-        call = marker.dependency or bare
+        call = marker.dependency or kind
         if isinstance(call, type) and call in given:
             needs[name] = Given(call)
         elif not callable(call) or call is Any:
@@ -169,14 +164,9 @@ class Resolver:
     async def _shared(self, need: Node) -> Any:
         """A worker-scoped value. Jobs that need it at once wait for one making of it, which outlives each of them."""
         made = self._making.get(need.call)
-        if made is None:
+        if made is None or (made.done() and (made.cancelled() or made.exception() is not None)):
             made = self._making[need.call] = asyncio.ensure_future(self._make(need))
-            made.add_done_callback(lambda done: self._drop_failed(need, done))
         return await asyncio.shield(made)
-
-    def _drop_failed(self, need: Node, done: asyncio.Future[Any]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            self._making.pop(need.call, None)
 
     async def _make(self, need: Node) -> Any:
         call = self._overrides.get(need.call, need.call)

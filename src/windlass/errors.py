@@ -1,37 +1,5 @@
-"""Every error that Windlass raises, as one tree.
-
-```
-WindlassError
-├── ConfigurationError            something in the program or its settings must change
-│   ├── AppNotFound               nothing says where the app is, and no usual file holds one
-│   ├── TaskDefinitionError       a task cannot be what its decorator asks
-│   │   └── DuplicateTask         two tasks have one name
-│   ├── UnknownScheme             no broker speaks this URL
-│   ├── StoreRefused              the place of the store cannot keep its promises (network disk, read-only folder)
-│   └── StoreTooNew               the store was written by a newer Windlass
-├── InvalidArguments              the arguments do not fit the task; nothing was stored
-│   └── PayloadTooLarge           arguments or result over the limit
-├── Undecodable                   what is stored does not fit the annotations of this program
-├── UnknownTask                   no task of that name is registered here
-├── JobNotFound                   no job has this id (never had, or its time to be kept is over)
-├── JobError                      how a job ended, told to whoever asked for its result
-│   ├── JobFailed
-│   └── JobCancelled
-├── ResultTimeout                 the wait is over, the job is not (also a TimeoutError)
-├── DependencyError               a Depends() could not be resolved
-└── BrokerError                   the store did not do what was asked
-    ├── BrokerUnavailable         it could not be reached in time: the call may or may not have happened
-    ├── StoreFull                 no room left; running jobs may not be able to finish either
-    └── StoreCorrupt              the store's file is damaged
-
-JobSignal                         raised by a task, to say what becomes of its job
-├── Snooze(delay)                 run again later, no attempt spent
-├── RetryAfter(delay)             this attempt failed, the next comes in `delay`
-├── Fail(reason)                  failed, no more retries
-└── Cancel(reason)                cancelled
-
-JobInterrupted                    raised *inside* a sync job that must stop (cancel, limit, shutdown); a BaseException
-```
+"""Every error that Windlass raises, as one tree under `WindlassError`; and, apart from it, what a task raises to say what becomes of
+its job (`JobSignal`), and what is raised inside a sync job that must stop (`JobInterrupted`).
 """
 
 from __future__ import annotations

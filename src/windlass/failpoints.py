@@ -10,17 +10,15 @@ import os
 import signal
 import time
 
-_armed: dict[str, str] = dict(
+armed: dict[str, str] = dict(
     pair.strip().split("=", 1) for pair in os.environ.get("WINDLASS_FAILPOINTS", "").split(",") if "=" in pair
 )
+"""What is armed in this process, and with which action."""
 
 
 def failpoint(name: str) -> None:
     """Do what this point is armed with, once; nothing when it is not armed."""
-    if not _armed:
-        return
-    action = _armed.pop(name, None)
-    if action is None:
+    if not armed or (action := armed.pop(name, None)) is None:
         return
     if action == "kill9":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -30,13 +28,3 @@ def failpoint(name: str) -> None:
         time.sleep(float(action.removeprefix("delay:")))
     else:
         raise RuntimeError(f"failpoint {name}")
-
-
-def arm(name: str, action: str) -> None:
-    """Arm one point of this process."""
-    _armed[name] = action
-
-
-def disarm() -> None:
-    """Disarm every point of this process."""
-    _armed.clear()

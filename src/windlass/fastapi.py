@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Annotated, Any, ParamSpec
@@ -30,12 +29,12 @@ import msgspec
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
-from windlass.core.job import Job, NewJob
+from windlass.core.job import NewJob
 from windlass.core.payload import Undecodable, unpack
 from windlass.core.state import State
 from windlass.errors import JobError, ResultTimeout
-from windlass.handle import Handle
-from windlass.task import Call, Counter, Task
+from windlass.handle import App, Handle
+from windlass.task import Call, Task
 from windlass.web.jobs import Links, meta_of
 from windlass.web.problems import Problem, problems
 from windlass.web.router import Sees, jobs_router, links_to
@@ -45,9 +44,6 @@ P = ParamSpec("P")
 _NAMESPACE = UUID("6f6b0a1e-2f0c-5d0e-9d53-0f6c1d6f7a11")
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 _KEY_LENGTH = 255
-
-
-# --- Accepted -------------------------------------------------------------------------------------------------
 
 
 class JobAccepted(BaseModel):
@@ -74,13 +70,15 @@ class Acceptor:
         they are refused (422). scope: whose keys they are (a user's id): the same key in another scope is another job.
         wait: the most seconds that a client may ask for with `Prefer: wait=5`; then the answer is held until the job's end.
         """
-        job = self._identified(call.job, call.counter, scope)
-        (handle,) = await call.counter.place([job])
-        state = _born(job) if handle.fresh else (await self._known(handle, job)).state
+        job, app = self._identified(call, scope), call.app
+        (placed,) = await (await app.broker()).enqueue([job])
+        if self._key is not None and placed.id == job.id and not placed.fresh:
+            await self._replay(app, job)
+        handle, state = app.job(placed.id), placed.state
         if asked := _PREFER_WAIT.search(self._prefer or "") if wait > 0 else None:
             state = await _finish(handle, min(float(asked[1]), wait))
             self._response.headers["Preference-Applied"] = f"wait={asked[1]}"
-        links = links_to(self._request, call.counter.name, handle.id)
+        links = links_to(self._request, app.name, handle.id)
         self._response.status_code = HTTPStatus.ACCEPTED
         if links is not None:
             self._response.headers["Location"] = links.self
@@ -88,30 +86,23 @@ class Acceptor:
             self._response.headers["Retry-After"] = "1"
         return JobAccepted(id=handle.id, state=state, links=links)
 
-    def _identified(self, job: NewJob, counter: Counter, scope: str) -> NewJob:
+    def _identified(self, call: Call[Any], scope: str) -> NewJob:
         """The job under the id that its idempotency key stands for: the store itself sees to it that there is one."""
         if self._key is None:
-            return job
+            return call.job
         key = self._key.strip().strip('"')
         if not 0 < len(key) <= _KEY_LENGTH:
             detail = f"an Idempotency-Key has 1 to {_KEY_LENGTH} characters"
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-idempotency-key", detail)
-        name = json.dumps([counter.name, job.task, scope, key])
-        return msgspec.structs.replace(job, id=str(uuid5(_NAMESPACE, name)))
+        name = json.dumps([call.app.name, call.job.task, scope, key])
+        return msgspec.structs.replace(call.job, id=str(uuid5(_NAMESPACE, name)))
 
-    async def _known(self, handle: Handle[Any], job: NewJob) -> Job:
-        """The job that was there already: because of its `key` option, or as the first one with this idempotency key."""
-        known = await handle.info()
-        if self._key is not None and known.id == job.id:
-            if _arguments(known.body) != _arguments(job.body):
-                detail = "this Idempotency-Key was used before, with other arguments"
-                raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
-            self._response.headers["Idempotent-Replayed"] = "true"
-        return known
-
-
-def _born(job: NewJob) -> State:
-    return State.SCHEDULED if job.delay > 0 or (job.at or 0.0) > time.time() else State.READY
+    async def _replay(self, app: App, job: NewJob) -> None:
+        """Say that the first job with this idempotency key is answered; refuse when it had other arguments."""
+        if _arguments((await app.job(job.id).info()).body) != _arguments(job.body):
+            detail = "this Idempotency-Key was used before, with other arguments"
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+        self._response.headers["Idempotent-Replayed"] = "true"
 
 
 def _arguments(body: bytes) -> Any:
@@ -141,9 +132,6 @@ Accepted = Annotated[Acceptor, Depends(_acceptor, scope="function")]
 """`accept: Accepted`, then `return await accept(task.bind(...))`."""
 
 
-# --- Tasks ----------------------------------------------------------------------------------------------------
-
-
 class TaskBatch:
     """Tasks to be stored together once the handler has succeeded. See `Tasks`.
 
@@ -165,18 +153,14 @@ class TaskBatch:
             )
         call = task.bind(*args, **kwargs)
         self._calls.append(call)
-        self.handles.append(call.counter.job(call.job.id))
-
-    add = add_task
+        self.handles.append(call.app.job(call.job.id))
 
     async def store(self) -> None:
         """Store what was added: all or none of each app's."""
-        apps: dict[Counter, list[int]] = {}
-        for number, call in enumerate(self._calls):
-            apps.setdefault(call.counter, []).append(number)
-        for counter, numbers in apps.items():
-            placed = await counter.place([self._calls[number].job for number in numbers])
-            for number, handle in zip(numbers, placed, strict=True):
+        for app in dict.fromkeys(call.app for call in self._calls):
+            mine = [number for number, call in enumerate(self._calls) if call.app is app]
+            placed = await app.place([self._calls[number].job for number in mine])
+            for number, handle in zip(mine, placed, strict=True):
                 self.handles[number] = handle
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
@@ -12,26 +11,35 @@ import msgspec
 
 from windlass.broker.port import Broker
 from windlass.core.durations import Duration, seconds
-from windlass.core.job import Entry, Job, LogLine, Progress
+from windlass.core.job import Job, LogLine, NewJob, Progress
 from windlass.core.state import State
 from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
+from windlass.settings import Settings
 
 R = TypeVar("R", covariant=True)
 
 WAIT = 20.0
 """Seconds of one waiting read; longer waits are several of them."""
 
-_PAST_ALL_ENTRIES = 1 << 60
+PAST_ALL_ENTRIES = 1 << 60
+"""To `read` after this: how the job stands, without its journal."""
+
+_DATA: dict[str, Any] = {"progress": Progress, "log": LogLine}
+"""What the data of an entry is decoded to; any JSON of the other kinds."""
 
 
-class Desk(Protocol):
-    """What a handle needs of its app."""
+class App(Protocol):
+    """What handles, calls and tasks need of their app. `Windlass` is one."""
 
+    @property
+    def name(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
     async def broker(self) -> Broker: ...
-
-    def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any: ...
-
+    async def place(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]: ...
+    def job(self, job_id: str) -> Handle[Any]: ...
     def decode_result(self, job: Job) -> Any: ...
+    def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +62,12 @@ class Handle(Generic[R]):
     fresh: False when the job was there before (its key or id was taken) and this enqueue stored nothing.
     """
 
-    __slots__ = ("_desk", "fresh", "id")
+    __slots__ = ("_app", "fresh", "id")
 
-    def __init__(self, job_id: str, desk: Desk, *, fresh: bool = True) -> None:
+    def __init__(self, job_id: str, app: App, *, fresh: bool = True) -> None:
         self.id = job_id
         self.fresh = fresh
-        self._desk = desk
+        self._app = app
 
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"
@@ -82,12 +90,12 @@ class Handle(Generic[R]):
         while True:
             left = WAIT if deadline is None else max(0.0, min(WAIT, deadline - time.monotonic()))
             # Asked for anew each time: a closed broker answers at once, and the app opens another.
-            broker = await self._desk.broker()
-            reading = await broker.read(self.id, after=_PAST_ALL_ENTRIES, wait=left)
+            broker = await self._app.broker()
+            reading = await broker.read(self.id, after=PAST_ALL_ENTRIES, wait=left)
             if reading is None:
-                raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
+                raise _not_found(self.id)
             if reading.end is not None:
-                return cast(R, self._desk.decode_result(reading.end))
+                return cast(R, self._app.decode_result(reading.end))
             if deadline is not None and time.monotonic() >= deadline:
                 raise ResultTimeout(
                     f"job {self.id} is still {reading.state} after {timeout}"
@@ -96,13 +104,13 @@ class Handle(Generic[R]):
 
     def get(self, timeout: Duration | None = None) -> R:
         """The sync twin of `result`."""
-        return cast(R, self._desk.run_blocking(self.result(timeout)))
+        return cast(R, self._app.run_blocking(self.result(timeout)))
 
     async def info(self) -> Job:
         """The job as the store knows it now. Raises `JobNotFound`."""
-        (job,) = await (await self._desk.broker()).get([self.id])
+        (job,) = await (await self._app.broker()).get([self.id])
         if job is None:
-            raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
+            raise _not_found(self.id)
         return job
 
     async def cancel(self) -> State:
@@ -110,25 +118,26 @@ class Handle(Generic[R]):
 
         A finished job is left as it is. Raises `JobNotFound`.
         """
-        states = await (await self._desk.broker()).cancel([self.id])
+        states = await (await self._app.broker()).cancel([self.id])
         if self.id not in states:
-            raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
+            raise _not_found(self.id)
         return states[self.id]
 
-    async def events(self, after: int | None = None) -> AsyncIterator[JobEvent]:
+    async def events(self, after: int | None = None) -> AsyncGenerator[JobEvent]:
         """Follow the job to its end: its state now and at each change, each journal entry past id `after`, then "end".
 
         Raises `JobNotFound`. Break out of the loop to stop following.
         """
         last, seen = after or 0, None
         while True:
-            broker = await self._desk.broker()
+            broker = await self._app.broker()
             reading = await broker.read(self.id, after=last, wait=WAIT if seen else 0.0, seen=seen)
             if reading is None:
-                raise JobNotFound(f"there is no job {self.id}; it never existed, or its time to be kept is over")
+                raise _not_found(self.id)
             for entry in reading.entries:
                 last = entry.seq
-                yield event_of(entry)
+                data = msgspec.json.decode(entry.data, type=_DATA.get(entry.kind, Any))
+                yield JobEvent(cast(Any, entry.kind), data, entry.seq, entry.attempt)
             if reading.end is not None:
                 yield JobEvent("end", reading.end, last + 1, reading.attempt)
                 return
@@ -137,17 +146,8 @@ class Handle(Generic[R]):
                 yield JobEvent("state", reading.state, None, reading.attempt)
 
 
-_DECODE: dict[str, Callable[[bytes], Any]] = {
-    "progress": msgspec.json.Decoder(Progress).decode,
-    "log": msgspec.json.Decoder(LogLine).decode,
-    "chunk": msgspec.json.decode,
-    "checkpoint": msgspec.json.decode,
-}
-
-
-def event_of(entry: Entry) -> JobEvent:
-    """A journal entry as an event."""
-    return JobEvent(cast(Any, entry.kind), _DECODE[entry.kind](entry.data), entry.seq, entry.attempt)
+def _not_found(job_id: str) -> JobNotFound:
+    return JobNotFound(f"there is no job {job_id}; it never existed, or its time to be kept is over")
 
 
 def outcome_of(job: Job, decode: Callable[[bytes], Any]) -> Any:
@@ -158,9 +158,3 @@ def outcome_of(job: Job, decode: Callable[[bytes], Any]) -> Any:
         raise JobCancelled(job.id, f"job {job.id} ({job.task}) was cancelled: {job.reason or 'no reason given'}")
     said = f"{job.error.type}: {job.error.message}" if job.error else "no reason recorded"
     raise JobFailed(job.id, f"job {job.id} ({job.task}) failed: {said}", job.error)
-
-
-async def gather_results(handles: list[Handle[R]]) -> list[R]:
-    """The results of many jobs, in order; the first failure is raised."""
-    waits: list[Awaitable[R]] = [handle.result() for handle in handles]
-    return list(await asyncio.gather(*waits))

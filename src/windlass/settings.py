@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from windlass.core.durations import seconds, size
 from windlass.core.retry import Retry
 from windlass.errors import ConfigurationError
+
+logger = logging.getLogger("windlass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class Settings:
     child_memory: int = 0
     """A child of lane "process" is replaced when it holds more than this between jobs; 0: never."""
     max_payload: int = 4 << 20
-    """The largest encoded arguments, and the largest encoded result, of one job."""
+    """The largest encoded arguments, result, chunk or checkpoint of a job."""
     keep: float = 86_400.0
     """How long a succeeded or cancelled job is kept."""
     keep_failed: float = 7 * 86_400.0
@@ -54,57 +59,62 @@ class Settings:
     """The policy of tasks that name none."""
 
 
-_DURATIONS = {"lease", "beat", "upkeep", "shutdown_timeout", "kill_after", "keep", "keep_failed"}
-_SIZES = {"child_memory", "max_payload"}
-_POSITIVE = {"lease", "beat", "upkeep", "max_payload"}
-_COUNTS = {"concurrency", "threads", "processes", "runners", "child_jobs", "log_lines"}
-SETTABLE = _DURATIONS | _SIZES | _COUNTS
+def _duration(value: Any) -> float:
+    bare = isinstance(value, str) and value.replace(".", "", 1).isdecimal()
+    return seconds(float(value) if bare else value)
+
+
+def _count(value: Any) -> int:
+    try:
+        if isinstance(value, (bool, float)):
+            raise ValueError
+        return int(value)
+    except (ValueError, TypeError):
+        raise ConfigurationError(f"{value!r} is no whole number") from None
+
+
+SETTABLE: dict[str, Callable[[Any], float]] = {
+    **dict.fromkeys(("lease", "beat", "upkeep", "shutdown_timeout", "kill_after", "keep", "keep_failed"), _duration),
+    **dict.fromkeys(("concurrency", "threads", "processes", "runners", "child_jobs", "log_lines"), _count),
+    **dict.fromkeys(("child_memory", "max_payload"), size),
+}
+"""What the environment and pyproject.toml can set, and how it is read."""
 LOCATING = {"url", "app", "name"}
 """Keys of [tool.windlass] that say where things are; they are no settings."""
+_POSITIVE = {"lease", "beat", "upkeep", "runners", "child_jobs", "max_payload"}
 
 
-def parse(name: str, value: Any, source: str) -> Any:
+def parse(name: str, value: Any, source: str) -> float:
     """One setting from text or a plain value; raises `ConfigurationError` naming where it was set."""
     try:
-        if name in _DURATIONS or name in _SIZES:
-            bare = isinstance(value, str) and value.replace(".", "", 1).isdigit()
-            amount = size(value) if name in _SIZES else seconds(float(value) if bare else value)
-            if amount < 0 or (amount == 0 and name in _POSITIVE):
-                raise ConfigurationError(f"it must be more than 0, not {value!r}")
-            return amount
-        count = int(value)
-        if isinstance(value, (bool, float)) or count < (
-            0 if name in ("log_lines", "threads", "processes", "concurrency") else 1
-        ):
-            raise ValueError(value)
-        return count
-    except (ConfigurationError, ValueError, TypeError) as error:
-        hint = (
-            str(error)
-            if isinstance(error, ConfigurationError)
-            else f"{value!r} is no whole number that makes sense here"
-        )
-        raise ConfigurationError(f"setting {name!r} from {source}: {hint}") from None
+        amount = SETTABLE[name](value)
+        if amount < 0 or (amount == 0 and name in _POSITIVE):
+            raise ConfigurationError(f"{value!r} is too small")
+        return amount
+    except ConfigurationError as error:
+        raise ConfigurationError(f"setting {name!r} from {source}: {error}") from None
 
 
 def load(**given: Any) -> Settings:
     """The settings in force here: `given` values first, then the environment, then pyproject.toml, then defaults."""
     found: dict[str, Any] = {}
     for name, value in project().items():
-        if name in LOCATING:
-            continue
-        if name not in SETTABLE:
-            raise ConfigurationError(
-                f"[tool.windlass] has no setting {name!r}; it knows {', '.join(sorted(SETTABLE | LOCATING))}"
-            )
-        found[name] = parse(name, value, "[tool.windlass]")
+        if name in SETTABLE:
+            found[name] = parse(name, value, "[tool.windlass]")
+        elif name not in LOCATING:
+            known = ", ".join(sorted({*SETTABLE, *LOCATING}))
+            raise ConfigurationError(f"[tool.windlass] has no setting {name!r}; it knows {known}")
     for name in SETTABLE:
         if (text := os.environ.get(f"WINDLASS_{name.upper()}")) is not None:
             found[name] = parse(name, text, f"$WINDLASS_{name.upper()}")
-    known = {one.name for one in fields(Settings)}
+    for variable in (one for one in os.environ if one.startswith("WINDLASS_")):
+        name = variable.removeprefix("WINDLASS_").lower()
+        if name not in SETTABLE and (near := get_close_matches(name, SETTABLE, 1, 0.8)):
+            logger.warning("$%s sets nothing; did you mean $WINDLASS_%s?", variable, near[0].upper())
     for name, value in given.items():
-        if name not in known:
-            raise ConfigurationError(f"there is no setting {name!r}; there are {', '.join(sorted(known))}")
+        if name not in SETTABLE and name != "retry":
+            known = ", ".join(sorted({*SETTABLE, "retry"}))
+            raise ConfigurationError(f"there is no setting {name!r}; there are {known}")
         if value is not None:
             found[name] = value if name == "retry" else parse(name, value, "an argument")
     settings = replace(Settings(), **found)

@@ -6,15 +6,63 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from windlass.errors import AppNotFound, ConfigurationError
+from windlass.errors import AppNotFound, ConfigurationError, WindlassError
 from windlass.settings import project
 
 CANDIDATES = ("tasks.py", "worker.py", "main.py", "app.py", "api.py", "app/tasks.py", "app/main.py", "src/main.py")
 NAMES = ("app", "windlass", "queue", "tasks")
+
+
+class Found(NamedTuple):
+    """What was looked for (an app, a task), the target that names it, and who said so."""
+
+    object: Any
+    target: str
+    how: str
+
+
+def find(target: str | None, wanted: type) -> Found:
+    """The `wanted` that `target` names, or that is discovered. Raises `ConfigurationError`, as `blaming` does."""
+    with blaming():
+        where, how = (target, "as given") if target else discover(wanted)
+        where = _with_attribute(where, wanted)
+        return Found(load(where, wanted), where, how)
+
+
+@contextmanager
+def blaming() -> Generator[None]:
+    """Around what imports user code: an error in there becomes a `ConfigurationError`, one line that names their file."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        place = _blame(error)
+        if isinstance(error, WindlassError) and not place:
+            raise
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise ConfigurationError(f"the app cannot be imported: {place or 'a module'}: {said}") from error
+
+
+def _blame(error: BaseException) -> str:
+    """The last "file:line" of the user's own code that an error passed through; "" when it passed through none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_short(error.filename)}:{error.lineno}"
+    paths = sysconfig.get_paths()
+    foreign = (str(Path(__file__).parent), paths["stdlib"], paths["purelib"], paths["platlib"], "<")
+    places = [(frame.f_code.co_filename, number) for frame, number in walk_tb(error.__traceback__)]
+    own = [f"{_short(file)}:{number}" for file, number in places if not file.startswith(foreign)]
+    return own[-1] if own else ""
+
+
+def _short(file: str) -> str:
+    return os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file
 
 
 def load(target: str, wanted: type | None = None) -> Any:
@@ -22,10 +70,8 @@ def load(target: str, wanted: type | None = None) -> Any:
 
     It must be a `wanted`, if that is given. Without ":attribute", the module's only (or best named) one is taken.
     """
-    module_name, _, attribute = target.partition(":")
+    module_name, _, attribute = _with_attribute(target, wanted).partition(":")
     module = _import(module_name)
-    if not attribute:
-        return _pick(module, wanted, target)
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -105,11 +151,14 @@ def _best(names: list[str]) -> str:
     return next((name for name in NAMES if name in names), names[0])
 
 
-def _pick(module: ModuleType, wanted: type | None, target: str) -> Any:
-    names = _instances(module, wanted)
+def _with_attribute(target: str, wanted: type | None) -> str:
+    """The target; if it names only a module, with the attribute that is meant."""
+    if ":" in target:
+        return target
+    names = _instances(_import(target), wanted)
     if not names:
         raise ConfigurationError(f"{target!r} holds no Windlass app; say which object it is: {target}:name")
-    return getattr(module, _best(names))
+    return f"{target}:{_best(names)}"
 
 
 def _suggestion(module: ModuleType, wanted: type | None) -> str:

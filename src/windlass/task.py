@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, Protocol, cast
+from functools import cached_property, update_wrapper
+from typing import Any, Generic, ParamSpec, cast
 
+from msgspec.structs import replace
 from typing_extensions import TypeVar
 
 from windlass.core.durations import Duration
 from windlass.core.ids import new_id
-from windlass.core.job import DEFAULT_QUEUE, NewJob
+from windlass.core.job import DEFAULT_PRIORITY, DEFAULT_QUEUE, NewJob
 from windlass.core.payload import pack
 from windlass.core.retry import Retry
 from windlass.definition import Definition, Options
-from windlass.handle import Handle
-from windlass.settings import Settings
+from windlass.handle import App, Handle
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Given = TypeVar("Given", covariant=True)  # so that calls of several tasks go into one list
 Called = TypeVar("Called", default=R)  # what calling the task directly gives: R, or for async def a coroutine of R
 
-_NO_OPTIONS = Options()
-
-
-class Counter(Protocol):
-    """What a task needs of its app: the place where work is handed in."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def settings(self) -> Settings: ...
-
-    def job(self, job_id: str) -> Handle[Any]: ...
-
-    async def place(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]: ...
-
-    def place_blocking(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]: ...
-
 
 class Call(Generic[Given]):
-    """A task with its arguments, checked and encoded, not yet enqueued (`task.bind(...)`). `counter`: where to hand it in."""
+    """A job of `app`, its arguments checked and encoded, not yet enqueued (`task.bind(...)`)."""
 
-    __slots__ = ("counter", "job")
+    __slots__ = ("app", "job")
 
-    def __init__(self, job: NewJob, counter: Counter) -> None:
+    def __init__(self, job: NewJob, app: App) -> None:
         self.job = job
-        self.counter = counter
+        self.app = app
 
     def __repr__(self) -> str:
         return f"<Call {self.job.task} {self.job.id}>"
@@ -58,10 +39,10 @@ class Call(Generic[Given]):
 class Task(Generic[P, R, Called]):
     """A function that can be run here (`task(...)`) or by a worker (`await task.enqueue(...)`, `task.delay(...)`)."""
 
-    def __init__(self, definition: Definition, counter: Counter, options: Options = _NO_OPTIONS) -> None:
+    def __init__(self, definition: Definition, app: App, options: Options | None = None) -> None:
         self.definition = definition
-        self._counter = counter
-        self._options = options
+        self.app = app
+        self._options = options or Options()
         update_wrapper(self, definition.function)
 
     def __repr__(self) -> str:
@@ -81,15 +62,15 @@ class Task(Generic[P, R, Called]):
 
         Raises `InvalidArguments` (nothing is stored), or a `BrokerError`.
         """
-        return (await self._counter.place((self._new_job(args, kwargs),)))[0]
+        return (await self.app.place([self._new_job(args, kwargs)]))[0]
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """The sync twin of `enqueue`; works everywhere, in an `async def` too (which it holds up for one write)."""
-        return self._counter.place_blocking((self._new_job(args, kwargs),))[0]
+        return cast("Handle[R]", self.app.run_blocking(self.app.place([self._new_job(args, kwargs)]))[0])
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """The call, checked and encoded, for `app.enqueue_many` and `Accepted`. Raises `InvalidArguments`."""
-        return Call(self._new_job(args, kwargs), self._counter)
+        return Call(self._new_job(args, kwargs), self.app)
 
     def options(
         self,
@@ -121,34 +102,33 @@ class Task(Generic[P, R, Called]):
             keep=keep,
             meta=meta,
         )
-        return Task(self.definition, self._counter, options.over(self._options))
+        return Task(self.definition, self.app, options.over(self._options))
 
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
-        definition, options, settings = self.definition, self._options, self._counter.settings
-        encoded = definition.arguments.encode(args, kwargs, settings.max_payload)
-        if options is _NO_OPTIONS and definition.plain:
-            return NewJob(
-                id=new_id(),
-                task=definition.name,
-                body=pack(encoded),
-                lane=definition.lane,
-                crash_limit=definition.crash_limit,
-                keep=settings.keep,
-                keep_failed=settings.keep_failed,
-            )
-        every = options.over(definition.options)
+        arguments = self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload)
+        body = pack(arguments, timeout=self._options.timeout, retry=self._options.retry, meta=self._wide.meta)
+        return replace(self._blank, id=new_id(), body=body)
+
+    @cached_property
+    def _wide(self) -> Options:
+        return self._options.over(self.definition.options)
+
+    @cached_property
+    def _blank(self) -> NewJob:
+        """What all jobs that are enqueued through this have in common."""
+        options, settings = self._wide, self.app.settings
         return NewJob(
-            id=new_id(),
-            task=definition.name,
-            body=pack(encoded, timeout=options.timeout, retry=options.retry, meta=every.meta),
-            queue=every.queue or DEFAULT_QUEUE,
-            lane=definition.lane,
-            priority=definition.priority if options.priority is None else options.priority,
-            delay=every.delay or 0.0,
-            at=every.at,
-            expires=every.expires,
-            key=every.key,
-            crash_limit=definition.crash_limit,
-            keep=settings.keep if every.keep is None else every.keep,
-            keep_failed=settings.keep_failed if every.keep is None else every.keep,
+            id="",
+            task=self.name,
+            body=b"",
+            queue=options.queue or DEFAULT_QUEUE,
+            lane=self.definition.lane,
+            priority=DEFAULT_PRIORITY if options.priority is None else options.priority,
+            delay=options.delay or 0.0,
+            at=options.at,
+            expires=options.expires,
+            key=options.key,
+            crash_limit=self.definition.crash_limit,
+            keep=settings.keep if options.keep is None else options.keep,
+            keep_failed=settings.keep_failed if options.keep is None else options.keep,
         )

@@ -12,21 +12,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from windlass import failpoints
 from windlass.broker.port import Broker
-from windlass.broker.sqlite import schema
+from windlass.broker.sqlite import looks, schema, verbs
 from windlass.broker.sqlite import writer as writing
 from windlass.broker.sqlite.broker import SqliteBroker
 from windlass.broker.sqlite.locks import FileLock
 from windlass.broker.sqlite.place import Place, file_system
 from windlass.broker.url import make_broker
 from windlass.core.ids import new_id
-from windlass.core.job import Card, Claim, NewJob
+from windlass.core.job import Card, Claim, Job, NewJob
 from windlass.core.outcome import Succeeded
 from windlass.core.state import State
 from windlass.errors import (
@@ -61,7 +62,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[SqliteBroker]:
 @pytest.fixture(autouse=True)
 def disarmed() -> Iterator[None]:
     yield
-    failpoints.disarm()
+    failpoints.armed.clear()
 
 
 async def take(broker: Broker, room: int = 100, *, worker: str = "w", wait: float = 0.0) -> list[Claim]:
@@ -226,9 +227,9 @@ async def test_calls_that_wait_share_a_commit_and_a_bad_one_fails_alone(broker: 
     commits = list[int]()
     counted = writing.Writer.committed
 
-    def committed(self: writing.Writer, tx: writing.Transaction) -> None:
+    def committed(self: writing.Writer, done: Sequence[writing.Transaction], calls: list[writing.Call]) -> None:
         commits.append(1)
-        counted(self, tx)
+        counted(self, done, calls)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writing.Writer, "committed", committed)
@@ -250,11 +251,76 @@ async def test_all_or_nothing_also_for_one_bad_job_among_many(broker: SqliteBrok
 
 
 async def test_a_failure_before_the_commit_leaves_nothing(broker: SqliteBroker) -> None:
-    failpoints.arm("sqlite.before_commit", "raise")
+    failpoints.armed["sqlite.before_commit"] = "raise"
     with pytest.raises(RuntimeError, match="before_commit"):
         await broker.enqueue([job()])
     assert await broker.find() == []
     assert (await broker.enqueue([job()]))[0].fresh
+
+
+async def test_only_a_claim_does_not_wait_for_the_disk(broker: SqliteBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut would take is a claim whose process it ended, never what anybody was promised."""
+    levels, commit = list[str](), writing.Writer.commit
+
+    def spied(self: writing.Writer, tx: writing.Transaction) -> None:
+        levels.append({1: "NORMAL", 2: "FULL"}[tx.con.execute("PRAGMA synchronous").fetchone()[0]])
+        commit(self, tx)
+
+    async def levels_of(*calls: Awaitable[object]) -> list[str]:
+        levels.clear()
+        await asyncio.gather(*calls)
+        return levels.copy()
+
+    monkeypatch.setattr(writing.Writer, "commit", spied)
+    assert await levels_of(broker.enqueue([job() for _ in range(3)])) == ["FULL"]
+    assert await levels_of(broker.beat("w", CARD, 60)) == ["FULL"]
+    claiming = broker.claim(["default"], {"loop": 1}, "w")
+    assert await levels_of(claiming) == ["NORMAL"]
+    assert await levels_of(broker.pause("other")) == ["FULL"]
+    mixed = await levels_of(*(broker.claim(["default"], {"loop": 1}, "w") for _ in range(2)), broker.enqueue([job()]))
+    assert mixed[-1] == "FULL", "the log is synced whole, what came before included"
+    assert (await broker.describe()).details["synchronous"] == "FULL"
+    assert [name for name, verb in vars(verbs).items() if isinstance(verb, writing.Verb) and not verb.durable] == [
+        "claim"
+    ]
+
+
+async def test_with_synchronous_normal_no_commit_waits(tmp_path: Path) -> None:
+    broker = at(tmp_path, options="?synchronous=NORMAL")
+    await broker.open()
+    await broker.enqueue([job()])
+    assert len(await take(broker)) == 1
+    assert (await broker.describe()).details["synchronous"] == "NORMAL"
+    await broker.close()
+
+
+INDEXES = [
+    *(({"state": state}, "job_rare") for state in (State.SCHEDULED, State.PARKED, State.FAILED, State.CANCELLED)),
+    ({"state": State.READY}, "job_ready"),
+    ({"state": State.RUNNING}, "job_running"),
+    ({"state": State.SUCCEEDED}, "job_id"),
+    ({"queue": "q"}, "job_filed"),
+    ({"task": "t", "state": State.SUCCEEDED}, "job_filed"),
+    ({"key": "k", "queue": "q"}, "job_keyed"),
+]
+
+
+@pytest.mark.parametrize(("filters", "index"), INDEXES, ids=str)
+async def test_find_walks_an_index(
+    broker: SqliteBroker, filters: dict[str, Any], index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked for among many others is not looked for in each of them."""
+    plans, jobs = list[str](), looks._jobs
+
+    def explained(tx: writing.Transaction, where: str, values: Sequence[object], source: str = "") -> list[Job]:
+        statement = "EXPLAIN QUERY PLAN " + schema.sql("find", where=where, source=source)
+        plans.append("; ".join(row[3] for row in tx.con.execute(statement, values)))
+        return jobs(tx, where, values, source)
+
+    monkeypatch.setattr(looks, "_jobs", explained)
+    for before in (None, "9"):
+        await broker.find(**filters, before=before)
+    assert [index in plan for plan in plans] == [True, True], plans
 
 
 async def test_a_slow_look_holds_up_no_write(broker: SqliteBroker) -> None:
@@ -308,7 +374,7 @@ async def test_what_a_cancelled_claim_took_is_given_back(broker: SqliteBroker, m
 async def test_a_failure_after_the_commit_is_told_but_not_repeated(broker: SqliteBroker) -> None:
     await broker.enqueue([job() for _ in range(3)])
     await broker.beat("w", CARD, 60)
-    failpoints.arm("sqlite.after_commit", "raise")
+    failpoints.armed["sqlite.after_commit"] = "raise"
     asks = [broker.claim(["default"], {"loop": 1}, "w") for _ in range(2)]
     assert all(isinstance(answer, RuntimeError) for answer in await asyncio.gather(*asks, return_exceptions=True))
     assert (await broker.tally())[0].counts == {State.READY: 1, State.RUNNING: 2}

@@ -81,6 +81,14 @@ def test_show_tells_all_and_why_it_waits(windlass: Windlass, store: Any) -> None
     assert plain["arguments"] == '{"number":1}'
 
 
+def test_show_says_how_far_a_job_is_in_words(windlass: Windlass, store: Any) -> None:
+    progress = Entry("progress", b'{"current":40.0,"total":100.0,"message":"encoding"}', 1e9)
+    job_id = ended(store, Succeeded(b"17"), progress)
+    rows = windlass("job", "show", job_id).rows
+    assert ["progress", "40 of 100 (40 %)", "encoding"] in rows
+    assert windlass("job", "show", job_id, "--json").json["progress"]["current"] == 40
+
+
 def test_show_of_a_failed_job_has_the_traceback(windlass: Windlass, store: Any) -> None:
     error = ErrorInfo("crash", "Died", "killed", "Traceback...\n  here\n", {"signal": "SIGKILL"})
     job_id = ended(store, Failed(error))
@@ -102,7 +110,7 @@ def test_logs(windlass: Windlass, store: Any) -> None:
 
 def test_watch_follows_to_the_end(windlass: Windlass, store: Any) -> None:
     job_id = ended(store, Succeeded(b"17"), Entry("progress", b'{"current":1.0,"total":4.0,"message":"begun"}', 1e9))
-    assert windlass("job", "watch", job_id).rows == [["progress", "1/4 25%", "begun"], ["end", "succeeded"]]
+    assert windlass("job", "watch", job_id).rows == [["progress", "1 of 4 (25 %)", "begun"], ["end", "succeeded"]]
     events = [msgspec.json.decode(line) for line in windlass("job", "watch", job_id, "--json").out.splitlines()]
     assert [event["event"] for event in events] == ["progress", "end"]
     assert events[-1]["data"]["result"] == 17

@@ -126,9 +126,20 @@ def test_a_worker_says_the_same(windlass: Windlass, project: Path, words: tuple[
     assert ran.err == "windlass: the app cannot be imported: tasks.py:3: ZeroDivisionError: division by zero\n"
 
 
+def test_a_worker_whose_app_kills_its_process_ends_and_says_so(windlass: Windlass, project: Path) -> None:
+    (project / "tasks.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    ran = windlass("worker")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "windlass: the first runner died: killed by signal 11 (SIGSEGV)\n"
+
+
 def test_debug_shows_the_traceback(project: Path) -> None:
     (project / "tasks.py").write_text("1 / 0\n")
-    for ran in (shell("--debug", "enqueue", "tasks.resize"), shell("enqueue", "tasks.resize", WINDLASS_DEBUG="1")):
+    for ran in (
+        shell("--debug", "enqueue", "tasks.resize"),
+        shell("enqueue", "tasks.resize", WINDLASS_DEBUG="1"),
+        shell("--debug", "worker"),
+    ):
         assert ran.code == 1
         assert "Traceback" in ran.err
         assert "ZeroDivisionError" in ran.err

@@ -136,7 +136,9 @@ def test_a_url_against_an_app_that_names_its_own_is_refused(project: Path) -> No
 @pytest.mark.parametrize("target", ["tasks", "tasks.py", "tasks.py:app"])
 def test_targets_without_an_attribute_or_as_a_file(target: str) -> None:
     shell("enqueue", "tasks.resize", 1)
-    assert shell("worker", target, "--burst").code == 0
+    ran = shell("worker", target, "--burst")
+    assert ran.code == 0
+    assert f"{target.removesuffix(':app')}:app (as given)" in ran.err
     assert shell("job", "list").rows[0][1] == "succeeded"
 
 
@@ -144,6 +146,18 @@ def test_memory_is_refused() -> None:
     ran = shell("worker", "--url", "memory://")
     assert ran.code == 2
     assert "memory:// lives inside one process" in ran.err
+
+
+def test_ctrl_c_while_the_app_is_still_being_imported(project: Path) -> None:
+    (project / "tasks.py").write_text(
+        "import sys, time\nprint('importing', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    )
+    with Background("worker") as worker:
+        worker.until("importing")
+        worker.process.send_signal(signal.SIGINT)
+        ended = worker.end()
+    assert (ended.code, ended.out) == (0, "")
+    assert "Traceback" not in ended.err
 
 
 def test_dev_starts_anew_when_the_code_changes(project: Path) -> None:

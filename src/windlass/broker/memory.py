@@ -492,6 +492,7 @@ class MemoryBroker:
                 job = record.job
                 taken = job.key is not None and self._space.keys.get(job.key, job.id) != job.id
                 if job.state in revivable and not taken:
+                    record.written += job.state.finished
                     ready += self._space.due(record, 0.0, now, crashes=0, reason=None, expires_at=None)
             return ready
 

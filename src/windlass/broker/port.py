@@ -7,7 +7,9 @@ Common to all verbs:
   store's clock judges leases and due times.
 * A moment counts from exactly its time on: then a job is due, a lease, an expiry or the time to keep a job is over.
 * Hot verbs take lists and answer lists, in the same order; an empty list costs no round trip.
-* A verb has happened entirely or not at all, and is durable (in the store's class) when it returns.
+* A verb has happened entirely or not at all, and is durable (in the store's class) when it returns. A claim survives any process
+  crash, but may be lost in a fault that ends every worker of the store, too (such as the power cut of its only machine), until the
+  next verb that changes something has returned: the job is then as it was, its attempt not spent.
 * A call that fails with `BrokerUnavailable` may have happened. Ids and tokens make every repeat harmless.
 * Verbs may be called from any number of tasks of one event loop at once; a cancelled call may or may not have happened.
 
@@ -125,7 +127,8 @@ class Journals(Protocol):
     async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
         """Append the entries of each claim iff its token is the live one; answers which were taken.
 
-        Entries are numbered from 1 within the job, without gaps at the time of writing, over all its attempts.
+        Entries are numbered from 1 within the job, without gaps at the time of writing, over all its attempts. An end that a revive
+        took back counts as one: its number, one past the last entry's, stays unused, so that who saw the end goes on from there.
         Of "progress" and of "checkpoint" entries only the latest of the job is kept.
         """
         ...
@@ -156,7 +159,8 @@ class Upkeep(Protocol):
 
         The worker's last words (`lost(worker)` when it left none) are kept as the job's error.
         A job whose crashes reach its crash_limit fails instead, as `quarantined`, with the worker's last words as evidence.
-        A job that was to be cancelled is cancelled instead ("cancelled while running", no crash counted, no attempt given back). The worker is not alive any more once a job was taken from it.
+        A job that was to be cancelled is cancelled instead ("cancelled while running", no crash counted, no attempt given back).
+        The worker is not alive any more once a job was taken from it.
         The old claim's token is dead from then on.
         """
         ...
@@ -207,7 +211,8 @@ class Inspects(Protocol):
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
         """Make parked, scheduled, failed and cancelled jobs ready now, their crashes, reason and expiry forgotten; leave all others alone.
 
-        Attempts stay counted: a job that failed its last attempt gets exactly one more. If another unfinished job took its key meanwhile, it is left as it is.
+        Attempts stay counted: a job that failed its last attempt gets exactly one more.
+        If another unfinished job took its key meanwhile, it is left as it is.
         """
         ...
 

@@ -39,7 +39,6 @@ def version(as_json: Json = False) -> None:
 
 app.command("worker")(worker.worker)
 app.command("dev")(worker.dev)
-app.command("probe", hidden=True)(worker.probe)
 app.command("enqueue", context_settings=enqueue.SETTINGS)(enqueue.enqueue)
 app.add_typer(job.app, name="job")
 app.add_typer(queue.app, name="queue")

@@ -16,7 +16,7 @@ import typer
 from windlass import Windlass
 from windlass.broker.port import Broker
 from windlass.broker.url import masked
-from windlass.cli.find import App, Found, Name, Url, find_app, find_store, with_store
+from windlass.cli.find import App, Name, Url, find, find_store, with_store
 from windlass.cli.output import Json, document, table
 from windlass.core.job import Job, QueueInfo, StoreInfo, Worker
 from windlass.core.state import State
@@ -51,15 +51,16 @@ def doctor(app: App = None, url: Url = None, name: Name = None, as_json: Json = 
 def _examine(option: str | None, url: str | None, name: str | None) -> Iterator[Finding]:
     yield ok("python", f"{platform.python_version()} on {platform.platform(terse=True)}, {sys.executable}")
     yield ok("packages", ", ".join(f"{one} {_version(one)}" for one in ("windlass", *_PACKAGES)))
-    found: Found | None = None
+    app: Windlass | None = None
     try:
-        found = find_app(option=option)
+        found = find(option, tell=False)
         yield ok("app", f"{found.target} ({found.how})")
-        yield from _tasks(found.app)
+        yield from _tasks(found.object)
+        app = found.object
     except WindlassError as error:
         yield wrong("app", str(error))
     try:
-        store = Windlass(url or found.app.url, name=name or found.app.name) if found else find_store(url, None, name)
+        store = Windlass(url or app.url, name=name or app.name) if app else find_store(url, None, name)
         if urlsplit(store.url).scheme == "memory":
             yield note("store", "memory:// keeps jobs in one process and forgets them with it; for tests only")
             return
@@ -71,7 +72,7 @@ def _examine(option: str | None, url: str | None, name: str | None) -> Iterator[
     survives = ", ".join(info.survives)
     yield (ok if survives else note)("survives", survives or "an accepted job survives nothing")
     yield from (note("store", remark) for remark in info.remarks)
-    yield from _queues(queues, workers, {one.queue for one in found.app.definitions.values()} if found else set())
+    yield from _queues(queues, workers, {one.queue for one in app.definitions.values()} if app else set())
     for (task, reason), count in Counter((job.task, job.reason) for job in parked).items():
         yield wrong("parked", f"{count} of {task}: {reason}; start a worker that knows it, or: windlass job retry ID")
 

@@ -12,7 +12,7 @@ import typer
 
 from windlass import Task, Windlass
 from windlass.broker.port import Broker
-from windlass.cli.find import App, Url, find_app, import_target, with_store
+from windlass.cli.find import App, Url, find, with_store
 from windlass.cli.follow import follow
 from windlass.cli.output import Json, document, line, talk
 from windlass.core.job import NewJob
@@ -70,16 +70,16 @@ def enqueue(
 def _task(target: str, option: str | None) -> tuple[AnyTask, Windlass]:
     """The task and the app it belongs to. Raises `UnknownTask` with near misses."""
     if ":" in target:
-        task = cast(AnyTask, import_target(target, Task))
-        return task, cast(Windlass, task._counter)  # a task's counter is the app that made it
-    found = find_app(option=option).tell()
-    known = found.app.definitions
+        task: AnyTask = find(target, Task).object
+        return task, cast(Windlass, task.app)
+    app, where, how = find(option)
+    known = app.definitions
     if target in known:
-        return found.app.get_task(target), found.app
+        return app.get_task(target), app
     short = {name.rpartition(".")[2]: name for name in known}
     near = [short[one] for one in get_close_matches(target.rpartition(".")[2], short, cutoff=0.75)]
     hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(sorted(known)) or 'no tasks'}"
-    raise UnknownTask(f"{found.target} ({found.how}) has no task {target!r}; {hint}")
+    raise UnknownTask(f"{where} ({how}) has no task {target!r}; {hint}")
 
 
 def _bind(task: AnyTask, words: Sequence[str]) -> NewJob:

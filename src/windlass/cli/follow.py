@@ -56,10 +56,10 @@ def _text_line(event: JobEvent) -> None:
 
 
 def amount(progress: Progress) -> str:
-    """How far: "40/100 40%", or only the number when there is no total."""
+    """How far: "40 of 100 (40 %)", or only the number when there is no total."""
     if progress.share is None:
         return f"{progress.current:g}"
-    return f"{progress.current:g}/{progress.total:g} {progress.share:.0%}"
+    return f"{progress.current:g} of {progress.total:g} ({progress.share * 100:.0f} %)"
 
 
 def _bar(stream: IO[str]) -> Any:

@@ -43,17 +43,15 @@ def list_(
 ) -> None:
     """List jobs, the newest first. Columns: id, state, task, queue, priority, attempt, created, and what there is to say."""
     after = check_id(before) if before else None
-
-    async def work(broker: Broker) -> list[Job]:
-        return await broker.find(state=state, queue=queue, task=task, key=key, before=after, limit=limit)
-
-    jobs = with_store(find_store(url, app, name), work)
+    jobs = with_store(
+        find_store(url, app, name),
+        lambda broker: broker.find(state=state, queue=queue, task=task, key=key, before=after, limit=limit),
+    )
     if as_json:
         document([describe(job) for job in jobs])
         return
-    columns = ("id", "state", "task", "queue", "prio", "try", "created", "")
     table(
-        columns,
+        ("id", "state", "task", "queue", "prio", "try", "created", ""),
         ((j.id, j.state, j.task, j.queue, j.priority, j.attempt, j.created_at, _remark(j)) for j in jobs),
     )
     if len(jobs) == limit:
@@ -63,27 +61,25 @@ def list_(
 @app.command()
 def show(id: Id, app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
     """Show everything about one job, and why it is not running."""
-    id = check_id(id)
+    store = find_store(url, app, name)
+    handle = store.job(id)
 
     async def work(broker: Broker) -> tuple[Job, str]:
-        (job,) = await broker.get([id])
-        if job is None:
-            raise _unknown(id)
+        job = await handle.info()
         return job, await _why(job, broker)
 
-    job, why = with_store(find_store(url, app, name), work)
-    told = describe(job, whole=True)
+    job, why = with_store(store, work)
+    told = describe(job, whole=True) | {"why": why or None}
     if as_json:
-        document(told | {"why": why or None})
+        document(told)
         return
-    error = told.pop("error")
     for field, value in told.items():
-        if value not in (None, {}, False):
+        if field == "progress" and job.progress:
+            line(field, amount(job.progress), job.progress.message)
+        elif field != "error" and value not in (None, {}, False):
             plain = isinstance(value, (str, int, float, datetime))
             line(field, value if plain else msgspec.json.encode(value).decode())
-    if why:
-        line("why", why)
-    if error:
+    if error := job.error:
         line("error", f"{error.type}: {error.message}", *(f"{name}={value}" for name, value in error.evidence.items()))
         print(error.traceback, end="")
 
@@ -92,7 +88,7 @@ def show(id: Id, app: App = None, url: Url = None, name: Name = None, as_json: J
 def watch(id: Id, app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
     """Follow a job to its end; exit code 1 when it does not succeed. --json: one event per line."""
     store = find_store(url, app, name)
-    handle = store.job(id)
+    handle = store.job(id)  # before the store is looked at: is this an id at all?
     with_store(store, lambda _: follow(handle, as_json=as_json))
 
 
@@ -110,17 +106,15 @@ def logs(
 
     async def work(broker: Broker) -> None:
         last, wait = 0, 0.0
-        while True:
-            reading = await broker.read(id, after=last, wait=wait)
-            if reading is None:
-                raise _unknown(id)
+        while (reading := await broker.read(id, after=last, wait=wait)) is not None:
             for entry in reading.entries:
-                last, wait = entry.seq, WAIT
+                last = entry.seq
                 if entry.kind == "log":
                     _log(entry, as_json)
             if reading.end or not follow:
                 return
             wait = WAIT
+        raise JobNotFound(f"there is no job {id}; it never existed, or its time to be kept is over")
 
     with_store(find_store(url, app, name), work)
 
@@ -132,10 +126,6 @@ def _log(entry: Entry, as_json: bool) -> None:
         print(msgspec.json.encode(one).decode(), flush=True)
     else:
         line(at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), told.level, told.message)
-
-
-def _unknown(id: str) -> JobNotFound:
-    return JobNotFound(f"there is no job {id}; it never existed, or its time to be kept is over (windlass job list)")
 
 
 def _remark(job: Job) -> str:

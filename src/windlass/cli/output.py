@@ -87,7 +87,10 @@ def span(seconds: float) -> str:
 
 
 def describe(job: Job, *, whole: bool = False) -> dict[str, Any]:
-    """A job for JSON; `whole` adds its arguments and its result."""
+    """A job for JSON, under the field names of `Job`; `whole` adds its arguments and its result.
+
+    `windlass.web.jobs.view` has the same names for a client of the API, who is shown less: no worker, key, evidence, arguments.
+    """
     told = {name: getattr(job, name) for name in job.__struct_fields__ if name not in ("body", "result")}
     if whole:
         try:

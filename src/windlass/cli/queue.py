@@ -11,7 +11,7 @@ import typer
 from windlass.broker.port import Broker
 from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.output import Json, document, line, table, talk
-from windlass.core.job import QueueInfo, Worker
+from windlass.core.job import Worker
 from windlass.core.state import State
 
 app = typer.Typer(help="List, pause and resume queues.", no_args_is_help=True, rich_markup_mode=None)
@@ -23,11 +23,7 @@ _SHOWN = [state for state in State if state is not State.WAITING]
 @app.command("list")
 def list_(app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
     """List queues: name, open or paused, and how many jobs stand in each state (scheduled, ready, running, parked, ...)."""
-
-    async def work(broker: Broker) -> list[QueueInfo]:
-        return await broker.tally()
-
-    queues = with_store(find_store(url, app, name), work)
+    queues = with_store(find_store(url, app, name), lambda broker: broker.tally())
     if as_json:
         document(queues)
         return
@@ -60,16 +56,11 @@ def _turn(queues: list[str], paused: bool, store: Any) -> None:
 
 def workers(app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
     """List the workers that are alive: id, state, host, pid, queues, running jobs of slots, since, version."""
-
-    async def work(broker: Broker) -> list[Worker]:
-        return await broker.workers()
-
-    alive = with_store(find_store(url, app, name), work)
+    alive = with_store(find_store(url, app, name), lambda broker: broker.workers())
     if as_json:
         document([{"id": w.id, "until": w.until, "running": w.running, **msgspec.to_builtins(w.card)} for w in alive])
         return
-    columns = ("id", "state", "host", "pid", "queues", "running", "slots", "since", "version")
-    table(columns, map(_row, alive))
+    table(("id", "state", "host", "pid", "queues", "running", "slots", "since", "version"), map(_row, alive))
     if not alive:
         talk("no worker is alive; start one: windlass worker")
 

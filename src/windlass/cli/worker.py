@@ -1,5 +1,5 @@
-"""`windlass worker` and `windlass dev`. This process becomes the supervisor of the runners, so it imports no user code:
-what the banner says of the app is found out by a process of its own (`windlass probe`), which also finds what is wrong with it.
+"""`windlass worker` and `windlass dev`. This process becomes the supervisor of the runners, so it imports no user code: the first
+runner tells what the banner says of the app, or what is wrong with it.
 """
 
 from __future__ import annotations
@@ -7,22 +7,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import msgspec
 import typer
 
 from windlass import settings
-from windlass.broker.port import Broker
 from windlass.broker.url import masked
-from windlass.cli.find import App, Url, find_app, with_store
-from windlass.cli.output import clean, document, talk
-from windlass.core.job import DEFAULT_QUEUE, StoreInfo
+from windlass.cli.find import App, Url, refuse_memory
+from windlass.cli.output import clean, talk
+from windlass.core.job import StoreInfo
 from windlass.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from windlass.worker.link import Ready
+    from windlass.worker.supervisor import Supervisor
 
 Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The app: module:attr or file.py.")]
 Queues = Annotated[
@@ -74,55 +75,18 @@ def dev(
     except ModuleNotFoundError:
         raise ConfigurationError("windlass dev needs watchfiles: pip install 'windlass[cli]'") from None
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is said below
-    folder, watching = os.getcwd(), list[asyncio.Task[None]]()
+    folder = os.getcwd()
 
-    async def watch(supervisor: Any) -> None:
+    async def watch(supervisor: Supervisor) -> None:
         async for changes in awatch(folder, watch_filter=PythonFilter()):
-            talk(
-                f"{', '.join(sorted(path.removeprefix(folder + os.sep) for _, path in changes))} changed: starting anew"
-            )
+            changed = sorted(path.removeprefix(folder + os.sep) for _, path in changes)
+            talk(f"{', '.join(changed)} changed: starting anew")
             supervisor.restart_runners()
 
     _run(
         target or app, url, queue, {"shutdown_timeout": DEV_SHUTDOWN}, (log_format, log_level),
-        prepare=lambda supervisor: watching.append(asyncio.create_task(watch(supervisor))),
-        hint=f"for development: starts anew when Python files change in {folder}",
+        hint=f"for development: starts anew when Python files change in {folder}", watch=watch,
     )  # fmt: skip
-
-
-def probe(target: Annotated[str | None, typer.Argument()] = None, url: Url = None) -> None:
-    """Tell, as JSON, what `windlass worker` needs to know of an app."""
-    found = find_app(target)
-    app = found.app
-    if url is not None and app.url != url:
-        raise ConfigurationError(
-            f"{found.target} names its store itself ({masked(app.url)}): --url {masked(url)} is in vain"
-        )
-    name = found.target
-    if ":" not in name:
-        from windlass import targets
-
-        held = targets.load(f"{name}:__dict__")
-        name = f"{name}:{next(attribute for attribute, value in held.items() if value is app)}"
-
-    async def look(broker: Broker) -> StoreInfo:
-        return await broker.describe()
-
-    store = with_store(app, look, create=True)
-    tasks = sorted(app.definitions)
-    queues = sorted({one.queue for one in app.definitions.values()} | {DEFAULT_QUEUE})
-    plain = {one: getattr(app.settings, one) for one in ("concurrency", "threads", "processes", "runners")}
-    document(_Probe(name, found.how, masked(app.url), tasks, queues, plain, store))
-
-
-class _Probe(msgspec.Struct):
-    target: str
-    how: str
-    url: str
-    tasks: list[str]
-    queues: list[str]
-    slots: dict[str, int]
-    store: StoreInfo
 
 
 def _run(
@@ -134,46 +98,44 @@ def _run(
     *,
     burst: bool = False,
     hint: str = "Ctrl-C drains and stops; twice hands running jobs back at once",
-    prepare: Callable[[Any], None] = lambda _: None,
+    watch: Callable[[Supervisor], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    own = {name: settings.parse(name, value, f"--{name}") for name, value in given.items() if value is not None}
-    if url is not None:
-        os.environ["WINDLASS_URL"] = url  # inherited by all that we start
-    command = [sys.executable, "-m", "windlass.cli.main", "probe"]
-    command += [*([target] if target else ()), *(["--url", url] if url else ())]
-    probed = subprocess.run(command, check=False, stdout=subprocess.PIPE)
-    if probed.returncode:
-        raise typer.Exit(probed.returncode)
-    told = msgspec.json.decode(probed.stdout, type=_Probe)
-    _banner(told, queues or told.queues, {**told.slots, **own}, hint)
-
     from windlass.observe import logs
-    from windlass.worker.supervisor import Supervisor, supervise
+    from windlass.worker.link import Orders
+    from windlass.worker.supervisor import Supervisor
 
+    own = {name: settings.parse(name, value, f"--{name}") for name, value in given.items() if value is not None}
+    orders = Orders(target, queues=queues, settings=own, url=url, burst=burst)
+    orders.kind, orders.setup = "windlass.app:Windlass", "windlass.observe.logs:setup"
     os.environ["WINDLASS_LOG_FORMAT"], os.environ["WINDLASS_LOG_LEVEL"] = log  # for `logs.setup` in the runners
     logs.configure(cast(logs.LogFormat, str(log[0])), log[1])
 
-    def ready(supervisor: Supervisor) -> None:
+    async def supervise() -> int:
+        supervisor = Supervisor(orders, lambda ready, store: _banner(ready, store, hint))
         logs.subscribe(supervisor.events)
-        prepare(supervisor)
+        watching = asyncio.create_task(watch(supervisor)) if watch else None
+        try:
+            return await supervisor.run()
+        finally:
+            if watching is not None:
+                watching.cancel()
 
-    setup = "windlass.observe.logs:setup"
-    code = supervise(told.target, queues=queues, settings=own, setup=setup, burst=burst, prepare=ready)
-    raise typer.Exit(code)
+    raise typer.Exit(asyncio.run(supervise()))
 
 
-def _banner(told: _Probe, queues: list[str], slots: dict[str, Any], hint: str) -> None:
+def _banner(ready: Ready, store: StoreInfo, hint: str) -> None:
     from windlass import __version__
 
-    names = ", ".join(told.tasks[:NAMED]) + (", ..." if len(told.tasks) > NAMED else "")
+    refuse_memory(ready.url)
+    slots, names = ready.settings, ", ".join(ready.tasks[:NAMED]) + (", ..." if len(ready.tasks) > NAMED else "")
     lines = {
-        "app": f"{told.target} ({told.how})",
-        "store": f"{told.url} ({told.store.kind} {told.store.version})",
-        "survives": ", ".join(told.store.survives) or "nothing",
-        "queues": ", ".join(queues),
+        "app": f"{ready.target} ({ready.how})",
+        "store": f"{masked(ready.url)} ({store.kind} {store.version})",
+        "survives": ", ".join(store.survives) or "nothing",
+        "queues": ", ".join(ready.queues),
         "slots": f"{slots['concurrency']} async, {slots['threads']} threads, {slots['processes']} processes"
         + (f", in each of {slots['runners']} runners" if slots["runners"] > 1 else ""),
-        "tasks": f"{len(told.tasks)}: {names}" if told.tasks else "none! Name a module that imports them all",
+        "tasks": f"{len(ready.tasks)}: {names}" if ready.tasks else "none! Name a module that imports them all",
     }
     print(f"windlass {__version__}", file=sys.stderr)
     for name, said in lines.items():

@@ -17,13 +17,8 @@ _MASK_B = (1 << 62) - 1
 def new_id() -> str:
     """A fresh job id: 48 bits of Unix milliseconds, then 74 random bits, as canonical text of 36 characters."""
     random = int.from_bytes(os.urandom(10), "big")
-    value = (
-        (time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF) << 80
-        | _VERSION
-        | (random & _MASK_A)
-        | _VARIANT
-        | (random & _MASK_B)
-    )
+    milliseconds = time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
+    value = milliseconds << 80 | _VERSION | (random & _MASK_A) | _VARIANT | (random & _MASK_B)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

@@ -141,6 +141,8 @@ RELEASE_LIMIT = 20
 CRASH_DELAY = 1.0
 """Seconds before a job whose process died is tried again: a poison job must not spin."""
 
+_LIKE_A_TIMEOUT = ("builtins.TimeoutError", "builtins.OSError", "builtins.Exception")
+
 
 def decide(
     *, attempt: int, crashes: int, crash_limit: int, ending: Ending, retry: Retry, chance: float
@@ -156,17 +158,11 @@ def decide(
             return Succeeded(result)
         case Said():
             return _said(ending, attempt, retry)
-        case Raised(error, lineage):
-            if attempt < retry.attempts and retry.wants(lineage):
-                return Retried(retry.delay(attempt, chance), error)
-            return Failed(error)
-        case TimedOut(_, error):
-            if attempt < retry.attempts and retry.wants(
-                ("builtins.TimeoutError", "builtins.OSError", "builtins.Exception")
-            ):
-                return Retried(retry.delay(attempt, chance), error)
-            return Failed(error)
-        case Rejected(error):
+        case Raised(error, lineage) if attempt < retry.attempts and retry.wants(lineage):
+            return Retried(retry.delay(attempt, chance), error)
+        case TimedOut(_, error) if attempt < retry.attempts and retry.wants(_LIKE_A_TIMEOUT):
+            return Retried(retry.delay(attempt, chance), error)
+        case Raised(error=error) | TimedOut(error=error) | Rejected(error=error):
             return Failed(error)
         case Died(error):
             if crashes + 1 >= crash_limit:

@@ -124,18 +124,11 @@ class Arguments:
     ) -> None:
         self.task = task
         self._whole = inspect.signature(function)
-        self.signature = inspect.Signature(
-            [parameter for name, parameter in self._whole.parameters.items() if name not in hidden]
-        )
-        self._positional = [
-            name
-            for name, parameter in self.signature.parameters.items()
-            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        ]
-        self._by_name = all(
-            parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            for parameter in self._whole.parameters.values()
-        )
+        every = self._whole.parameters.values()
+        travelling = [one for one in every if one.name not in hidden]
+        self.signature = inspect.Signature(travelling)
+        self._positional = [one.name for one in travelling if one.kind is one.POSITIONAL_OR_KEYWORD]
+        self._by_name = all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in every)
         adapter = _adapter(task, _shape(self.signature, hints))
         self._validator = adapter.validator
         self._serializer = SchemaSerializer(adapter.core_schema, _CORE)
@@ -165,11 +158,7 @@ class Arguments:
             raise InvalidArguments(f"{self.task}: {_said(error)}") from None
         except (PydanticSerializationError, RecursionError) as error:
             raise InvalidArguments(f"{self.task}: an argument cannot be stored as JSON: {error}") from None
-        if len(data) > limit:
-            raise PayloadTooLarge(
-                f"{self.task}: the arguments take {len(data):,} bytes, over the limit max_payload = {limit:,}; "
-                f"store the data elsewhere (a file, an object store) and pass its name"
-            )
+        check_size(f"{self.task}: the arguments take", data, limit)
         return data
 
     def _read_back(self, sent: dict[str, Any], data: bytes) -> None:
@@ -217,10 +206,7 @@ class Result:
             raise InvalidArguments(f"the result does not fit the annotation: {_said(error)}") from None
         except (PydanticSerializationError, RecursionError) as error:
             raise InvalidArguments(f"the result cannot be stored as JSON: {error}") from None
-        if len(data) > limit:
-            raise PayloadTooLarge(
-                f"the result takes {len(data):,} bytes, over the limit max_payload = {limit:,}; return a name for it"
-            )
+        check_size("the result takes", data, limit)
         if not self._faithful or len(data) > _LONGEST_INTEGER:
             try:
                 self._validator.validate_json(data)
@@ -234,6 +220,15 @@ class Result:
             return self._validator.validate_json(data)
         except ValidationError as error:
             raise Undecodable(f"the stored result does not fit {self.task}: {_said(error)}") from None
+
+
+def check_size(what: str, data: bytes, limit: float) -> None:
+    """Raise `PayloadTooLarge` when `data` has more than `limit` bytes. what: "the result takes"."""
+    if len(data) > limit:
+        raise PayloadTooLarge(
+            f"{what} {len(data):,} bytes, over the limit max_payload = {limit:,}; "
+            "store the data elsewhere (a file, an object store) and pass its name"
+        )
 
 
 def _shape(signature: inspect.Signature, hints: Mapping[str, Any]) -> Any:

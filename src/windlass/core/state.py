@@ -77,11 +77,6 @@ BORN = frozenset({State.SCHEDULED, State.WAITING, State.READY})
 """The states a job may be enqueued into."""
 
 
-def can(state: State, move: Move) -> bool:
-    """Whether `move` is legal for a job in `state`."""
-    return (state, move) in TRANSITIONS
-
-
 def mermaid() -> str:
     """The table as a Mermaid state diagram (used by the docs)."""
     lines = ["stateDiagram-v2"]

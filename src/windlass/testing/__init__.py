@@ -9,18 +9,6 @@ async def test_signup():
 ```
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from windlass.testing.harness import Enqueued, Harness
+from windlass.testing.harness import Enqueued, Harness
 
 __all__ = ["Enqueued", "Harness"]
-
-
-def __getattr__(name: str) -> Any:  # imported when first used: pytest loads this package in every run, for the plugin
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("windlass.testing.harness"), name)

@@ -15,7 +15,7 @@ from windlass.core.outcome import Ending, Raised, Rejected, Released, Unknown, d
 from windlass.core.payload import Envelope, Undecodable, policy_of, unpack
 from windlass.definition import Definition, Lane
 from windlass.errors import JobFailed
-from windlass.worker.call import Caller
+from windlass.worker.call import Caller, context_for
 
 WORKER = "harness"
 _ROOM = dict.fromkeys(get_args(Lane), 1)
@@ -83,16 +83,8 @@ class Execution:
     async def _context(self, broker: Broker, claim: Claim, envelope: Envelope, entries: list[Entry]) -> Context:
         reading = await broker.read(claim.id)
         written = reading.entries if reading else []
-        return Context(
-            job_id=claim.id,
-            task=claim.task,
-            attempt=claim.attempt,
-            crashes=claim.crashes,
-            token=claim.token,
-            sink=entries.append,
-            meta=envelope.meta,
-            last_checkpoint=next((entry.data for entry in written if entry.kind == "checkpoint"), None),
-        )
+        checkpoint = next((entry.data for entry in written if entry.kind == "checkpoint"), None)
+        return context_for(claim, entries.append, envelope.meta, checkpoint)
 
     def _invoke(self, definition: Definition) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]:
         async def invoke(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -13,11 +13,10 @@ from windlass.broker.port import Broker
 from windlass.core.job import Job
 from windlass.core.payload import Undecodable, unpack
 from windlass.core.state import State
+from windlass.handle import PAST_ALL_ENTRIES
 
 LOOK = 1.0
 """Seconds between two looks at what a store does not push (progress), while somebody waits for a change."""
-
-PAST_ALL_ENTRIES = 1 << 60
 
 
 class _View(BaseModel):

@@ -38,12 +38,6 @@ class Problem(HTTPException):
         self.kind = kind
         self.more = more
 
-    def response(self) -> Response:
-        """The answer."""
-        title = self.kind.replace("-", " ")
-        body = {"type": f"/problems/{self.kind}", "title": title, "status": self.status_code, "detail": self.detail}
-        return JSONResponse(body | self.more, self.status_code, self.headers, MEDIA_TYPE)
-
 
 def not_found() -> Problem:
     """No such job, or none that this client may see."""
@@ -84,7 +78,9 @@ async def problems(connection: HTTPConnection) -> AsyncGenerator[None]:
 
 
 async def _respond(_: HTTPConnection, problem: Problem) -> Response:
-    return problem.response()
+    title, status = problem.kind.replace("-", " "), problem.status_code
+    body = {"type": f"/problems/{problem.kind}", "title": title, "status": status, "detail": problem.detail}
+    return JSONResponse(body | problem.more, status, problem.headers, MEDIA_TYPE)
 
 
 def documented(**descriptions: str) -> dict[int | str, dict[str, Any]]:

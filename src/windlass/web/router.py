@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -18,7 +18,6 @@ from windlass.core.ids import check_id
 from windlass.core.job import Job, Progress
 from windlass.core.state import State
 from windlass.errors import BrokerError, ConfigurationError, InvalidArguments, JobNotFound
-from windlass.handle import JobEvent
 from windlass.web.jobs import JobView, Links, ProgressView, changed, etag, matches, retry_after, view
 from windlass.web.problems import Problem, documented, not_found, problems
 from windlass.web.sse import EventStream, Message
@@ -53,7 +52,7 @@ def jobs_router(
 ) -> APIRouter:
     """Status, result, events (SSE) and cancel of the app's jobs. The router's lifespan opens and closes the app.
 
-    worker: run a worker inside the API process (development, small deployments).
+    worker: run a worker inside the API process (development, small deployments); it needs the store at the start.
     visible: a FastAPI dependency that gives a predicate, for example
     `def mine(user: User = Depends(current_user)): return lambda job: meta_of(job).get("owner") == user.id`.
     expose_traceback: show clients the traceback of a failed job.
@@ -135,10 +134,6 @@ class _Desk:
 
         return found
 
-    def name(self, what: str) -> str:
-        """The name of a route."""
-        return _route(self.app.name, what)
-
     def view(self, request: Request, job: Job) -> JobView:
         """The job for this client."""
         return view(job, links_to(request, self.app.name, job.id), traceback=self._traceback)
@@ -155,7 +150,7 @@ class _Desk:
 def _add_status(router: APIRouter, desk: _Desk) -> None:
     @router.get(
         "/{job_id}",
-        name=desk.name("self"),
+        name=_route(desk.app.name, "self"),
         summary="Where a job stands",
         response_model=JobView,
         responses={304: {"description": "Not changed since the given ETag"}},
@@ -182,7 +177,7 @@ def _add_status(router: APIRouter, desk: _Desk) -> None:
 def _add_result(router: APIRouter, desk: _Desk) -> None:
     @router.get(
         "/{job_id}/result",
-        name=desk.name("result"),
+        name=_route(desk.app.name, "result"),
         summary="What a job returned",
         response_model=Any,
         responses={
@@ -208,7 +203,7 @@ def _add_events(router: APIRouter, desk: _Desk) -> None:
 
     @router.get(
         "/{job_id}/events",
-        name=desk.name("events"),
+        name=_route(desk.app.name, "events"),
         summary="Follow a job",
         status_code=HTTPStatus.OK,
         response_class=EventStream,
@@ -235,29 +230,26 @@ async def _end_was_seen(app: Windlass, job: Job, after: int) -> bool:
 
 
 async def _messages(desk: _Desk, request: Request, job_id: str, after: int) -> AsyncGenerator[Message]:
-    events: AsyncIterator[JobEvent] = desk.app.job(job_id).events(after=after)
     try:
-        async for event in events:
-            data = event.data
-            if isinstance(data, State):
-                data = {"state": data, "attempt": event.attempt}
-            elif isinstance(data, Progress):
-                data = ProgressView.model_validate(data)
-            elif isinstance(data, Job):
-                data = desk.view(request, data)
-            if event.kind != "checkpoint":
-                yield Message(event.kind, data, event.id)
+        async with aclosing(desk.app.job(job_id).events(after=after)) as events:
+            async for event in events:
+                data = event.data
+                if isinstance(data, State):
+                    data = {"state": data, "attempt": event.attempt}
+                elif isinstance(data, Progress):
+                    data = ProgressView.model_validate(data)
+                elif isinstance(data, Job):
+                    data = desk.view(request, data)
+                if event.kind != "checkpoint":
+                    yield Message(event.kind, data, event.id)
     except (BrokerError, JobNotFound):
         return  # the client comes again, resumes, and is told what is wrong
-    finally:
-        if isinstance(events, AsyncGenerator):
-            await events.aclose()
 
 
 def _add_cancel(router: APIRouter, desk: _Desk) -> None:
     @router.post(
         "/{job_id}/cancel",
-        name=desk.name("cancel"),
+        name=_route(desk.app.name, "cancel"),
         summary="Cancel a job",
         status_code=HTTPStatus.ACCEPTED,
         response_model=JobView,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from anyio import CancelScope
@@ -33,7 +33,7 @@ def encode(message: Message) -> bytes:
     return b"%bevent: %b\ndata: %b\n\n" % (head, message.event.encode(), data)
 
 
-async def stream(messages: AsyncIterator[Message], ping: float = PING) -> AsyncGenerator[bytes]:
+async def stream(messages: AsyncGenerator[Message], ping: float = PING) -> AsyncGenerator[bytes]:
     """The wire form of `messages`, with a comment in every `ping` seconds of silence. Closes `messages` at its end."""
     coming: asyncio.Task[Message | None] | None = None
     try:
@@ -52,8 +52,7 @@ async def stream(messages: AsyncIterator[Message], ping: float = PING) -> AsyncG
             if coming is not None:
                 coming.cancel()
                 await asyncio.wait({coming})
-            if isinstance(messages, AsyncGenerator):
-                await messages.aclose()
+            await messages.aclose()
 
 
 class EventStream(StreamingResponse):
@@ -61,7 +60,7 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, messages: AsyncIterator[Message], *, ping: float = PING) -> None:
+    def __init__(self, messages: AsyncGenerator[Message], *, ping: float = PING) -> None:
         self._stream = stream(messages, ping)
         super().__init__(self._stream, headers=HEADERS)
 

@@ -62,7 +62,7 @@ class Caller:
     ) -> Ending:
         """Run the function with everything around it. Never raises; an interruption is told as Raised like any error."""
         try:
-            enter(context)
+            enter(context, self._max_payload)
             if self.plain(definition):
                 args, kwargs = definition.arguments.arrange(values, _NOTHING)
                 return self._encoded(definition, await invoke(definition.function, args, kwargs))
@@ -77,7 +77,7 @@ class Caller:
     def perform_here(self, definition: Definition, context: Context, values: dict[str, Any]) -> Ending:
         """The same for a plain, sync function, in the calling thread. `JobInterrupted` may pass through."""
         try:
-            enter(context)
+            enter(context, self._max_payload)
             args, kwargs = definition.arguments.arrange(values, _NOTHING)
             return self._encoded(definition, definition.function(*args, **kwargs))
         except BaseException as error:

@@ -111,9 +111,8 @@ class Fetcher:
         if self._full():
             await self._pause(0.005)
             return {}
-        if (
-            lanes is self._strays
-        ):  # their own slots are never taken; what comes runs in another lane, if it is known here
+        if lanes is self._strays:
+            # Their own slots are never taken: what comes runs in another lane, if it is known here.
             if any(lane.busy >= lane.slots for group in self._groups for lane in group):
                 await self._pause(0.1)
                 return {}

@@ -82,15 +82,13 @@ class Heart:
 class HeartThread:
     """A heart in a thread with its own event loop and its own broker: a job that blocks the runner's loop does not stop it."""
 
-    def __init__(
-        self, make_broker: Callable[[], Broker], settings: Settings, events: Events, card_of: CardOf, on_pulse: OnPulse
-    ) -> None:
+    def __init__(self, make_broker: Callable[[], Broker], settings: Settings, events: Events, card_of: CardOf) -> None:
+        self.on_pulse: OnPulse = lambda _worker, _pulse: None
         self._make_broker = make_broker
         self._settings = settings
         self._events = events
         self._card_of = card_of
         self._home = asyncio.get_running_loop()
-        self._on_pulse = on_pulse
         self._opened: Future[tuple[asyncio.AbstractEventLoop, Heart, asyncio.Event]] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), name="windlass-heart", daemon=True)
 
@@ -116,7 +114,7 @@ class HeartThread:
     def _tell(self, worker: str, pulse: Pulse) -> None:
         if pulse.cancelling or not pulse.alive:
             try:
-                self._home.call_soon_threadsafe(self._on_pulse, worker, pulse)
+                self._home.call_soon_threadsafe(self.on_pulse, worker, pulse)
             except RuntimeError:
                 pass  # the runner's loop is gone
 

@@ -16,11 +16,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from windlass.core.ids import new_id
+from windlass.core.job import Pulse
+from windlass.worker.chores import Chores
 from windlass.worker.run import Identity
 
 
 class Keeper(Protocol):
-    """Who beats for this runner's ids, from outside of its event loop."""
+    """Who beats for this runner's ids, from outside of its event loop. `on_pulse` is called in it with what the store answers."""
+
+    on_pulse: Callable[[str, Pulse], None]
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -42,7 +46,7 @@ class Identities:
         self._all: dict[str, Identity] = {}
         self._newest: Identity | None = None
         self._current: asyncio.Task[Identity] | None = None
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring = Chores()
 
     async def start(self) -> None:
         """Become known to the store."""
@@ -57,7 +61,9 @@ class Identities:
     async def stop(self) -> None:
         """Give up every id; called once all outcomes are stored, or nothing more can be done for them."""
         self.close()
-        await asyncio.gather(*self._retiring, *map(self._keeper.retire, list(self._all)), return_exceptions=True)
+        for worker in self._all:
+            self._retiring.begin(self._keeper.retire(worker))
+        await self._retiring.finish()
         self._all.clear()
 
     async def current(self) -> Identity:
@@ -91,6 +97,4 @@ class Identities:
         identity.held -= 1
         if not identity.held and identity.worker in self._all and identity is not self._newest:
             del self._all[identity.worker]
-            task = asyncio.create_task(self._keeper.retire(identity.worker))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._retiring.begin(self._keeper.retire(identity.worker))

@@ -12,6 +12,7 @@ import msgspec
 from windlass.broker.port import Journals
 from windlass.core.job import Entry, LogLine
 from windlass.events import Events, StaleWrite, StoreTrouble
+from windlass.worker.chores import Chores
 from windlass.worker.run import Notes, Run, pauses
 
 PERIOD = 0.1
@@ -32,15 +33,13 @@ class Journal:
         self._armed = False
         self._loop = asyncio.get_running_loop()
         self._sending = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._chores = Chores()
 
     async def start(self) -> None:
         """Nothing runs before there is something to send."""
 
     async def stop(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._chores.cancel()
 
     def note(self, run: Run, entry: Entry) -> None:
         """Take an entry; any thread, returns at once. What a run writes after its end is not its own any more."""
@@ -71,9 +70,7 @@ class Journal:
             pass  # a thread that was given up outlived the loop
 
     def _send_soon(self) -> None:
-        task = self._loop.create_task(self._send_all())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._chores.begin(self._send_all())
 
     async def _send_all(self) -> None:
         for pause in pauses():

@@ -22,6 +22,8 @@ from msgspec import Struct
 from windlass.core.job import Card, Claim, Entry, Pulse
 from windlass.core.outcome import Ending, ErrorInfo
 
+TICK = 0.5
+"""Seconds between two `Tick`s of a runner whose event loop turns."""
 FRAME_LIMIT = 256 << 20
 GRACE = 0.3
 """Seconds that the messages of a dead process may take to be read. Somebody it started may hold its socket open for ever."""
@@ -30,26 +32,37 @@ GRACE = 0.3
 class Orders(Struct, tag=True):
     """The first message, to a runner or a child: the program to load (`modules` hold its tasks, `path` is the parent's sys.path).
 
-    For a runner besides: its queues, the settings that differ from the program's, "module:function" to call with the program, and
-    whether to leave once nothing is ready or running.
+    For a runner besides: queues as in `Runner`; the settings that differ from the program's; url: the store to use, if the program
+    names none; setup: "module:function" to call with the program (to subscribe a log); burst: leave once nothing is ready or
+    running. Without a target the program is discovered: it is a `kind` ("module:class").
     """
 
-    target: str
+    target: str | None = None
     modules: list[str] = []
     path: list[str] = []
+    kind: str = "builtins:object"
     queues: list[str] | None = None
     settings: dict[str, Any] = {}
+    url: str | None = None
     setup: str | None = None
     burst: bool = False
 
 
 class Ready(Struct, tag=True):
-    """The answer: the program is loaded, or refused for a reason. A runner tells what its supervisor needs to know of it."""
+    """The answer: the program is loaded, or refused for a reason.
+
+    A runner tells what its supervisor needs to know of it: its store, its settings, and for a banner how it was found, its tasks and
+    the queues it works on.
+    """
 
     refusal: str = ""
     url: str = ""
     name: str = ""
     settings: dict[str, Any] = {}
+    target: str = ""
+    how: str = ""
+    tasks: list[str] = []
+    queues: list[str] = []
 
 
 class Start(Struct, tag=True):

@@ -1,33 +1,25 @@
-"""Loading the user's program in a process of its own, and saying in one line why that failed."""
+"""Loading the user's program in a process of its own, and telling such a process what to load."""
 
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
-from typing import cast
 
 from windlass import targets
 from windlass.definition import Program
 from windlass.errors import ConfigurationError
+from windlass.targets import Found
 from windlass.worker.link import Orders
 
 
-def load(orders: Orders) -> Program:
-    """The program that the orders name. Raises `ConfigurationError`, in one line, whatever its code does."""
+def load(orders: Orders) -> Found:
+    """The program that the orders name, as `targets.find` answers it. Raises `ConfigurationError`, in one line, whatever its code does."""
     sys.path[:] = orders.path or sys.path
-    try:
-        program = cast(Program, targets.load(orders.target))
+    found = targets.find(orders.target, targets.load(orders.kind))
+    with targets.blaming():
         for module in orders.modules:
             targets.load(f"{module}:__name__")
-        return program
-    except ConfigurationError:
-        raise
-    except BaseException as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else frames[-1][:2]
-        cause = f"{type(error).__name__}: {error} ({file}, line {line})"
-        raise ConfigurationError(f"{orders.target!r} cannot be imported: {cause}") from None
+    return found
 
 
 def orders_for(program: Program) -> Orders:

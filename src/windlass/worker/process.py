@@ -9,26 +9,27 @@ import asyncio
 import os
 import sys
 import threading
+import traceback
 from dataclasses import asdict, replace
 
 from windlass import targets
+from windlass.broker.url import masked
 from windlass.definition import Program
-from windlass.errors import ConfigurationError
+from windlass.errors import ConfigurationError, WindlassError
 from windlass.settings import Settings
 from windlass.worker import signals
-from windlass.worker.heart import CardOf, OnPulse
-from windlass.worker.link import Keep, Message, Orders, Parent, Pulsed, Ready, Stop, Tick, die_together
+from windlass.worker.heart import OnPulse
+from windlass.worker.link import TICK, Keep, Message, Orders, Parent, Pulsed, Ready, Stop, Tick, die_together
 from windlass.worker.loading import load
 from windlass.worker.run import Run
-from windlass.worker.runner import Runner
+from windlass.worker.runner import Runner, queues_of
 
-TICK = 0.5
 LAST_GRACE = 5.0
 """Seconds that the exit of this process may take, once everything is stored: a thread may hold it up."""
 
 
 class Supervised:
-    """The supervisor, as its runner sees it: who beats for our ids, and who tells us to stop."""
+    """The supervisor, as its runner sees it: the keeper of our ids, and who tells us to stop."""
 
     def __init__(self, parent: Parent) -> None:
         self.stopping, self.hurry = asyncio.Event(), asyncio.Event()
@@ -36,12 +37,7 @@ class Supervised:
         self._loop = asyncio.get_running_loop()
         self._answers: dict[str, asyncio.Future[None]] = {}
         self._deadline: tuple[float, str] | None = None
-        self._on_pulse: OnPulse = lambda _worker, _pulse: None
-
-    def keeper(self, _card_of: CardOf, on_pulse: OnPulse) -> Supervised:
-        """This, as the keeper of a runner."""
-        self._on_pulse = on_pulse
-        return self
+        self.on_pulse: OnPulse = lambda _worker, _pulse: None
 
     async def start(self) -> None:
         threading.Thread(target=self._listen, name="windlass-link", daemon=True).start()
@@ -73,7 +69,7 @@ class Supervised:
         elif isinstance(message, Pulsed):
             answer = self._answers.pop(message.worker, None)
             if answer is None:
-                self._on_pulse(message.worker, message.pulse)
+                self.on_pulse(message.worker, message.pulse)
             elif not answer.done():
                 answer.set_result(None)
 
@@ -100,7 +96,7 @@ class Supervised:
 async def serve(parent: Parent, program: Program, orders: Orders, settings: Settings) -> None:
     """Run until told to stop; in a burst, until there is nothing left to do."""
     supervised = Supervised(parent)
-    runner = Runner(program, queues=orders.queues, settings=settings, make_keeper=supervised.keeper)
+    runner = Runner(program, queues=orders.queues, settings=settings, keeper=supervised)
     runner.hurry = supervised.hurry
     await runner.start()
     ticking = asyncio.create_task(supervised.ticking(runner))
@@ -109,26 +105,61 @@ async def serve(parent: Parent, program: Program, orders: Orders, settings: Sett
     ticking.cancel()
 
 
+def prepare(orders: Orders) -> tuple[Program, Settings, Ready]:
+    """Load the program, and tell what there is to know of it. Raises `ConfigurationError`."""
+    if orders.url is not None:
+        os.environ["WINDLASS_URL"] = orders.url
+    found = load(orders)
+    program: Program = found.object
+    if orders.url not in (None, program.url):
+        raise ConfigurationError(
+            f"{found.target} names its store itself ({masked(program.url)}): --url {masked(str(orders.url))} is in vain"
+        )
+    settings = replace(program.settings, **orders.settings)
+    if orders.setup is not None:
+        targets.load(orders.setup)(program)
+    ready = Ready(
+        url=program.url,
+        name=program.name,
+        settings={name: value for name, value in asdict(settings).items() if name != "retry"},
+        target=found.target,
+        how=found.how,
+        tasks=sorted(program.definitions),
+        queues=queues_of(program, orders.queues),
+    )
+    return program, settings, ready
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """An event loop, uvloop's where it is installed."""
+    try:
+        import uvloop  # the extra "fast"
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def main(socket_fd: str, leash_fd: str) -> None:
     """Load the program, run it, and go."""
     signals.ignore()
     parent = Parent(int(socket_fd), int(leash_fd))
     if not isinstance(orders := parent.receive(), Orders):
         return
+    code = 0
     try:
-        program = load(orders)
-        settings = replace(program.settings, **orders.settings)
-        if orders.setup is not None:
-            targets.load(orders.setup)(program)
-        told = {name: value for name, value in asdict(settings).items() if name != "retry"}
-        parent.send(Ready("", program.url, program.name, told))
-        asyncio.run(serve(parent, program, orders, settings))
-    except ConfigurationError as error:
+        program, settings, ready = prepare(orders)
+        parent.send(ready)
+        with asyncio.Runner(loop_factory=new_loop) as loop:
+            loop.run(serve(parent, program, orders, settings))
+    except WindlassError as error:
+        if os.environ.get("WINDLASS_DEBUG"):
+            traceback.print_exc()
         parent.send(Ready(refusal=str(error)))
-        sys.exit(2)
-    last = threading.Timer(LAST_GRACE, os._exit, (0,))
+        code = 2
+    last = threading.Timer(LAST_GRACE, os._exit, (code,))
     last.daemon = True
     last.start()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

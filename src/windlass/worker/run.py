@@ -7,7 +7,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from windlass.context import Context
 from windlass.core.job import Claim, Entry
@@ -47,7 +47,8 @@ class Run:
     """A claim from the moment it is ours until its outcome is stored.
 
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on.
-    lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. limit: seconds it may take. deadline: the `time.monotonic()` at which that is over. place: what the lane keeps for it.
+    lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
+    limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     """
 
     __slots__ = (
@@ -77,7 +78,7 @@ class Run:
         self.begun = False
         self.ended = False
 
-    def open(self, note: TakeNote) -> Context:
+    def open(self, note: Callable[[Run, Entry], None]) -> Context:
         """Make the context that the job's code will see, in this process."""
         self.context = context_for(self.claim, partial(note, self), self.envelope.meta, self.checkpoint)
         return self.context
@@ -91,12 +92,24 @@ class Run:
         return TimedOut(limit, ErrorInfo("timeout", "TimeLimitExceeded", message, traceback))
 
 
+class Reports(NamedTuple):
+    """Where a lane tells what becomes of its runs.
+
+    note: takes an entry for the journal, in any thread. began: the function is about to be called. finish: how the run ended.
+    """
+
+    note: Callable[[Run, Entry], None]
+    began: Callable[[Run], None]
+    finish: Callable[[Run, Ending], None]
+
+
 class Lane:
-    """A kind of slot. Each lane calls `executor.finish(run, ending)` once for every run it was given, and never raises."""
+    """A kind of slot. Each lane calls `finish` once for every run it was given, and never raises."""
 
     name = ""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, reports: Reports) -> None:
+        self._note, self._began, self._finish = reports
         self.slots = slots
         self.busy = 0
         self.waiter: asyncio.Future[None] | None = None
@@ -128,9 +141,6 @@ class Lane:
     def kill(self, run: Run) -> bool:
         """`kill_after` is over: end the run by force. False: it cannot be ended, and goes on without a master."""
         return False
-
-
-TakeNote = Callable[[Run, Entry], None]
 
 
 def pauses() -> Iterator[float]:

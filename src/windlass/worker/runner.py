@@ -18,10 +18,9 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
-from typing import Protocol
 
 from windlass.core.job import DEFAULT_QUEUE, Card, Pulse
 from windlass.core.state import State
@@ -32,34 +31,32 @@ from windlass.worker import capture
 from windlass.worker.call import Caller
 from windlass.worker.executor import Executor
 from windlass.worker.fetcher import Fetcher
-from windlass.worker.heart import CardOf, HeartThread, OnPulse
+from windlass.worker.heart import HeartThread
 from windlass.worker.identity import Identities, Keeper
 from windlass.worker.journal import Journal
 from windlass.worker.lanes.loop import LoopLane
 from windlass.worker.lanes.process import ProcessLane
 from windlass.worker.lanes.thread import ThreadLane
-from windlass.worker.run import Identity, Run, pauses
+from windlass.worker.run import Identity, Reports, Run, pauses
 from windlass.worker.settler import BACKLOG, Settler
 from windlass.worker.signals import catching
 from windlass.worker.upkeep import Upkeep
 
-MakeKeeper = Callable[[CardOf, OnPulse], Keeper]
 PAGE = 200
 VERSION = version("windlass")
 
 
-class Part(Protocol):
-    """One background concern of a runner."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
+def queues_of(program: Program, wanted: Sequence[str] | None) -> list[str]:
+    """The queues to serve: the `wanted`, or all queues of the program's tasks."""
+    own = {one.queue for one in program.definitions.values()} | {DEFAULT_QUEUE}
+    return list(dict.fromkeys(wanted)) if wanted else sorted(own)
 
 
 class Runner:
     """Works for `program` in the running event loop.
 
     queues: served strictly in this order; by default all queues of the program's tasks, in turn.
-    make_keeper: who beats for us; by default a thread of this process, and then this runner does the upkeep too.
+    keeper: who beats for us; by default a thread of this process, and then this runner does the upkeep too.
     """
 
     def __init__(
@@ -68,40 +65,43 @@ class Runner:
         *,
         queues: Sequence[str] | None = None,
         settings: Settings | None = None,
-        make_keeper: MakeKeeper | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.program = program
         self.settings = settings or program.settings
         self.hurry = asyncio.Event()
         self._in_turn = not queues
-        own = {one.queue for one in program.definitions.values()} | {DEFAULT_QUEUE}
-        self.queues: deque[str] = deque(dict.fromkeys(queues) if queues else sorted(own))
+        self.queues = deque(queues_of(program, queues))
         self._started_at = time.time()
         self._state = "running"
         self._stack = AsyncExitStack()
-        self._background: list[Part] = []
-        self._build(make_keeper)
+        self._upkeep: Upkeep | None = None
+        self._build(keeper)
 
-    def _build(self, make_keeper: MakeKeeper | None) -> None:
+    def _build(self, keeper: Keeper | None) -> None:
         events, settings = self.program.events, self.settings
         broker = self.broker = self.program.make_broker()
         self.journal = Journal(broker, events, settings.log_lines, lambda run: self.executor.stop(run, "lost"))
-        if make_keeper is not None:
-            self.keeper = make_keeper(self.card, self._on_pulse)
-        else:
-            self.keeper = HeartThread(self.program.make_broker, settings, events, self.card, self._on_pulse)
-            self._background.append(Upkeep(broker, settings, events))
-        self.identities = Identities(self.keeper, self._on_lost)
+        if keeper is None:
+            keeper = HeartThread(self.program.make_broker, settings, events, self.card)
+            self._upkeep = Upkeep(broker, settings, events)
+        keeper.on_pulse = self._on_pulse
+        self.keeper = keeper
+        self.identities = Identities(keeper, self._on_lost)
         self.settler = Settler(
             broker, events, self.journal.flush, self.identities.let_go, patience=settings.shutdown_timeout
         )
-        executor = Executor(self.program.definitions, settings, self.settler, events, self._load_checkpoint)
+        executor = Executor(self.program.definitions, settings, self.settler.put, events, self._load_checkpoint)
         self.executor = executor
         self.caller = Caller(self.program, settings.max_payload)
-        self.processes = ProcessLane(self.program, settings, self.journal.note, executor.began, executor.finish)
-        ports = (self.caller, self.journal.note, executor.began, executor.finish)
-        lanes = (LoopLane(settings.concurrency, *ports), ThreadLane(settings.threads, *ports), self.processes)
-        executor.lanes.update({lane.name: lane for lane in lanes})
+        reports = Reports(self.journal.note, executor.began, executor.finish)
+        self.processes = ProcessLane(settings, reports, self.program)
+        for lane in (
+            LoopLane(settings.concurrency, reports, self.caller),
+            ThreadLane(settings.threads, reports, self.caller),
+            self.processes,
+        ):
+            executor.lanes[lane.name] = lane
         self.fetcher = Fetcher(
             broker,
             self._queues_now,
@@ -123,9 +123,12 @@ class Runner:
                 stack.push_async_callback(part.stop)
                 await part.start()
             await stack.enter_async_context(self.caller.worker)
-            for lane in (*self.executor.lanes.values(), *self._background):
+            for lane in self.executor.lanes.values():
                 stack.push_async_callback(lane.stop)
                 await lane.start()
+            if self._upkeep is not None:
+                stack.push_async_callback(self._upkeep.stop)
+                await self._upkeep.start()
             reviving = asyncio.create_task(self._revive(), name="windlass revival")
             stack.callback(reviving.cancel)
             used = {definition.lane for definition in self.program.definitions.values()}

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
 from windlass.broker.url import make_broker
-from windlass.core.job import Card, Pulse
-from windlass.errors import ConfigurationError, WindlassError
+from windlass.core.job import Card, Pulse, StoreInfo
+from windlass.errors import ConfigurationError
 from windlass.events import Events, StoreTrouble, WorkerChanged
 from windlass.settings import Settings
 from windlass.worker import watchdog
+from windlass.worker.chores import Chores
 from windlass.worker.heart import Heart
-from windlass.worker.link import Keep, Orders, Process, Pulsed, Ready, Stop, Tick, kill_group
-from windlass.worker.process import TICK
+from windlass.worker.link import TICK, Keep, Orders, Process, Pulsed, Ready, Stop, Tick, kill_group
 from windlass.worker.signals import catching
 from windlass.worker.upkeep import Upkeep
 
@@ -50,31 +49,24 @@ class Ward(Process):
 
 
 class Supervisor:
-    """Runs the app at `target` ("package.module:app") until a signal comes; `run` is the whole of it.
+    """Runs the app that the `orders` name until a signal comes; `run` is the whole of it.
 
-    queues: as in `Runner`. settings: those that differ from the program's own. setup: "module:function", called with the
-    program in each runner (to subscribe a log). burst: leave once nothing is ready or running.
+    on_ready: called once, when an app is loaded and its store is open; what it raises ends the supervisor.
     """
 
     def __init__(
-        self,
-        target: str,
-        *,
-        queues: Sequence[str] | None = None,
-        settings: Mapping[str, Any] | None = None,
-        setup: str | None = None,
-        burst: bool = False,
+        self, orders: Orders, on_ready: Callable[[Ready, StoreInfo], None] = lambda _ready, _store: None
     ) -> None:
         self.events = Events()
-        served = list(queues) if queues else None
-        self._orders = Orders(target, queues=served, settings=dict(settings or {}), setup=setup, burst=burst)
+        self._orders = orders
+        self._on_ready = on_ready
         self._settings = Settings()
         self._wards: set[Ward] = set()
         self._succession = 0
         self._young_deaths = 0
         self._stopping = 0
         self._failure: Exception | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._chores = Chores()
         self._changed = asyncio.Event()
         self._stack = AsyncExitStack()
         self._heart: Heart | None = None
@@ -85,13 +77,11 @@ class Supervisor:
         async with self._stack:
             with catching(self.stop):
                 self._spawn()
-                self._do(self._watch())
+                self._chores.begin(self._watch())
                 while self._wards or (self._succession and not self._stopping):
                     self._changed.clear()
                     await self._changed.wait()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._chores.cancel()
         if self._failure is not None:
             raise self._failure
         return 1 if self._stopping > 2 else 0
@@ -103,11 +93,11 @@ class Supervisor:
             self._replace(ward, "restart")
 
     def stop(self, count: int = 1) -> None:
-        """As on the first, second or third signal: drain; hand back what runs; kill."""
+        """As on the first, second or third signal: drain; hand back what runs; kill. Before the start is done, each of them kills."""
         self._stopping = count
         self._changed.set()
         for ward in self._wards:
-            if count > 2:
+            if count > 2 or self._heart is None:
                 ward.kill()
             else:
                 self._dismiss(ward, interrupt=count > 1)
@@ -118,12 +108,7 @@ class Supervisor:
             patience = settings.shutdown_timeout * 2 + settings.kill_after + settings.lease
             asyncio.get_running_loop().call_later(patience, ward.kill)
         ward.leaving = True
-        self._do(ward.send(Stop("shutdown", interrupt)))
-
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._chores.begin(ward.send(Stop("shutdown", interrupt)))
 
     def _say(self, ward: Ward, what: str, detail: str = "") -> None:
         self.events.emit(WorkerChanged(f"runner {ward.group}", what, detail))
@@ -133,7 +118,7 @@ class Supervisor:
     def _spawn(self) -> None:
         ward = Ward()
         self._wards.add(ward)
-        self._do(self._attend(ward))
+        self._chores.begin(self._attend(ward))
 
     def _replace(self, ward: Ward, why: str) -> None:
         self._say(ward, "replaced", why)
@@ -157,20 +142,20 @@ class Supervisor:
                     case Ready(refusal=refusal) if refusal:
                         ward.refusal = refusal
                     case Ready():
-                        await self._on_ready(message)
+                        await self._begin(message)
                         self._say(ward, "started")
                     case Tick():
                         self._on_tick(ward, message)
                     case Keep():
-                        self._do(self._keep(ward, message))
+                        self._chores.begin(self._keep(ward, message))
                     case _:
                         pass
-        except WindlassError as error:
+        except Exception as error:
             self._failure = error
         ward.kill()
         await self._bury(ward, await ward.gone)
 
-    async def _on_ready(self, ready: Ready) -> None:
+    async def _begin(self, ready: Ready) -> None:
         """The first runner tells where the store is, and how many runners there shall be."""
         if self._heart is not None:
             return
@@ -180,9 +165,10 @@ class Supervisor:
         self._upkeep = Upkeep(broker, self._settings, self.events)
         self._stack.push_async_callback(broker.close)
         await broker.open()
+        self._on_ready(ready, await broker.describe())
         self._stack.push_async_callback(self._upkeep.stop)
         await self._upkeep.start()
-        self._do(self._heart.run())
+        self._chores.begin(self._heart.run())
         for _ in range(self._settings.runners - 1):
             self._spawn()
 
@@ -197,8 +183,9 @@ class Supervisor:
     async def _bury(self, ward: Ward, status: int) -> None:
         """Take the jobs of a dead runner back at once, kill what it left behind, and see to its succession."""
         words = await ward.death()
+        said = ward.refusal or words.message
         if ward.verdict is None:
-            words = msgspec.structs.replace(words, message=ward.refusal or f"its runner died: {words.message}")
+            words = msgspec.structs.replace(words, message=ward.refusal or f"its runner died: {said}")
         for group in ward.tick.groups if ward.tick else ():
             kill_group(group)
         card = msgspec.structs.replace(ward.card(), state="dead", last_words=words)
@@ -212,9 +199,11 @@ class Supervisor:
         await ward.close()
         self._wards.discard(ward)
         clean = status == 0 and not ward.refusal
-        self._say(ward, "stopped" if clean else "died", "" if clean else words.message)
-        if ward.refusal and self._heart is None:
-            self._failure = ConfigurationError(ward.refusal)
+        if self._heart is None:
+            if not self._stopping:
+                self._failure = ConfigurationError(ward.refusal or f"the first runner died: {said}")
+        elif self._failure is None:
+            self._say(ward, "stopped" if clean else "died", "" if clean else said)
         if not (ward.leaving or self._stopping or self._failure or (clean and self._orders.burst)):
             self._young_deaths = self._young_deaths + 1 if time.monotonic() - ward.born < SHORT_LIFE else 0
             await self._succeed()
@@ -260,23 +249,4 @@ class Supervisor:
         if (ward := self._ward_of(worker)) is not None:
             if not pulse.alive:
                 ward.ids.discard(worker)
-            self._do(ward.send(Pulsed(worker, pulse)))
-
-
-def supervise(
-    target: str,
-    *,
-    queues: Sequence[str] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    setup: str | None = None,
-    burst: bool = False,
-    prepare: Callable[[Supervisor], None] = lambda _supervisor: None,
-) -> int:
-    """Run a supervisor to its end, and answer the exit code. `prepare` is called with it, in its loop, before it starts."""
-
-    async def run() -> int:
-        supervisor = Supervisor(target, queues=queues, settings=settings, setup=setup, burst=burst)
-        prepare(supervisor)
-        return await supervisor.run()
-
-    return asyncio.run(run())
+            self._chores.begin(ward.send(Pulsed(worker, pulse)))

@@ -6,7 +6,8 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from windlass.broker.sqlite import looks, verbs
@@ -76,8 +77,7 @@ class SqliteBroker:
             if self._desks is None or self._process != os.getpid():
                 return
             (writer, reader), self._desks = self._desks, None
-            for kind in (READY, CHANGED):
-                self._bell.ring(kind, (ALL,), ())
+            self._bell.ring({READY: (ALL,), CHANGED: (ALL,)}, here=True)
             await reader.close()
             await writer.close()
 
@@ -136,20 +136,9 @@ class SqliteBroker:
         wait: float = 0.0,
         now: float | None = None,
     ) -> list[Claim]:
-        ask = (queues, room, worker, now)
-        claims = await self._write(verbs.claim, ask)
-        if claims or wait <= 0:
-            return claims
-        loop = asyncio.get_running_loop()
-        end = loop.time() + wait
-        with self._bell.listen(READY, queues) as ear:
-            while not claims and self._desks is not None:
-                claims = await self._write(verbs.claim, ask)
-                left = end - loop.time()
-                if claims or left <= 0:
-                    break
-                await ear.wait(left)
-        return claims
+        return await self._until(
+            partial(self._write, verbs.claim, (queues, room, worker, now)), bool, READY, queues, wait
+        )
 
     async def settle(
         self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
@@ -170,19 +159,30 @@ class SqliteBroker:
                 return True
             return seen is not None and seen != (reading.state, reading.attempt)
 
-        reading = await self._look(looks.read, (job, after))
-        if wait <= 0 or enough(reading):
-            return reading
+        return await self._until(partial(self._look, looks.read, (job, after)), enough, CHANGED, [job], wait)
+
+    async def _until(
+        self,
+        look: Callable[[], Awaitable[R]],
+        enough: Callable[[R], bool],
+        kind: str,
+        topics: Sequence[str],
+        wait: float,
+    ) -> R:
+        """What `look` finds, once that is enough, `wait` seconds are over or the broker is closed; looks whenever a topic rings."""
+        found = await look()
+        if enough(found) or wait <= 0:
+            return found
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
-        with self._bell.listen(CHANGED, [job]) as ear:
+        with self._bell.listen(kind, topics) as ear:
             while self._desks is not None:
-                reading = await self._look(looks.read, (job, after))
+                found = await look()
                 left = end - loop.time()
-                if enough(reading) or left <= 0:
+                if enough(found) or left <= 0:
                     break
                 await ear.wait(left)
-        return reading
+        return found
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 

@@ -19,8 +19,14 @@ from windlass.core.state import State
 _entries = msgspec.json.Decoder(list[tuple[str, str, float, int, int]])
 
 
-def _jobs(tx: Transaction, where: str, values: Sequence[object]) -> list[Job]:
-    return [_job(row) for row in tx.con.execute(sql("find", where=where), values).fetchall()]
+RARE = ("scheduled", "parked", "failed", "cancelled")
+"""The states of the index `job_rare`, as it names them: SQLite uses it for nothing else."""
+FEW = 5000
+"""Jobs that are sorted rather than found by a walk through all, newest first."""
+
+
+def _jobs(tx: Transaction, where: str, values: Sequence[object], source: str = "") -> list[Job]:
+    return [_job(row) for row in tx.con.execute(sql("find", where=where, source=source), values).fetchall()]
 
 
 def _job(row: Sequence[Any]) -> Job:
@@ -48,8 +54,22 @@ def _find(tx: Transaction, wanted: tuple[dict[str, str | None], JobId | None, in
     given = {f"{column} = ?": value for column, value in filters.items() if value is not None}
     if before is not None:
         given["id < ?"] = before
-    where = " AND ".join(given) or "true"
-    return _jobs(tx, f"{where} ORDER BY id DESC LIMIT ?", [*given.values(), limit])
+    source, more = _way(tx, filters)
+    where = " AND ".join([*given, *more]) or "true"
+    return _jobs(tx, f"{where} ORDER BY id DESC LIMIT ?", [*given.values(), limit], source)
+
+
+def _way(tx: Transaction, filters: dict[str, str | None]) -> tuple[str, list[str]]:
+    """The index to walk, if not SQLite's own choice, and the condition that leads to one."""
+    state = filters["state"]
+    if filters["key"] is not None:
+        return "", []
+    if state in RARE:
+        return "INDEXED BY job_rare", [f"state IN {RARE}"]
+    if state in ("ready", "running") and tx.run("tally_of", state).fetchone()[0] <= FEW:
+        return "", [f"place IN (SELECT place FROM job WHERE state = '{state}')"]
+    filed = filters["queue"] is not None or filters["task"] is not None
+    return "INDEXED BY job_filed" if filed else "", []
 
 
 def _read(tx: Transaction, wanted: tuple[JobId, int]) -> Reading | None:

@@ -24,6 +24,8 @@ NETWORK = re.compile(
     r"nfs\d*|cifs|smb\d*|smbfs|9p|afs|ceph|glusterfs|lustre|ncpfs|virtiofs|fuse\.(sshfs|s3fs|rclone|gcsfuse|goofys)"
 )
 """File systems on which locks, shared memory or fsync are not what they are on a local disk."""
+REFUSING = ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST", "ENAMETOOLONG", "ELOOP")
+"""Errors of the operating system that last until somebody changes the place or its permissions."""
 _ESCAPED = re.compile(r"\\(\d{3})")
 _PRIMARY = 0xFF
 """The part of SQLite's extended error codes that names the class."""
@@ -102,15 +104,7 @@ class Place:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return self._full()
         what = f"{error.filename or self.path}: {error.strerror}"
-        if error.errno in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOTDIR,
-            errno.EEXIST,
-            errno.ENAMETOOLONG,
-            errno.ELOOP,
-        ):
+        if errno.errorcode.get(error.errno or 0) in REFUSING:
             return StoreRefused(f"{what}; make it writable or move the store elsewhere")
         return BrokerUnavailable(what)
 

@@ -103,21 +103,8 @@ def _new_row(new: NewJob, now: float) -> tuple[object, ...]:
         run_at = max(now + new.delay, now if new.at is None else new.at)
     state = State.SCHEDULED if run_at > now else State.READY
     expires_at = None if new.expires is None else now + new.expires
-    kept = new.crash_limit, new.keep, new.keep_failed
-    return (
-        new.id,
-        new.task,
-        new.queue,
-        new.lane,
-        new.priority,
-        state.value,
-        now,
-        run_at,
-        expires_at,
-        new.key,
-        *kept,
-        new.body,
-    )
+    named = new.id, new.task, new.queue, new.lane, new.priority
+    return (*named, state.value, now, run_at, expires_at, new.key, new.crash_limit, new.keep, new.keep_failed, new.body)
 
 
 def _insert(tx: Transaction, rows: list[tuple[object, ...]]) -> list[Placed]:
@@ -366,6 +353,7 @@ def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
             continue
         keys |= {row.key} if row.key is not None else set()
         moves.append(_stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))
+    tx.run("revive_ended", as_json(move.row.place for move in moves))
     return _move(tx, moves)
 
 
@@ -389,7 +377,8 @@ def _handed_back(claims: list[Claim]) -> tuple[Verb[Any, Any], Any] | None:
 append = Verb(_append, turn=0)
 settle = Verb(_settle)
 enqueue = Verb(_enqueue)
-claim = Verb.each(_claim, turn=2, undo=_handed_back)  # the last, so that it sees what its neighbours made ready
+# The last, so that it sees what its neighbours made ready. A power cut ends the process that holds a claim, so it may end the claim, too.
+claim = Verb.each(_claim, turn=2, undo=_handed_back, durable=False)
 beat, pause = Verb.each(_beat), Verb.each(_pause)
 promote, reclaim, prune = Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)
 cancel, revive, forget = Verb.each(_cancel), Verb.each(_revive), Verb.each(_forget)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Collection, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from errno import ENXIO
 from pathlib import Path
 from uuid import uuid4
@@ -128,28 +128,27 @@ class Bell:
                 hall.close()
                 del self._halls[at]
 
-    def ring(self, kind: str, topics: Collection[str], names: Sequence[str]) -> None:
-        """Say, from any thread, that `topics` changed; `names` are the FIFOs of the wake folder."""
+    def ring(self, changes: Mapping[str, Collection[str]], *, here: bool = False) -> None:
+        """Say, from any thread, what changed: for each kind, its topics. here: in this process only."""
+        if not any(changes.values()):
+            return
         own = set[str]()
-        for hall in list(self._halls.values()):
+        for (loop, kind), hall in list(self._halls.items()):
             own.add(hall.path.name)
-            if hall.path.suffix == f".{kind}":
-                try:
-                    hall.loop.call_soon_threadsafe(hall.wake, topics)
-                except RuntimeError:
-                    pass  # its loop was closed under it: nobody waits any more
-        others = [name for name in names if name.endswith(f".{kind}") and name not in own and not name.startswith(".")]
-        if others:
-            messages = _messages(list(topics))
-            for name in others:
-                self._tell(self._folder / name, messages)
-
-    def listeners(self) -> list[str]:
-        """The FIFOs of all who wait, in whichever process."""
+            if topics := changes.get(kind):
+                with suppress(RuntimeError):  # the loop was closed under it: nobody waits any more
+                    loop.call_soon_threadsafe(hall.wake, topics)
+        if here:
+            return
         try:  # the folder is there while somebody waits; asking for it costs less than an error
-            return os.listdir(self._folder) if os.access(self._folder, os.F_OK) else []
+            names = set(os.listdir(self._folder) if os.access(self._folder, os.F_OK) else ()) - own
         except FileNotFoundError:
-            return []
+            return
+        messages = {kind: _messages(list(topics)) for kind, topics in changes.items() if topics} if names else {}
+        for name in names:
+            kind = name.rpartition(".")[2]
+            if kind in messages and not name.startswith("."):
+                self._tell(self._folder / name, messages[kind])
 
     def _tell(self, path: Path, messages: Sequence[bytes]) -> None:
         try:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast
@@ -75,16 +75,20 @@ class Verb(Generic[I, R]):
     """Something to do in a transaction, for all calls of a group at once: `run` answers each of the items.
 
     turn: the order within a group. undo: what makes up for an answer that nobody is there to take any more.
+    durable: whether what it did must survive a power cut from its answer on.
     """
 
     run: Callable[[Transaction, list[I]], list[R]]
     turn: int = 1
     undo: Undo[R] = lambda _: None
+    durable: bool = True
 
     @staticmethod
-    def each(run: Callable[[Transaction, T], R], turn: int = 1, undo: Undo[R] = lambda _: None) -> Verb[T, R]:
+    def each(
+        run: Callable[[Transaction, T], R], turn: int = 1, undo: Undo[R] = lambda _: None, durable: bool = True
+    ) -> Verb[T, R]:
         """A verb that gains nothing from grouping."""
-        return Verb(lambda tx, items: [run(tx, item) for item in items], turn, undo)
+        return Verb(lambda tx, items: [run(tx, item) for item in items], turn, undo, durable)
 
 
 NOTHING: Verb[None, None] = Verb.each(lambda tx, _: None)
@@ -103,31 +107,33 @@ class Call:
     deadline: asyncio.TimerHandle | None = None
 
 
+def _durable(calls: Sequence[Call]) -> bool:
+    """Whether one of `calls` must survive a power cut."""
+    return any(call.verb.durable for call in calls)
+
+
 class Desk:
     """A thread that owns one connection and serves calls in their order. The reader is one of these."""
 
-    BEGIN = "BEGIN"
     group = 1
 
     def __init__(self, place: Place, clock: Callable[[], float]) -> None:
         self.place, self.clock = place, clock
         self.alone: AbstractContextManager[None] = nullcontext()
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=f"windlass-{type(self).__name__.lower()}", daemon=True)
-        self._loop = asyncio.get_running_loop()
-        self._opened: asyncio.Future[None] = self._loop.create_future()
 
     async def open(self) -> None:
         """Start; raises what makes the store unusable."""
+        loop = asyncio.get_running_loop()
+        opening, name = Call(NOTHING, None, loop, loop.create_future()), f"windlass-{type(self).__name__.lower()}"
+        self._thread = threading.Thread(target=self._run, args=(opening,), name=name, daemon=True)
         self._thread.start()
-        await self._opened
+        await opening.future
 
     async def close(self) -> None:
         """Serve the calls that wait already, and what makes up for them, then let go of the file."""
-        try:
+        with suppress(WindlassError):  # what could not be done was told to whoever asked
             await self.call(NOTHING, None)
-        except WindlassError:
-            pass  # what could not be done was told to whoever asked
         self._calls.put(None)
         await asyncio.to_thread(self._thread.join, PATIENCE)
 
@@ -146,7 +152,7 @@ class Desk:
         if not call.future.done():
             call.future.set_exception(self.place.locked())
 
-    def _answer(self, calls: Sequence[Call]) -> None:
+    def _hand_out(self, calls: Sequence[Call]) -> None:
         """In the callers' loop: hand out the answers."""
         for call in calls:
             if call.deadline:
@@ -159,31 +165,17 @@ class Desk:
             elif call.error is None and (undo := call.verb.undo(call.answer)):
                 self._submit(*undo).add_done_callback(lambda undone: undone.cancelled() or undone.exception())
 
-    def _tell(self, loop: asyncio.AbstractEventLoop, tell: Callable[..., object], *values: object) -> None:
-        try:
-            loop.call_soon_threadsafe(tell, *values)
-        except RuntimeError:
-            pass  # the loop was closed: nobody waits for this any more
-
-    def _run(self) -> None:
+    def _run(self, opening: Call) -> None:
         try:
             self.start()
         except Exception as error:
-            self._tell(self._loop, self._started, self.place.mapped(error))
-            return
-        self._tell(self._loop, self._started, None)
-        try:
-            self._serve_all()
-        finally:
-            self.stop()
-
-    def _started(self, error: Exception | None) -> None:
-        if self._opened.done():  # nobody waits for it any more
-            return
-        if error:
-            self._opened.set_exception(error)
-        else:
-            self._opened.set_result(None)
+            opening.error = self.place.mapped(error)
+        self._answer([opening])
+        if opening.error is None:
+            try:
+                self._serve_all()
+            finally:
+                self.stop()
 
     def _serve_all(self) -> None:
         last = False
@@ -200,26 +192,22 @@ class Desk:
                 with self.alone:
                     last = self._join(calls)
                     done = self._serve([call for call in calls if not call.future.done()])
-                for tx in done:
-                    self.committed(tx)
-            except (
-                Exception
-            ) as error:  # what was committed is not done again: its callers are told, and may ask what became of it
+                self.committed(done, calls)
+            except Exception as error:
+                # What was committed is not done again: its callers are told, and may ask what became of it.
                 for call in calls:
                     call.error = call.error or self.place.mapped(error)
-            self._answer_all(calls)
+                self._answer(calls)
             self.tend(idle=False)
 
     def _join(self, calls: list[Call]) -> bool:
         """Add the calls that came meanwhile; answers whether they are the last."""
-        try:
+        with suppress(Empty):
             while len(calls) < self.group:
                 call = self._calls.get_nowait()
                 if call is None:
                     return True
                 calls.append(call)
-        except Empty:
-            pass
         return False
 
     def _serve(self, calls: list[Call]) -> list[Transaction]:
@@ -234,16 +222,17 @@ class Desk:
                 call.error = mapped
             return []
 
-    def _answer_all(self, calls: list[Call]) -> None:
+    def _answer(self, calls: list[Call]) -> None:
         by_loop = defaultdict[asyncio.AbstractEventLoop, list[Call]](list)
         for call in calls:
             by_loop[call.loop].append(call)
         for loop, answered in by_loop.items():
-            self._tell(loop, self._answer, answered)
+            with suppress(RuntimeError):  # the loop was closed: nobody waits for this any more
+                loop.call_soon_threadsafe(self._hand_out, answered)
 
     def transact(self, calls: list[Call]) -> Transaction:
         """All calls or none."""
-        self.con.execute(self.BEGIN)
+        self.begin(calls)
         try:
             tx, by_verb = Transaction(self.con, self.clock), defaultdict[Verb[Any, Any], list[Call]](list)
             for call in calls:
@@ -270,25 +259,29 @@ class Desk:
     def tend(self, idle: bool) -> None:
         """What is to be done between calls."""
 
+    def begin(self, calls: Sequence[Call]) -> None:
+        """Begin a transaction for `calls`."""
+        self.con.execute("BEGIN")
+
     def commit(self, tx: Transaction) -> None:
         """End the transaction."""
         self.con.execute("COMMIT")
 
-    def committed(self, tx: Transaction) -> None:
-        """What is to be done once a transaction has happened."""
+    def committed(self, done: Sequence[Transaction], calls: list[Call]) -> None:
+        """What is to be done once `calls` have happened."""
+        self._answer(calls)
 
 
 class Writer(Desk):
     """The one thread of this process that writes."""
 
-    BEGIN = "BEGIN IMMEDIATE"  # a read that turns into a write would fail at once when another wrote in between
     group = GROUP
 
     def __init__(self, place: Place, clock: Callable[[], float], bell: Bell) -> None:
         super().__init__(place, clock)
         self._bell = bell
         self._log = place.beside("-wal")
-        self._elected = False
+        self._elected, self._synced = False, place.full
         self._tended = 0.0
 
     def start(self) -> None:
@@ -320,19 +313,31 @@ class Writer(Desk):
             self._lock.close()
             self._office.close()
 
+    def begin(self, calls: Sequence[Call]) -> None:
+        """Begin a transaction, whose commit waits for the disk when one of `calls` must survive a power cut."""
+        synced = self.place.full and _durable(calls)
+        if synced != self._synced:
+            self.con.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+            self._synced = synced
+        # A read that turns into a write would fail at once when another wrote in between.
+        self.con.execute("BEGIN IMMEDIATE")
+
     def commit(self, tx: Transaction) -> None:
         """Count, and make it last."""
         tx.finish()
         failpoint("sqlite.before_commit")
         self.con.execute("COMMIT")
 
-    def committed(self, tx: Transaction) -> None:
-        """Wake whoever waits for what changed."""
+    def committed(self, done: Sequence[Transaction], calls: list[Call]) -> None:
+        """Answer, and wake whoever waits for what changed: first of all whoever has work to do now."""
         failpoint("sqlite.after_commit")
-        if tx.ready or tx.changed:
-            names = self._bell.listeners()
-            self._bell.ring(READY, tx.ready, names)
-            self._bell.ring(CHANGED, tx.changed, names)
+        claimed = not _durable(calls)
+        if claimed:
+            self._answer(calls)
+        for tx in done:
+            self._bell.ring({READY: tx.ready, CHANGED: tx.changed})
+        if not claimed:
+            self._answer(calls)
 
     def tend(self, idle: bool) -> None:
         """Checkpoint, when this process is the one to do it and there is enough to be worth it."""

@@ -20,18 +20,14 @@ def test_mine_agrees_with_the_model(tmp_path_factory):
 The chapters need pytest and pytest-asyncio, the machine Hypothesis too. What the port leaves open (ties) no test asks for.
 """
 
-import pytest
-
-pytest.register_assert_rewrite(__name__)
-
-from windlass.testing.conformance.claim import Claiming  # noqa: E402 - registered first, so that a failing assert explains itself
-from windlass.testing.conformance.enqueue import Enqueueing  # noqa: E402
-from windlass.testing.conformance.inspect import Looking, Steering  # noqa: E402
-from windlass.testing.conformance.journal import Journalling  # noqa: E402
-from windlass.testing.conformance.presence import Beating  # noqa: E402
-from windlass.testing.conformance.settle import Settling  # noqa: E402
-from windlass.testing.conformance.upkeep import Promoting, Pruning, Reclaiming  # noqa: E402
-from windlass.testing.conformance.waiting import Crowding, Waiting  # noqa: E402
+from windlass.testing.conformance.claim import Claiming
+from windlass.testing.conformance.enqueue import Enqueueing
+from windlass.testing.conformance.inspect import Looking, Steering
+from windlass.testing.conformance.journal import Journalling
+from windlass.testing.conformance.presence import Beating
+from windlass.testing.conformance.settle import Settling
+from windlass.testing.conformance.upkeep import Promoting, Pruning, Reclaiming
+from windlass.testing.conformance.waiting import Crowding, Waiting
 
 
 class Conformance(

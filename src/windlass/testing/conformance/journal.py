@@ -5,8 +5,9 @@ from __future__ import annotations
 from windlass.broker.port import Broker
 from windlass.core.ids import new_id
 from windlass.core.job import Entry, Progress
+from windlass.core.outcome import Failed
 from windlass.core.state import State
-from windlass.testing.conformance.kit import AGAIN, DONE, NOW, Chapter, end, entry, look, start, take
+from windlass.testing.conformance.kit import AGAIN, DONE, ERROR, NOW, Chapter, end, entry, look, start, take
 
 
 class Journalling(Chapter):
@@ -34,6 +35,20 @@ class Journalling(Chapter):
         reading = await broker.read(claim.id)
         assert reading is not None
         assert [one.seq for one in reading.entries] == [1, 2, 3, 4, 5]
+
+    async def test_a_revived_end_keeps_its_number(self, broker: Broker) -> None:
+        """An end counts as one more entry: once taken back by a revive, its number is not given to another."""
+        claim = await start(broker)
+        await broker.append([(claim, [entry(), entry()])], now=NOW)
+        await end(broker, claim, Failed(ERROR))
+        await broker.revive([claim.id], now=NOW)
+        await broker.cancel([claim.id], now=NOW)
+        await broker.revive([claim.id], now=NOW)
+        (claim,) = await take(broker)
+        await broker.append([(claim, [entry(), entry()])], now=NOW)
+        reading = await broker.read(claim.id)
+        assert reading is not None
+        assert [one.seq for one in reading.entries] == [1, 2, 5, 6]
 
     async def test_past_a_number(self, broker: Broker) -> None:
         """The entries past number `after`; without a wait, none is an answer."""

@@ -124,7 +124,7 @@ def main(socket_fd: str, leash_fd: str) -> None:
     if not isinstance(orders := parent.receive(), Orders):
         return
     try:
-        program = load(orders)
+        program: Program = load(orders).object
     except ConfigurationError as error:
         parent.send(Ready(refusal=f"a child process could not load the program: {error}"))
         return

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from windlass.context import Context
-from windlass.core.outcome import Ending
 from windlass.worker.call import Caller
-from windlass.worker.run import Lane, Run, TakeNote
+from windlass.worker.run import Lane, Reports, Run
 
 
 class LoopLane(Lane):
@@ -16,16 +14,9 @@ class LoopLane(Lane):
 
     name = "loop"
 
-    def __init__(
-        self,
-        slots: int,
-        caller: Caller,
-        note: TakeNote,
-        began: Callable[[Run], None],
-        finish: Callable[[Run, Ending], None],
-    ) -> None:
-        super().__init__(slots)
-        self._caller, self._note, self._began, self._finish = caller, note, began, finish
+    def __init__(self, slots: int, reports: Reports, caller: Caller) -> None:
+        super().__init__(slots, reports)
+        self._caller = caller
         self._loop = asyncio.get_running_loop()
 
     def run(self, run: Run) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,10 +19,11 @@ from windlass.definition import Program
 from windlass.errors import ConfigurationError
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
+from windlass.worker.chores import Chores
 from windlass.worker.journal import last_log
 from windlass.worker.link import Done, Note, Orders, Process, Ready, Start, Stop
 from windlass.worker.loading import orders_for
-from windlass.worker.run import Lane, Run, TakeNote
+from windlass.worker.run import Lane, Reports, Run
 
 LOOK = 0.1
 """Seconds between two looks at the memory of a job that has a limit."""
@@ -52,20 +52,12 @@ class ProcessLane(Lane):
 
     name = "process"
 
-    def __init__(
-        self,
-        program: Program,
-        settings: Settings,
-        note: TakeNote,
-        began: Callable[[Run], None],
-        finish: Callable[[Run, Ending], None],
-    ) -> None:
-        super().__init__(settings.processes)
+    def __init__(self, settings: Settings, reports: Reports, program: Program) -> None:
+        super().__init__(settings.processes, reports)
         self._program, self._settings = program, settings
-        self._note, self._began, self._finish = note, began, finish
         self._children: set[Child] = set()
         self._idle: list[Child] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._chores = Chores()
         self._orders: Orders | None = None
         # Jobs of other lanes come here too, after a crash, and their number is not limited by our own slots.
         self._room = asyncio.Semaphore(max(1, settings.processes))
@@ -89,17 +81,11 @@ class ProcessLane(Lane):
 
     async def stop(self) -> None:
         for child in self._idle:
-            self._do(self._retire(child))
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._chores.begin(self._retire(child))
+        await self._chores.finish()
 
     def run(self, run: Run) -> None:
-        self._do(self._drive(run))
+        self._chores.begin(self._drive(run))
 
     async def _drive(self, run: Run) -> None:
         async with self._room:
@@ -132,7 +118,7 @@ class ProcessLane(Lane):
             child = self._idle.pop()
             if not child.gone.done():
                 return child
-            self._do(self._retire(child))
+            self._chores.begin(self._retire(child))
         child = Child()
         failpoint("process.after_spawn")
         self._children.add(child)
@@ -172,7 +158,7 @@ class ProcessLane(Lane):
 
     def tell(self, run: Run, why: str) -> None:
         if run.place is not None and run.place.ready:
-            self._do(run.place.send(Stop(why, run.why is not None)))
+            self._chores.begin(run.place.send(Stop(why, run.why is not None)))
 
     def interrupt(self, run: Run) -> None:
         if run.place is not None and not run.place.ready:

@@ -17,10 +17,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from windlass.context import Context
-from windlass.core.outcome import Ending
 from windlass.errors import JobInterrupted
 from windlass.worker.call import Caller, ending_of
-from windlass.worker.run import Lane, Run, TakeNote
+from windlass.worker.run import Lane, Reports, Run
 
 Work = Callable[[], Any]
 Report = Callable[[Any], None]
@@ -95,16 +94,9 @@ class ThreadLane(Lane):
 
     name = "thread"
 
-    def __init__(
-        self,
-        slots: int,
-        caller: Caller,
-        note: TakeNote,
-        began: Callable[[Run], None],
-        finish: Callable[[Run, Ending], None],
-    ) -> None:
-        super().__init__(slots)
-        self._caller, self._note, self._began, self._finish = caller, note, began, finish
+    def __init__(self, slots: int, reports: Reports, caller: Caller) -> None:
+        super().__init__(slots, reports)
+        self._caller = caller
         self._loop = asyncio.get_running_loop()
         self._idle: list[Worker] = []
         self._count = 0

@@ -23,6 +23,7 @@ CREATE TABLE job (
     keep_failed REAL NOT NULL,
     key TEXT,
     worker TEXT,
+    revived INTEGER NOT NULL DEFAULT 0, -- the number, in the journal, of its latest end that was taken back
     reason TEXT,
     error BLOB,
     result BLOB,
@@ -39,6 +40,10 @@ CREATE INDEX job_cancelling ON job (worker) WHERE cancelling = 1;
 CREATE INDEX job_finished ON job (prune_at) WHERE prune_at IS NOT NULL;
 -- The states people look for among a million others; rare, so that the index costs the common way nothing.
 CREATE INDEX job_rare ON job (state, id) WHERE state IN ('scheduled', 'parked', 'failed', 'cancelled');
+CREATE INDEX job_keyed ON job (key, id) WHERE key IS NOT NULL;
+-- What is walked when a queue's or a task's jobs are looked for: a fifth of the time that it takes to visit each job, for an index
+-- that only grows at its end.
+CREATE INDEX job_filed ON job (id, queue, task);
 
 CREATE TABLE entry (
     job TEXT NOT NULL,

@@ -1,4 +1,4 @@
-"""The pytest plugin: loaded by pytest itself, so it imports nothing of Windlass before a test asks for it."""
+"""The pytest plugin. Beside the package, because pytest loads it in every run: nothing of Windlass is imported before a test asks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import pytest
 
 if TYPE_CHECKING:
     from windlass.app import Windlass
-    from windlass.testing.harness import Harness
+    from windlass.testing import Harness
+
+pytest.register_assert_rewrite("windlass.testing.conformance")  # so that a failing assert of the suite explains itself
 
 
 @pytest.fixture
 def windlass_harness() -> Iterator[Callable[..., Harness]]:
     """Makes harnesses, `jobs = windlass_harness(app)` or `windlass_harness(app, inline=True)`, undone after the test."""
-    from windlass.testing.harness import Harness
+    from windlass.testing import Harness
 
     with ExitStack() as stack:
 

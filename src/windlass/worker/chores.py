@@ -1,0 +1,31 @@
+"""Work that goes on beside its owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+class Chores:
+    """Tasks that nobody waits for one by one. Kept here, because asyncio itself would let them be collected half done."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside whatever else goes on."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Wait until all is done, also what is begun meanwhile."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def cancel(self) -> None:
+        """Break off what is not done."""
+        for task in self._tasks:
+            task.cancel()
+        await self.finish()
