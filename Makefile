@@ -51,11 +51,13 @@ format: $(VENV)/.dev ## write what `lint` asks for
 
 install: $(VENV)/.dev ## only the set-up
 
-# The browser tests need a Chromium. Without one, and without the right to install it, they skip and say so.
+# The browser tests need a Chromium, and playwright's driver needs libatomic. Without them, and without the right to install them,
+# the tests skip and say so.
 browser:
-	@if ! command -v chromium >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+		! { command -v chromium && ldconfig -p | grep libatomic.so.1; } >/dev/null 2>&1; then \
 		echo "installing chromium for the browser tests"; \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium libatomic1; } \
 			>/dev/null 2>&1 || echo "chromium could not be installed; the browser tests will be skipped"; \
 	fi
 
