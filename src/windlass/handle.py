@@ -139,7 +139,7 @@ class Handle(Generic[R]):
                 data = msgspec.json.decode(entry.data, type=_DATA.get(entry.kind, Any))
                 yield JobEvent(cast(Any, entry.kind), data, entry.seq, entry.attempt)
             if reading.end is not None:
-                yield JobEvent("end", reading.end, last + 1, reading.attempt)
+                yield JobEvent("end", reading.end, reading.last + 1, reading.attempt)
                 return
             if seen != (reading.state, reading.attempt):
                 seen = (reading.state, reading.attempt)

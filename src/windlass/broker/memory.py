@@ -378,7 +378,7 @@ class MemoryBroker:
             entries = [entry for entry in record.journal.values() if entry.seq > after]
             stands = record.job.state, record.job.attempt
             end = record.job if record.job.state.finished else None
-            return Reading(*stands, entries, end), bool(entries or end or (seen and seen != stands))
+            return Reading(*stands, entries, end, record.written), bool(entries or end or (seen and seen != stands))
 
         return await self._until(look, {("job", job)}, wait)
 

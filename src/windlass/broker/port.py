@@ -138,6 +138,7 @@ class Journals(Protocol):
     ) -> Reading | None:
         """The entries past number `after`, in order, and where the job stands; None for an unknown job.
 
+        `last` is the number given last, whatever `after` is and whether or not that entry is still kept; 0 before the first.
         A finished job is answered at once, with `end` set. Otherwise, when there are no such entries, waits at most `wait` seconds
         for one, for the end, or (with `seen`) for a state or attempt other than the seen one; then answers with what there is.
         """

@@ -143,12 +143,16 @@ class LogLine(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True):
-    """What `read` found: the entries asked for, where the job stands, and, once it has finished, the job itself."""
+    """What `read` found: the entries asked for, where the job stands, and, once it has finished, the job itself.
+
+    last: the number given last in the job's journal, kept or not; an end is the one after it.
+    """
 
     state: State
     attempt: int
     entries: list[Entry]
     end: Job | None = None
+    last: int = 0
 
 
 class Card(Struct, frozen=True, kw_only=True):

@@ -80,7 +80,7 @@ def _read(tx: Transaction, wanted: tuple[JobId, int]) -> Reading | None:
     entries = [
         Entry(kind, bytes.fromhex(data), at, attempt, seq) for kind, data, at, attempt, seq in _entries.decode(row[2])
     ]
-    return Reading(state, row[1], entries, _get(tx, [wanted[0]])[0] if state.finished else None)
+    return Reading(state, row[1], entries, _get(tx, [wanted[0]])[0] if state.finished else None, row[3])
 
 
 def _tally(tx: Transaction, _: None) -> list[QueueInfo]:

@@ -58,6 +58,19 @@ class Journalling(Chapter):
             reading = await broker.read(claim.id, after=after)
             assert reading is not None
             assert [one.seq for one in reading.entries] == list(range(after + 1, 13))
+            assert reading.last == 12
+
+    async def test_the_number_given_last(self, broker: Broker) -> None:
+        """`last` is 0 before the first entry, counts entries that are not kept any more, and the end of a run that was revived."""
+        claim = await start(broker)
+        lasts = [await _last(broker, claim.id)]
+        await broker.append([(claim, [entry("progress", b'{"current":%d}' % n) for n in (1, 2)])], now=NOW)
+        lasts.append(await _last(broker, claim.id))
+        await end(broker, claim, Failed(ERROR))
+        lasts.append(await _last(broker, claim.id))
+        await broker.revive([claim.id], now=NOW)
+        lasts.append(await _last(broker, claim.id))
+        assert lasts == [0, 2, 2, 3]
 
     async def test_only_the_latest_progress_and_checkpoint(self, broker: Broker) -> None:
         """Of "progress" and of "checkpoint" entries only the latest of the job is kept; all others stay."""
@@ -111,3 +124,9 @@ class Journalling(Chapter):
     async def test_none_for_an_unknown_job(self, broker: Broker) -> None:
         """None for an unknown job, at once."""
         assert await broker.read(new_id(), wait=60.0) is None
+
+
+async def _last(broker: Broker, job: str) -> int:
+    reading = await broker.read(job)
+    assert reading is not None
+    return reading.last
