@@ -31,6 +31,12 @@ def test_a_healthy_project(windlass: Windlass) -> None:
     assert "process crash" in said["survives"]
 
 
+@pytest.mark.parametrize("named", [("tasks:app",), ("--app", "tasks:app")])
+def test_the_app_may_be_named(windlass: Windlass, named: tuple[str, ...]) -> None:
+    said = {about: text for _, about, text in windlass("doctor", *named).rows}
+    assert said["app"] == "tasks:app (as given)"
+
+
 def test_json_holds_the_same(windlass: Windlass) -> None:
     findings = windlass("doctor", "--json").json
     assert {"level": "ok", "about": "app", "said": "tasks:app (found in tasks.py)"} in findings

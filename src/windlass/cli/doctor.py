@@ -16,7 +16,7 @@ import typer
 from windlass import Windlass
 from windlass.broker.port import Broker
 from windlass.broker.url import masked
-from windlass.cli.find import App, Name, Url, find, find_store, with_store
+from windlass.cli.find import App, Name, Target, Url, find, find_store, with_store
 from windlass.cli.output import Json, document, table
 from windlass.core.job import Job, QueueInfo, StoreInfo, Worker
 from windlass.core.state import State
@@ -37,9 +37,9 @@ class Finding(NamedTuple):
 ok, note, wrong = partial(Finding, "ok"), partial(Finding, "note"), partial(Finding, "WRONG")
 
 
-def doctor(app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
+def doctor(target: Target = None, app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
     """Check the app, its tasks, the store, the queues and who works on them; exit code 1 when something is wrong."""
-    findings = list(_examine(app, url, name))
+    findings = list(_examine(target or app, url, name))
     if as_json:
         document([one._asdict() for one in findings])
     else:

@@ -24,6 +24,7 @@ T = TypeVar("T")
 Url = Annotated[
     str | None, typer.Option("--url", help="The store, e.g. sqlite:///jobs.db ($WINDLASS_URL).", metavar="URL")
 ]
+Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The app: module:attr or file.py.")]
 App = Annotated[
     str | None, typer.Option("--app", help="The app: module:attr or file.py ($WINDLASS_APP).", metavar="TARGET")
 ]

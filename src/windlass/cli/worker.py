@@ -16,7 +16,7 @@ import typer
 
 from windlass import settings
 from windlass.broker.url import masked
-from windlass.cli.find import App, Url, refuse_memory
+from windlass.cli.find import App, Target, Url, refuse_memory
 from windlass.cli.output import clean, talk
 from windlass.core.job import StoreInfo
 from windlass.errors import ConfigurationError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from windlass.worker.link import Ready
     from windlass.worker.supervisor import Supervisor
 
-Target = Annotated[str | None, typer.Argument(metavar="[TARGET]", help="The app: module:attr or file.py.")]
 Queues = Annotated[
     list[str] | None, typer.Option("--queue", "-q", help="Served in this order; default: those of all tasks.")
 ]
