@@ -125,7 +125,7 @@ async def test_the_context_and_classes_are_known_by_their_annotation() -> None:
         ctx: Context = Depends(),
         settings: Settings = Depends(),
         annotated: Annotated[str, Depends(async_value)] = "",
-        both: Annotated[Context, Depends()] = None,  # type: ignore[assignment]
+        both: Annotated[Context, Depends()] = None,  # type: ignore[assignment]  # a default that contradicts the annotation is the test
         default: int = 3,
     ) -> None: ...
 
@@ -354,7 +354,7 @@ def test_a_marker_that_names_nothing_is_refused(hint: str) -> None:
 
 def test_an_unknown_scope_is_refused() -> None:
     with pytest.raises(TaskDefinitionError, match=r"""Depends\(scope=...\) is "job" or "worker", not 'global'"""):
-        Depends(sync_value, scope="global")  # type: ignore[arg-type]
+        Depends(sync_value, scope="global")  # type: ignore[arg-type]  # the wrong scope is the test
 
 
 # --- for the whole worker -----------------------------------------------------------------------------------

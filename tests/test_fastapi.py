@@ -129,7 +129,7 @@ def make_api(**options: Any) -> FastAPI:
         if fail == "error":
             raise RuntimeError("a bug")
         if fail == "arguments":
-            tasks.add_task(send, object())  # type: ignore[arg-type]
+            tasks.add_task(send, object())  # type: ignore[arg-type]  # the wrong argument is the test
         if fail == "large":
             tasks.add_task(send, "x" * 3000)
         return {"ids": [handle.id for handle in tasks.handles]}
@@ -467,7 +467,7 @@ def test_arguments_that_do_not_fit_are_422_and_too_large_ones_413(client: TestCl
 
     @api.post("/")
     async def start(accept: Accepted) -> JobAccepted:
-        return await accept(transcode.bind(path=3, preset="x"))  # type: ignore[arg-type]
+        return await accept(transcode.bind(path=3, preset="x"))  # type: ignore[arg-type]  # the wrong argument is the test
 
     assert "preset" in problem(TestClient(api).post("/"), 422, "invalid-arguments")["detail"]
     assert jobs.enqueued() == []
@@ -578,7 +578,7 @@ def test_sync_handlers_options_and_helpers_share_the_batch(jobs: Harness) -> Non
 
 def test_what_is_no_task_is_refused_in_words(jobs: Harness) -> None:
     with pytest.raises(TypeError, match=r"is no task of Windlass; decorate it with @app\.task"):
-        TaskBatch().add_task(print, "x")  # type: ignore[arg-type]
+        TaskBatch().add_task(print, "x")  # type: ignore[arg-type]  # the wrong argument is the test
 
 
 def test_a_handler_may_catch_invalid_arguments_itself(jobs: Harness) -> None:
@@ -587,7 +587,7 @@ def test_a_handler_may_catch_invalid_arguments_itself(jobs: Harness) -> None:
     @api.post("/")
     async def careful(tasks: Tasks) -> str:
         try:
-            tasks.add_task(send, object())  # type: ignore[arg-type]
+            tasks.add_task(send, object())  # type: ignore[arg-type]  # the wrong argument is the test
         except InvalidArguments:
             return "caught"
         return "not raised"

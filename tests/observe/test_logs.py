@@ -58,7 +58,7 @@ def test_every_line_about_a_job_names_it(event: Event, level: str, said: str, ca
     logs.log_event(event)
     (record,) = caplog.records
     assert record.levelname == level
-    assert (record.job_id, record.task, record.attempt) == (JOB, "tasks.resize", 2)  # type: ignore[attr-defined]
+    assert (record.job_id, record.task, record.attempt) == (JOB, "tasks.resize", 2)  # type: ignore[attr-defined]  # given as extra
     line = record.getMessage()
     assert JOB in line
     assert "tasks.resize" in line

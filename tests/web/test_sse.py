@@ -290,7 +290,7 @@ async def test_the_end_is_known_also_when_older_entries_were_replaced(site: Site
 @pytest.mark.parametrize("header", ["", "nonsense", "-1", "1.5", "9" * 400, "²"])
 async def test_a_last_event_id_of_somebody_else_means_from_the_start(site: Site, header: str) -> None:
     job = await site.done()
-    assert len(await site.events(job, **{"Last-Event-ID": header.encode("latin-1")})) == 4  # type: ignore[arg-type]
+    assert len(await site.events(job, **{"Last-Event-ID": header.encode("latin-1")})) == 4  # type: ignore[arg-type]  # raw bytes in a header
 
 
 async def test_a_query_that_is_no_number_is_a_problem(site: Site) -> None:

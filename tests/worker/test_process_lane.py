@@ -14,6 +14,7 @@ import worker_tasks
 from worker_tasks import app
 
 from windlass import JobCancelled, JobFailed, State
+from windlass.core.job import Card
 from windlass.core.outcome import ErrorInfo
 from windlass.worker.lanes.process import resident
 from windlass.worker.runner import Runner, working
@@ -97,6 +98,32 @@ async def test_cancel_stops_what_the_job_has_started(tmp_path: Path, until: Call
         with pytest.raises(JobCancelled):
             await job.result(timeout=10)
         await until(lambda: gone(pid))
+
+
+async def test_a_suspect_that_waits_for_a_child_is_cancelled_at_once(until: Callable[..., Any]) -> None:
+    broker = await app.broker()
+    suspect = await enqueue("nap", 0)
+    for ghost in ("first ghost", "second ghost"):
+        await broker.beat(ghost, Card(host="gone", pid=1), 60)
+        assert [claim.id for claim in await broker.claim(["default"], {"loop": 1}, ghost)] == [suspect.id]
+        await broker.beat(ghost, Card(host="gone", pid=1), 0)
+        await broker.reclaim()
+    assert (await suspect.info()).crashes == 2
+    await broker.pause("default")
+    busy = [await enqueue("process_nap", 60, queue="busy") for _ in range(2)]
+    async with working(app, queues=["busy", "default"]) as runner:
+        await until(lambda: len(runner.processes.groups) == 2)
+        await broker.pause("default", False)
+        await until(lambda: suspect.id in runner.executor.runs)
+        await suspect.cancel()
+        with pytest.raises(JobCancelled):
+            await suspect.result(timeout=10)
+        assert [(await job.info()).state for job in busy] == [State.RUNNING, State.RUNNING]
+        for job in busy:
+            await job.cancel()
+            with pytest.raises(JobCancelled):
+                await job.result(timeout=10)
+    await app.close()
 
 
 async def test_a_run_that_ignores_its_limit_is_killed() -> None:

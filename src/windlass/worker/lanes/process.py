@@ -89,12 +89,12 @@ class ProcessLane(Lane):
 
     async def _drive(self, run: Run) -> None:
         async with self._room:
-            if run.why is None:
-                await self._drive_now(run)
-            else:
-                self._finish(run, run.interruption())
+            worn = None if run.ended else await self._run(run)
+        if worn is not None:
+            await self._retire(worn)
 
-    async def _drive_now(self, run: Run) -> None:
+    async def _run(self, run: Run) -> Child | None:
+        """Run in a child; answers the child if it is not to be used again."""
         try:
             child = run.place = self._take()
             ending = await self._attend(run, child)
@@ -104,14 +104,14 @@ class ProcessLane(Lane):
         run.place = None
         self._finish(run, ending)
         if child is None:
-            return
+            return None
         child.jobs += 1
         most = self._settings.child_memory
         worn = child.jobs >= self._settings.child_jobs or (most and resident(child.group) > most)
         if worn or run.why is not None or isinstance(ending, Died):
-            await self._retire(child)
-        else:
-            self._idle.append(child)
+            return child
+        self._idle.append(child)
+        return None
 
     def _take(self) -> Child:
         while self._idle:
@@ -161,7 +161,9 @@ class ProcessLane(Lane):
             self._chores.begin(run.place.send(Stop(why, run.why is not None)))
 
     def interrupt(self, run: Run) -> None:
-        if run.place is not None and not run.place.ready:
+        if run.place is None:  # it still waits for a child to come free
+            self._finish(run, run.interruption())
+        elif not run.place.ready:
             run.place.kill()
 
     def kill(self, run: Run) -> bool:
