@@ -5,6 +5,7 @@ The append is atomic, takes a microsecond, and adds no round trip to the store: 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 import time
@@ -23,6 +24,13 @@ _file = os.open(os.environ.get("BENCH_RECORDS", os.devnull), os.O_APPEND | os.O_
 async def noop(number: int) -> int:
     os.write(_file, RECORD.pack(number, os.getpid(), time.monotonic()))
     return number
+
+
+@app.task(crash_limit=1000)
+async def nap(number: int) -> int:
+    """For the soak: lasts long enough to be killed, and is never given up."""
+    await asyncio.sleep(0.01)
+    return await noop(number)
 
 
 def records(path: Path) -> list[tuple[int, int, float]]:
