@@ -15,7 +15,7 @@ import typer
 
 from windlass import Windlass
 from windlass.broker.port import Broker
-from windlass.broker.url import masked
+from windlass.core.urls import masked
 from windlass.cli.find import App, Name, Target, Url, find, find_store, with_store
 from windlass.cli.output import Json, document, table
 from windlass.core.job import Job, QueueInfo, StoreInfo, Worker

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from windlass import settings
-from windlass.broker.url import masked
+from windlass.core.urls import masked
 from windlass.cli.find import App, Target, Url, refuse_memory
 from windlass.cli.output import clean, talk
 from windlass.core.job import StoreInfo

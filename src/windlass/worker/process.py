@@ -14,7 +14,7 @@ import traceback
 from dataclasses import asdict, replace
 
 from windlass import targets
-from windlass.broker.url import masked
+from windlass.core.urls import masked
 from windlass.definition import Program
 from windlass.errors import ConfigurationError, WindlassError
 from windlass.settings import Settings

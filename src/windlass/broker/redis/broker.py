@@ -1,0 +1,300 @@
+"""`RedisBroker`: the port's verbs over one connection. Each is one script and one round trip, however many jobs it is about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, TypeVar
+
+import msgspec
+
+from windlass.broker.redis import looks, records
+from windlass.broker.redis.client import Client
+from windlass.broker.redis.records import STATES, batched, full, short
+from windlass.core.job import (
+    DAY,
+    Card,
+    Claim,
+    Entry,
+    Job,
+    JobId,
+    NewJob,
+    Placed,
+    Pulse,
+    QueueInfo,
+    Reading,
+    Ready,
+    StoreInfo,
+    Worker,
+)
+from windlass.core.outcome import (
+    RELEASE_LIMIT,
+    Cancelled,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    lost,
+)
+from windlass.core.state import State
+
+R = TypeVar("R")
+
+LOOK_AGAIN = 5.0
+"""Seconds after which a waiting call looks by itself: who was woken in its place may have died on the way."""
+
+
+class RedisBroker:
+    """Jobs in Redis 7.0 or newer, or in Valkey: standalone, behind sentinels, or in one slot of a cluster.
+
+    url: see `Place`. name: each app has keys of its own, which begin with `{name}:`. For one event loop.
+    """
+
+    def __init__(self, url: str, name: str = "windlass") -> None:
+        self._client = Client(url, name)
+        self._call = self._client.call
+        self._ear = self._client.ear
+        self._wakes = 0
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        self._client.open = True
+        await self._client.connect()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def describe(self) -> StoreInfo:
+        return await looks.describe(self._client)
+
+    # --- work -------------------------------------------------------------------------------------------------
+
+    async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
+        if not jobs:
+            return []
+        told = await self._call("enqueue", _time(now), *_arranged(jobs))
+        placed = [Placed(new.id, State.READY) for new in jobs]
+        for place, job, state, stored in batched(told, 4):
+            placed[place] = Placed(full(job), STATES[state], bool(stored))
+        return placed
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        room: Mapping[str, int],
+        worker: str,
+        *,
+        wait: float = 0.0,
+        now: float | None = None,
+    ) -> list[Claim]:
+        wakes = self._wakes
+
+        async def look(ear: bytes) -> tuple[list[Claim], bool]:
+            reply = await self._call(
+                "claim", _time(now), worker, ear, len(queues), *queues, *chain.from_iterable(room.items())
+            )
+            claims = records.claims(reply)
+            return claims, bool(claims) or self._wakes != wakes
+
+        topics = [f"r{records.line_of(queue, lane)}".encode() for queue in queues for lane in room]
+        return await self._until(look, [*topics, b"r\0" + worker.encode()], wait)
+
+    def wake(self) -> None:
+        self._wakes += 1
+        self._ear.wake(b"r")
+
+    async def settle(
+        self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
+    ) -> tuple[list[bool], list[Ready]]:
+        if not pairs:
+            return [], []
+        if len({claim.id for claim, _ in pairs}) < len(
+            pairs
+        ):  # the first one counts, and it is not for the script to find it
+            applied, ready = list[bool](), list[Ready]()
+            for pair in pairs:
+                one, more = await self.settle([pair], now=now)
+                applied, ready = applied + one, ready + more
+            return applied, ready
+        succeeded: defaultdict[tuple[str, str], list[bytes]] = defaultdict(list)
+        places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        others, rest = list[Any](), list[int]()
+        for place, (claim, outcome) in enumerate(pairs):
+            run = short(claim.id), records.fence(claim)
+            if isinstance(outcome, Succeeded):
+                line = claim.queue, claim.lane
+                succeeded[line] += (*run, records.binary(outcome.result))
+                places[line].append(place)
+            else:
+                others += (*run, *_told(outcome))
+                rest.append(place)
+        args: list[Any] = [_time(now), RELEASE_LIMIT, len(succeeded)]
+        for line, triples in succeeded.items():
+            args += (records.line_of(*line), len(triples) // 3, *triples)
+        refused, stale, ready = await self._call("settle", *args, *others)
+        applied = [True] * len(pairs)
+        in_order = [place for some in places.values() for place in some] if refused else []
+        for place in (*map(in_order.__getitem__, refused), *map(rest.__getitem__, stale)):
+            applied[place] = False
+        return applied, _ready(ready)
+
+    async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
+        words = msgspec.json.encode(card.last_words or lost(worker))
+        wanted = await self._call("beat", _time(now), worker, msgspec.json.encode(card), ttl, words)
+        return Pulse(alive=False) if wanted is None else Pulse(ttl > 0, sorted(map(full, wanted)))
+
+    async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
+        if not pairs:
+            return []
+        args = list[Any]()
+        for claim, entries in pairs:
+            args += (short(claim.id), records.fence(claim), len(entries))
+            for entry in entries:
+                args += (_LATEST.get(entry.kind, b"-"), records.line(entry))
+        return [bool(taken) for taken in await self._call("append", *args)]
+
+    async def read(
+        self, job: JobId, *, after: int = 0, wait: float = 0.0, seen: tuple[State, int] | None = None
+    ) -> Reading | None:
+        stored = short(job)
+        stood = b"" if seen is None else f"{records.NUMBERS[seen[0]]} {seen[1]}".encode()
+
+        async def look(ear: bytes) -> tuple[Reading | None, bool]:
+            reply = await self._call("read", stored, after, ear, stood)
+            if reply is None:
+                return None, True
+            number, attempt, last, lines, *ended = reply
+            stands = STATES[number], attempt
+            end = records.job(job, *ended) if ended else None
+            reading = Reading(*stands, [records.entry(line) for line in lines], end, last)
+            return reading, bool(lines or end or (seen and seen != stands))
+
+        return await self._until(look, [b"j" + stored], wait)
+
+    async def _until(
+        self, look: Callable[[bytes], Awaitable[tuple[R, bool]]], topics: Iterable[bytes], wait: float
+    ) -> R:
+        """What `look` finds: once it says that this will do, or `wait` seconds are over, or the broker is closed.
+
+        `look` is given the channel on which to tell us when there is more, if we are going to wait for it.
+        """
+        if wait <= 0:
+            return (await look(b""))[0]
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        with self._ear.listen(topics) as waiter:
+            while True:
+                found, enough = await look(self._ear.channel)
+                left = end - loop.time()
+                if enough or left <= 0 or not self._client.open:
+                    return found
+                await waiter.wait(min(left, LOOK_AGAIN))
+                if not self._client.open:
+                    return found
+
+    # --- upkeep -----------------------------------------------------------------------------------------------
+
+    async def promote(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+        return _ready(await self._call("promote", _time(now), limit))
+
+    async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+        return _ready(await self._call("reclaim", _time(now), limit))
+
+    async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
+        return int(await self._call("prune", _time(now), limit, DAY))
+
+    # --- looking and steering ---------------------------------------------------------------------------------
+
+    async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
+        return await looks.get(self._client, ids) if ids else []
+
+    async def find(
+        self,
+        *,
+        state: State | None = None,
+        queue: str | None = None,
+        task: str | None = None,
+        key: str | None = None,
+        before: JobId | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        filters = {"state": state, "queue": queue, "task": task, "key": key}
+        return await looks.find(self._client, filters, before, limit)
+
+    async def tally(self) -> list[QueueInfo]:
+        return await looks.tally(self._client)
+
+    async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
+        if not ids:
+            return {}
+        states = await self._call("cancel", _time(now), *map(short, ids))
+        return {job: STATES[state] for job, state in zip(ids, states, strict=True) if state >= 0}
+
+    async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
+        return _ready(await self._call("revive", _time(now), *map(short, ids))) if ids else []
+
+    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
+        return list(map(full, await self._call("forget", *map(short, ids)))) if ids else []
+
+    async def pause(self, queue: str, paused: bool = True) -> None:
+        await self._call("pause", queue, int(paused))
+
+    async def workers(self, *, now: float | None = None) -> list[Worker]:
+        found = await self._call("workers", _time(now))
+        return sorted((records.worker(*one) for one in batched(found, 4)), key=lambda worker: worker.id)
+
+
+_LATEST = {"progress": b"p", "checkpoint": b"c"}
+
+
+def _time(now: float | None) -> float | bytes:
+    """A time for a script; empty for the clock of Redis."""
+    return b"" if now is None else now
+
+
+def _ready(told: Sequence[bytes]) -> list[Ready]:
+    """What a script says became ready."""
+    return [Ready(full(job), queue.decode()) for job, queue in batched(told, 2)]
+
+
+def _arranged(jobs: Sequence[NewJob]) -> Iterator[Any]:
+    """Jobs as `enqueue.lua` takes them: runs of plain jobs, and single ones."""
+    run, options = list[bytes](), ("", "", 0)
+    for new in jobs:
+        plain = new.key is None and new.expires is None and new.at is None and not new.delay
+        if run and (not plain or options != (new.queue, new.lane, new.priority)):
+            yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
+            run = []
+        if plain:
+            options = new.queue, new.lane, new.priority
+            run += (short(new.id), records.made(new))
+        else:
+            yield from (records.line_of(new.queue, new.lane), b"", short(new.id), records.made(new))
+            yield from (new.delay, b"" if new.at is None else new.at, b"" if new.key is None else f":{new.key}")
+    if run:
+        yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
+
+
+def _told(outcome: Outcome) -> tuple[Any, ...]:
+    """An outcome other than success as `settle.lua` takes it: kind, text, delay, crash."""
+    match outcome:
+        case Failed(error, crash):
+            return b"F", msgspec.json.encode(error), 0, int(crash)
+        case Retried(delay, error, crash):
+            return b"R", msgspec.json.encode(error), delay, int(crash)
+        case Cancelled(reason):
+            return b"C", reason, 0, 0
+        case Snoozed(delay):
+            return b"Z", b"", delay, 0
+        case Released():
+            return b"L", b"", 0, 0
+        case Parked(reason):
+            return b"P", reason, 0, 0
+        case _:
+            raise AssertionError(outcome)

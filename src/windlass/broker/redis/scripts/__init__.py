@@ -1,0 +1,31 @@
+"""The verbs as they run inside Redis: one file each, `lib.lua` before it; and their names for `EVALSHA`."""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from importlib.resources import files
+from typing import NamedTuple
+
+
+class Script(NamedTuple):
+    """One verb: its text, and the SHA-1 of it, by which Redis knows it once it has seen it."""
+
+    name: str
+    text: bytes
+    sha: bytes
+
+
+def load() -> dict[str, Script]:
+    """All verbs by name."""
+    folder = files(__name__)
+    texts = {
+        entry.name.removesuffix(".lua"): entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".lua")
+    }
+    lib, jobs = texts.pop("lib"), texts.pop("jobs")
+    return {name: _script(name, text, f"{lib}\nlocal function open()\n{jobs}end\n") for name, text in texts.items()}
+
+
+def _script(name: str, text: str, before: str) -> Script:
+    flags, _, rest = text.partition("\n")  # "#!lua flags=...", which must stand first
+    whole = f"{flags}\n{before}\n{rest}".encode()
+    return Script(name, whole, sha1(whole, usedforsecurity=False).hexdigest().encode())

@@ -1,0 +1,34 @@
+#!lua
+-- Write into journals. ARGV, for each claim: id, fence, number of entries, and as often: "p" (progress), "c" (checkpoint) or "-", entry.
+-- Answers 1 for each claim whose entries were taken, 0 for the others.
+
+local at, taken, written = 1, {}, {}
+while at < #ARGV do
+  local id, fence, many = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local stand = call('HGET', root .. 'states', id)
+  local live = stand and sub(stand, 2, 11) == fence
+  taken[#taken + 1] = live and 1 or 0
+  if live and many > 0 then
+    local numbers, log = call('HGET', root .. 'journals', id), root .. 'log:' .. id
+    local last, latest = 0, {p = 0, c = 0}
+    if numbers then
+      local found = cmsgpack.unpack(numbers)
+      last, latest.p, latest.c = found[1], found[2], found[3]
+    end
+    for i = at + 3, at + 1 + many * 2, 2 do
+      local kind = ARGV[i]
+      last = last + 1
+      if latest[kind] then
+        if latest[kind] > 0 then call('ZREMRANGEBYSCORE', log, latest[kind], latest[kind]) end
+        latest[kind] = last
+      end
+      call('ZADD', log, last, last .. ':' .. ARGV[i + 1])
+    end
+    call('HSET', root .. 'journals', id, cmsgpack.pack({last, latest.p, latest.c}))
+    written[#written + 1] = id
+  end
+  at = at + 3 + many * 2
+end
+tell('watched', written)
+tell('awaited', written)
+return taken

@@ -1,0 +1,78 @@
+#!lua
+-- Put jobs in. ARGV: now, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
+-- and single jobs with a due time, an expiry or a key: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the key).
+-- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored and
+-- 0 if that job was known already.
+
+local now, at, number, answer, fresh = clock(ARGV[1]), 2, 0, {}, {}
+local head = '\154' .. double(now) -- an array of ten, the first of it the time at which the job came
+local stored, jobs = root .. 'jobs', nil
+
+local function tell_of(id, state, stored)
+  local n = #answer
+  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = number, id, state, stored
+end
+
+local function is_known(id)
+  local stand = call('HGET', root .. 'states', id)
+  tell_of(id, stand and byte(stand, 2) or READY, 0)
+end
+
+local function is_fresh(id)
+  local n = #fresh
+  fresh[n + 1], fresh[n + 2] = 0, id
+end
+
+local function plain(line, priority, many)
+  local order, ready = score(priority, now), {}
+  for i = at + 3, at + 1 + many * 2, 2 do
+    local id = ARGV[i]
+    if call('HSETNX', stored, id, head .. ARGV[i + 1]) == 1 then
+      local n = #ready
+      ready[n + 1], ready[n + 2] = order, id
+      is_fresh(id)
+    else
+      is_known(id)
+    end
+    number = number + 1
+  end
+  if #ready > 0 then
+    each('ZADD', root .. 'ready:' .. line, ready)
+    count(line, READY, #ready / 2)
+    wake(line, #ready / 2)
+  end
+end
+
+local function special(line, id, made, delay, moment, key)
+  local namesake = key ~= '' and call('HGET', root .. 'keys', sub(key, 2))
+  if namesake and call('HEXISTS', stored, id) == 0 then
+    is_known(namesake)
+  elseif call('HSETNX', stored, id, head .. made) == 0 then
+    is_known(id)
+  else
+    is_fresh(id)
+    if key ~= '' then call('HSET', root .. 'keyed', id, sub(key, 2)) end
+    jobs = jobs or open()
+    local job = jobs.load(id)
+    if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
+    job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
+    jobs.enter(job, job.run_at > now and SCHEDULED or READY, now)
+    if job.state == SCHEDULED then tell_of(id, SCHEDULED, 1) end
+  end
+  number = number + 1
+end
+
+while at < #ARGV do
+  if ARGV[at + 1] ~= '' then
+    local many = tonumber(ARGV[at + 2])
+    plain(ARGV[at], tonumber(ARGV[at + 1]), many)
+    at = at + 3 + many * 2
+  else
+    special(ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+    at = at + 7
+  end
+end
+
+each('ZADD', root .. 'ids', fresh)
+if jobs then jobs.told() end
+return answer

@@ -1,0 +1,100 @@
+-- What all verbs share; put before each of them. What is for one job at a time is in jobs.lua, which is opened when it is needed.
+--
+-- KEYS[1] is "{name}:". All keys of an app begin with it, so they live in one slot of a cluster:
+--   jobs            hash   id -> the job as it came (records.py: Made)
+--   states          hash   id -> where it stands (records.py: Stand); without one it is ready since it came, and was never started
+--   ids             zset   every id, all of score 0: by name, so by age
+--   ready:LINE      zset   id by priority, then due time; a LINE is "queue\0lane"
+--   scheduled       zset   id by due time
+--   running         zset   id by the number of the worker that holds it
+--   parked          zset   id by the time it was parked
+--   ended:STATE     zset   id by the time to forget it, for each of the finished states
+--   expiring        zset   id by its expiry, until it is started
+--   cancelling      set    ids that run and are to be cancelled
+--   keys, keyed     hash   key -> the unfinished job that has it; id -> its key
+--   counts          hash   "LINE\0state" -> how many
+--   paused          set    queues
+--   journals        hash   id -> numbers of its last entry, its latest progress and its latest checkpoint
+--   log:ID          zset   a job's entries by their numbers
+--   leases          zset   worker -> the end of its lease, if it lives or still holds a job
+--   gone, resting   zset   worker -> the same: dead for ever; silent, but may live again
+--   cards, words, numbers  hash  worker -> what it says of itself; what to say of its jobs when it is dead; its number
+--   worker_count, token   the last number of a worker; the last token
+--   idle:LINE       zset   channel of a waiting broker -> since when: a claim of it waits for work
+--   watched, awaited hash  id -> channels: a read waits for any change of the job; for an entry or its end
+
+local root, call = KEYS[1], redis.call
+local byte, sub, char, floor = string.byte, string.sub, string.char, math.floor
+local SCHEDULED, READY, RUNNING, PARKED, SUCCEEDED, FAILED, CANCELLED = 0, 2, 3, 4, 5, 6, 7
+local MANY = 1000 -- arguments that are unpacked at once: a call in Lua takes less than 8,000
+
+local function clock(given)
+  if given ~= '' then return tonumber(given) end
+  local time = call('TIME')
+  return time[1] + time[2] / 1000000
+end
+
+-- Numbers of a fixed width, so that records can be cut and put together without being decoded.
+local function double(number) return '\203' .. struct.pack('>d', number) end
+local function whole(number) return '\207' .. struct.pack('>I8', number) end
+
+-- The score in ready:LINE: the higher priority first, then the earlier time, in steps of 20 microseconds.
+local function score(priority, run_at)
+  return string.format('%.0f', (9 - priority) * 6e14 + floor(math.max(0, math.min(run_at, 1.19e10)) * 50000))
+end
+
+-- Call a command on a list of any length, some at a time.
+local function each(command, key, list)
+  for from = 1, #list, MANY do call(command, key, unpack(list, from, math.min(#list, from + MANY - 1))) end
+end
+
+local function values(key, ids)
+  local found = {}
+  for from = 1, #ids, MANY do
+    local to = math.min(#ids, from + MANY - 1)
+    local some = call('HMGET', key, unpack(ids, from, to))
+    for i = 1, to - from + 1 do found[from + i - 1] = some[i] end
+  end
+  return found
+end
+
+local function count(line, state, change)
+  local field = line .. '\0' .. state
+  if call('HINCRBY', root .. 'counts', field, change) == 0 then call('HDEL', root .. 'counts', field) end
+end
+
+-- Wake waiting claims for `many` jobs that became ready: the longest waiting first, and none of the dead.
+local function wake(line, many)
+  many = math.min(many, MANY)
+  while many > 0 do
+    local ears = call('ZPOPMIN', root .. 'idle:' .. line, many)
+    if #ears == 0 then return end
+    for i = 1, #ears, 2 do
+      if call('PUBLISH', ears[i], 'r' .. line) > 0 then many = many - 1 end
+    end
+  end
+end
+
+-- Tell who waits for these jobs, in the hash `who`.
+local function tell(who, ids)
+  if #ids == 0 or call('HLEN', root .. who) == 0 then return end
+  local found = values(root .. who, ids)
+  for i, id in ipairs(ids) do
+    if found[i] then
+      call('HDEL', root .. who, id)
+      for ear in string.gmatch(found[i], '%S+') do call('PUBLISH', ear, 'j' .. id) end
+    end
+  end
+end
+
+-- A job as it is seen from outside: as it came, its stand, its latest progress, and whether it is to be cancelled.
+local function seen(id)
+  local made = call('HGET', root .. 'jobs', id)
+  if not made then return false, false, false, 0 end
+  local progress, numbers = false, call('HGET', root .. 'journals', id)
+  if numbers then
+    local latest = cmsgpack.unpack(numbers)[2]
+    progress = latest > 0 and call('ZRANGEBYSCORE', root .. 'log:' .. id, latest, latest)[1] or false
+  end
+  return made, call('HGET', root .. 'states', id), progress, call('SISMEMBER', root .. 'cancelling', id)
+end

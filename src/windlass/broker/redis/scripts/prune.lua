@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- Forget what was kept long enough. ARGV: now, limit, seconds to remember a worker. Answers how many jobs were deleted.
+
+local jobs = open()
+local now, left = clock(ARGV[1]), tonumber(ARGV[2])
+for _, state in ipairs({SUCCEEDED, FAILED, CANCELLED}) do
+  for _, id in ipairs(call('ZRANGEBYSCORE', root .. 'ended:' .. state, '-inf', now, 'LIMIT', 0, left)) do
+    jobs.remove(jobs.load(id))
+    left = left - 1
+  end
+end
+for _, list in ipairs({'leases', 'gone', 'resting'}) do
+  for _, worker in ipairs(call('ZRANGEBYSCORE', root .. list, '-inf', now - tonumber(ARGV[3]))) do
+    local number = call('HGET', root .. 'numbers', worker)
+    if not number or call('ZCOUNT', root .. 'running', number, number) == 0 then
+      call('ZREM', root .. list, worker)
+      if list ~= 'leases' or not call('ZSCORE', root .. 'gone', worker) then
+        for _, what in ipairs({'cards', 'words', 'numbers'}) do call('HDEL', root .. what, worker) end
+      end
+    end
+  end
+end
+jobs.told()
+return tonumber(ARGV[2]) - left

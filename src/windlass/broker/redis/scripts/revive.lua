@@ -1,0 +1,25 @@
+#!lua
+-- Make jobs ready again. ARGV: now, ids. Answers what became ready.
+
+local jobs = open()
+local now = clock(ARGV[1])
+for i = 2, #ARGV do
+  local job = jobs.load(ARGV[i])
+  local state = job and job.state
+  local revivable = state == PARKED or state == SCHEDULED or state == FAILED or state == CANCELLED
+  if revivable and job.key then
+    local holder = call('HGET', root .. 'keys', job.key)
+    revivable = not holder or holder == job.id
+  end
+  if revivable then
+    if state >= SUCCEEDED then -- its end had a number
+      local numbers = call('HGET', root .. 'journals', job.id)
+      local found = numbers and cmsgpack.unpack(numbers) or {0, 0, 0}
+      found[1] = found[1] + 1
+      call('HSET', root .. 'journals', job.id, cmsgpack.pack(found))
+    end
+    job.crashes, job.reason, job.timeless = 0, nil, true
+    jobs.due(job, 0, now)
+  end
+end
+return jobs.told()

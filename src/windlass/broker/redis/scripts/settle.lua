@@ -1,0 +1,68 @@
+#!lua flags=allow-oom
+-- End runs. ARGV: now, the limit of releases, number of lines, then for each line: its name, number of successes, and as often:
+-- id, fence, result. Then every other outcome: id, fence, kind, text, delay, crash (lib.lua: finish).
+-- A fence is the part of a stand that holds its state and token: as long as it is the same, the claim lives.
+-- Answers three lists: the successes that were not applied (their places, from 0), the same of the others, what became ready.
+
+local now, limit, at, number = clock(ARGV[1]), tonumber(ARGV[2]), 4, 0
+local done = double(now)
+local refused, stale = {}, {}
+local all, jobs, ready = {}, nil, {}
+
+for _ = 1, tonumber(ARGV[3]) do
+  local line, many = ARGV[at], tonumber(ARGV[at + 1])
+  local ids = {}
+  at = at + 2
+  for i = 1, many do ids[i] = ARGV[at + i * 3 - 3] end
+  local stands = values(root .. 'states', ids)
+  local applied, moved, ended, forget_at = {}, {}, {}, {}
+  for i, id in ipairs(ids) do
+    local stand = stands[i]
+    if stand and sub(stand, 2, 11) == ARGV[at + 1] then
+      local base = byte(stand) == 155 and sub(stand, 3) or sub(stand, 3, (cmsgpack.unpack_limit(stand, 11, 1)))
+      local keep = sub(stand, 13, 16)
+      if not forget_at[keep] then forget_at[keep] = string.format('%.17g', now + struct.unpack('>f', keep)) end
+      local n = #applied + 1
+      applied[n], all[#all + 1] = id, id
+      moved[n * 2 - 1], moved[n * 2] = id, '\157\5' .. base .. done .. ARGV[at + 2]
+      ended[n * 2 - 1], ended[n * 2] = forget_at[keep], id
+    else
+      refused[#refused + 1] = number
+    end
+    at, number = at + 3, number + 1
+  end
+  if #applied > 0 then
+    each('HSET', root .. 'states', moved)
+    each('ZREM', root .. 'running', applied)
+    each('ZADD', root .. 'ended:' .. SUCCEEDED, ended)
+    count(line, RUNNING, -#applied)
+    count(line, SUCCEEDED, #applied)
+  end
+end
+
+if #all > 0 then
+  if call('SCARD', root .. 'cancelling') > 0 then each('SREM', root .. 'cancelling', all) end
+  if call('HLEN', root .. 'keyed') > 0 then
+    local keys = values(root .. 'keyed', all)
+    for i, id in ipairs(all) do
+      if keys[i] and call('HGET', root .. 'keys', keys[i]) == id then call('HDEL', root .. 'keys', keys[i]) end
+    end
+  end
+  tell('watched', all)
+  tell('awaited', all)
+end
+
+number = 0
+for i = at, #ARGV, 6 do
+  local stand = call('HGET', root .. 'states', ARGV[i])
+  if stand and sub(stand, 2, 11) == ARGV[i + 1] then
+    local kind = ARGV[i + 2]
+    jobs = jobs or open()
+    jobs.finish(jobs.load(ARGV[i]), kind, ARGV[i + 3], kind == 'L' and limit or tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), now)
+  else
+    stale[#stale + 1] = number
+  end
+  number = number + 1
+end
+if jobs then ready = jobs.told() end
+return {refused, stale, ready}
