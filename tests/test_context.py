@@ -13,7 +13,7 @@ import pytest
 
 from windlass import Context, InvalidArguments, Progress, WindlassError, current
 from windlass.context import LOG_LINE_LIMIT, current_or_none, enter
-from windlass.core.job import Entry, LogLine
+from windlass.core.job import Claim, Entry, LogLine
 from windlass.errors import PayloadTooLarge
 
 
@@ -25,14 +25,11 @@ def journal() -> list[Entry]:
 @pytest.fixture
 def ctx(journal: list[Entry]) -> Context:
     return Context(
-        job_id="j",
-        task="t",
-        attempt=2,
-        crashes=1,
-        token=7,
-        sink=journal.append,
+        Claim("j", 7, "t", "default", "loop", b"", 2, 1, 3, 0.0, 0.0),
+        journal.append,
         meta={"a": "b"},
         last_checkpoint=b'{"page":3}',
+        max_payload=1000,
     )
 
 
@@ -88,15 +85,9 @@ def test_what_is_no_json_is_refused_and_not_written(ctx: Context, journal: list[
 def test_what_is_too_large_is_refused_with_the_limit_and_not_written(
     ctx: Context, journal: list[Entry], verb: str
 ) -> None:
-    def job() -> None:
-        enter(ctx, max_payload=1000)
-        getattr(ctx, verb)("x" * 998)
-        with pytest.raises(
-            PayloadTooLarge, match=rf"the {verb} takes 1,001 bytes, over the limit max_payload = 1,000;"
-        ):
-            getattr(ctx, verb)("x" * 999)
-
-    contextvars.Context().run(job)
+    getattr(ctx, verb)("x" * 998)
+    with pytest.raises(PayloadTooLarge, match=rf"the {verb} takes 1,001 bytes, over the limit max_payload = 1,000;"):
+        getattr(ctx, verb)("x" * 999)
     assert [(entry.kind, len(entry.data)) for entry in journal] == [(verb, 1000)]
     assert ctx.last_checkpoint == ({"page": 3} if verb == "chunk" else "x" * 998)
 
@@ -126,7 +117,7 @@ def test_there_is_no_current_job_outside_of_one() -> None:
 
 def test_the_current_job_is_known_where_it_runs_and_nowhere_else(ctx: Context) -> None:
     def job() -> Iterator[Context | None]:
-        enter(ctx)
+        enter(lambda: ctx)
         yield current()
         yield contextvars.copy_context().run(current)
         elsewhere: list[Context | None] = []

@@ -14,6 +14,7 @@ import fastapi
 import pytest
 
 from windlass import Context, Depends
+from windlass.core.job import Claim
 from windlass.depends import Needs, Resolver, hints_of, needs_of
 from windlass.errors import DependencyError, TaskDefinitionError
 
@@ -26,7 +27,8 @@ def needs(function: Callable[..., Any]) -> Needs:
 
 
 def context() -> Context:
-    return Context(job_id="j", task="t", attempt=1, crashes=0, token=1, sink=lambda entry: None, meta={})
+    claim = Claim("j", 1, "t", "default", "loop", b"", 1, 0, 3, 0.0, 0.0)
+    return Context(claim, lambda entry: None, meta={})
 
 
 async def failing_job(function: Callable[..., Any], error: Exception) -> None:

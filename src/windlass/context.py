@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
 
-from windlass.core.job import Entry, LogLine, Progress
+from windlass.core.job import Claim, Entry, LogLine, Progress
 from windlass.core.outcome import bounded
 from windlass.core.payload import check_size
 from windlass.errors import InvalidArguments, WindlassError
@@ -28,29 +28,27 @@ class Context:
 
     job_id: stable over all attempts, so fit as an idempotency key for side effects. token: grows with every run; the fence.
     attempt: from 1. crashes: how often a process died under this job before. meta: the tags given at enqueue.
+    max_payload: the bytes of a chunk or checkpoint at most.
     """
 
     def __init__(
         self,
-        *,
-        job_id: str,
-        task: str,
-        attempt: int,
-        crashes: int,
-        token: int,
+        claim: Claim,
         sink: Sink,
+        *,
         meta: Mapping[str, str],
         last_checkpoint: bytes | None = None,
+        max_payload: float = inf,
     ) -> None:
-        self.job_id = job_id
-        self.task = task
-        self.attempt = attempt
-        self.crashes = crashes
-        self.token = token
+        self.job_id = claim.id
+        self.task = claim.task
+        self.attempt = claim.attempt
+        self.crashes = claim.crashes
+        self.token = claim.token
         self.meta = meta
         self._sink = sink
         self._last_checkpoint = last_checkpoint
-        self._max_payload = inf
+        self._max_payload = max_payload
         self._stopping: str | None = None
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
@@ -108,23 +106,27 @@ class Context:
         return data
 
 
-_current: ContextVar[Context] = ContextVar("windlass_job")
+Open = Callable[[], Context]
+"""Gives the context of one run, which is made when it is first asked for: most jobs never do."""
+
+_current: ContextVar[Open] = ContextVar("windlass_job")
 
 
 def current() -> Context:
     """The context of the job this code runs in. Raises `WindlassError` outside of a job."""
     try:
-        return _current.get()
+        opened = _current.get()
     except LookupError:
         raise WindlassError("current() was called outside of a job; call it in a task that a worker runs") from None
+    return opened()
 
 
 def current_or_none() -> Context | None:
     """The context of the job this code runs in, None outside."""
-    return _current.get(None)
+    opened = _current.get(None)
+    return None if opened is None else opened()
 
 
-def enter(context: Context, max_payload: float = inf) -> None:
-    """Used by the worker: make `context` the current one, in this thread or task. max_payload: bytes of a chunk or checkpoint."""
-    context._max_payload = max_payload
-    _current.set(context)
+def enter(opened: Open) -> None:
+    """Used by the worker: what `opened` gives is the current context from now on, in this thread or task."""
+    _current.set(opened)

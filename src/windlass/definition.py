@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from windlass.broker.port import Broker
 from windlass.context import Context
@@ -25,10 +28,10 @@ from windlass.settings import Settings
 
 T = TypeVar("T")
 Lane = Literal["loop", "thread", "process"]
+_DURATIONS = {"delay", "expires", "timeout", "keep"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """How one call, or every call of a task, is to be treated. None: as the next wider place says.
 
     queue, priority (0 to 9, higher is sooner), timeout, retry, keep, meta: see the task's decorator.
@@ -44,17 +47,18 @@ class Options:
     timeout: float | None = None
     retry: Retry | None = None
     keep: float | None = None
-    meta: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, str] = {}
 
     @classmethod
     def parse(cls, **given: Any) -> Options:
         """Options from what a person writes: durations become seconds, an aware datetime Unix time. `ConfigurationError` if wrong."""
-        if unknown := given.keys() - set(cls.__slots__):
+        if unknown := given.keys() - cls.__struct_fields__:
             raise ConfigurationError(
-                f"there is no option {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(cls.__slots__)}"
+                f"there is no option {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(cls.__struct_fields__)}"
             )
         said = {name: value for name, value in given.items() if value is not None}
-        said |= {name: seconds(said[name]) for name in ("delay", "expires", "timeout", "keep") if name in said}
+        for name in said.keys() & _DURATIONS:
+            said[name] = seconds(said[name])
         if (at := said.get("at")) is not None:
             if not isinstance(at, datetime) or at.tzinfo is None:
                 raise ConfigurationError(
@@ -76,14 +80,13 @@ class Options:
             raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise ConfigurationError(f"retry=... takes a Retry(attempts=...), not {self.retry!r}")
-        if not isinstance(self.meta, dict) or not all(
-            isinstance(one, str) for pair in self.meta.items() for one in pair
-        ):
+        meta = self.meta
+        if not isinstance(meta, dict) or not all(isinstance(one, str) for pair in meta.items() for one in pair):
             raise ConfigurationError("meta holds small text tags: a dict of str to str")
 
     def over(self, wider: Options) -> Options:
         """These options where they say something, the `wider` ones elsewhere."""
-        said: dict[str, Any] = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        said = {name: value for name, value in asdict(self).items() if value is not None}
         return replace(wider, **said | {"meta": wider.meta | self.meta})
 
 

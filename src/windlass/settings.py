@@ -25,12 +25,12 @@ class Settings:
     The environment spells them WINDLASS_SHUTDOWN_TIMEOUT="1m", pyproject.toml `shutdown_timeout = "1m"` under [tool.windlass].
     """
 
-    lease: float = 8.0
+    lease: float = 7.0
     """How long a worker lives without a beat; then its jobs are taken back."""
     beat: float = 1.0
     """How often a worker beats. A cancel reaches a running job within one beat."""
     upkeep: float = 0.5
-    """How often due jobs are promoted and dead workers looked for."""
+    """How often due jobs are looked for where the store cannot tell us (SQLite). Dead workers are looked for four times in a lease."""
     shutdown_timeout: float = 30.0
     """After the first SIGTERM: how long running jobs may take to finish before they are handed back."""
     kill_after: float = 5.0

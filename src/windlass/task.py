@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property, update_wrapper
 from typing import Any, Generic, ParamSpec, cast
@@ -12,7 +13,7 @@ from typing_extensions import TypeVar
 from windlass.core.durations import Duration
 from windlass.core.ids import new_id
 from windlass.core.job import DEFAULT_PRIORITY, DEFAULT_QUEUE, NewJob
-from windlass.core.payload import pack
+from windlass.core.payload import packer
 from windlass.core.retry import Retry
 from windlass.definition import Definition, Options
 from windlass.handle import App, Handle
@@ -106,12 +107,15 @@ class Task(Generic[P, R, Called]):
 
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         arguments = self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload)
-        body = pack(arguments, timeout=self._options.timeout, retry=self._options.retry, meta=self._wide.meta)
-        return replace(self._blank, id=new_id(), body=body)
+        return replace(self._blank, id=new_id(), body=self._pack(arguments))
 
     @cached_property
     def _wide(self) -> Options:
         return self._options.over(self.definition.options)
+
+    @cached_property
+    def _pack(self) -> Callable[[bytes], bytes]:
+        return packer(timeout=self._options.timeout, retry=self._options.retry, meta=self._wide.meta)
 
     @cached_property
     def _blank(self) -> NewJob:

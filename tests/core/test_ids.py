@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from uuid import RFC_4122, UUID, uuid4
 
 import pytest
@@ -32,6 +35,25 @@ def test_sorts_as_text_by_the_time_it_was_made(monkeypatch: pytest.MonkeyPatch) 
 def test_unique_within_one_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_900_000_000_000_000_000)
     assert len({new_id() for _ in range(20_000)}) == 20_000
+
+
+def test_a_forked_process_makes_other_ids() -> None:
+    code = """
+import os
+from windlass.core.ids import new_id
+new_id()
+if child := os.fork():
+    os.waitpid(child, 0)
+print(*(new_id()[14:] for _ in range(200)), flush=True)
+"""
+    made = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert len(made) == len(set(made)) == 400
+
+
+def test_threads_make_ids_at_once() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: [new_id() for _ in range(2000)], range(8)))
+    assert len({one for ids in made for one in ids}) == 16_000
 
 
 def test_check_gives_the_canonical_form() -> None:

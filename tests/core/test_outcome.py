@@ -20,7 +20,6 @@ from windlass.core.outcome import (
     Rejected,
     Released,
     Retried,
-    Returned,
     Said,
     Snoozed,
     Succeeded,
@@ -37,7 +36,7 @@ ERROR = ErrorInfo("exception", "builtins.OSError", "the disk is gone", evidence=
 LINEAGE = ("builtins.OSError", "builtins.Exception", "builtins.BaseException")
 
 endings = st.one_of(
-    st.builds(Returned, st.binary(max_size=8)),
+    st.builds(Succeeded, st.binary(max_size=8)),
     st.builds(Raised, st.just(ERROR), st.sampled_from([LINEAGE, ("builtins.SystemExit", "builtins.BaseException")])),
     st.builds(Said, st.sampled_from(["snooze", "retry", "fail", "cancel"]), st.floats(0, 1e6), st.text(max_size=5)),
     st.builds(Rejected, st.just(ERROR)),
@@ -108,7 +107,7 @@ def test_delays_are_bounded(ending: Ending, retry: Retry, attempt: int, chance: 
 @pytest.mark.parametrize(
     ("ending", "expected"),
     [
-        (Returned(b"1"), Succeeded(b"1")),
+        (Succeeded(b"1"), Succeeded(b"1")),
         (Raised(ERROR, LINEAGE), Retried(1.0, ERROR)),
         (TimedOut(5.0, ERROR), Retried(1.0, ERROR)),
         (Rejected(ERROR), Failed(ERROR)),

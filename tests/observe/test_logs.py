@@ -96,10 +96,10 @@ def test_json_lines(stderr: Callable[[], list[str]]) -> None:
 @pytest.mark.parametrize("form", ["plain", "rich"])
 def test_what_user_code_logs_in_a_job_names_the_job(stderr: Callable[[], list[str]], form: logs.LogFormat) -> None:
     logs.configure(form, "INFO")
-    context = Context(job_id=JOB, task="tasks.resize", attempt=1, crashes=0, token=1, sink=lambda _: None, meta={})
-    token = _current.set(context)
+    context = Context(CLAIM, lambda _: None, meta={})
+    token = _current.set(lambda: context)
     try:
-        enter(context)
+        enter(lambda: context)
         logging.getLogger("shop").info("resizing %d", 7)
     finally:
         _current.reset(token)

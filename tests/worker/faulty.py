@@ -33,7 +33,7 @@ class FaultyBroker:
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self._broker, name)
-        if name in ("open", "close"):
+        if name in ("open", "close", "wake"):
             return verb
 
         async def call(*args: Any, **kwargs: Any) -> Any:

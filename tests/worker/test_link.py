@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from windlass.core.outcome import Returned
+from windlass.core.outcome import Succeeded
 from windlass.worker import link
 from windlass.worker.link import Done, Process, cause_of_death, frame
 
@@ -28,11 +28,11 @@ def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> Proce
 
 
 async def test_whole_messages_arrive_and_half_a_message_is_the_end(tmp_path: Path, monkeypatch: Any) -> None:
-    half = frame(Done(Returned(b"2")))[:-1]
+    half = frame(Done(Succeeded(b"2")))[:-1]
     child = process(
-        tmp_path, monkeypatch, f"parent._socket.sendall({frame(Done(Returned(b'1'))) + half!r}); os._exit(7)"
+        tmp_path, monkeypatch, f"parent._socket.sendall({frame(Done(Succeeded(b'1'))) + half!r}); os._exit(7)"
     )
-    assert await child.receive() == Done(Returned(b"1"))
+    assert await child.receive() == Done(Succeeded(b"1"))
     assert await child.receive() is None
     assert await child.gone == 7
     await child.close()

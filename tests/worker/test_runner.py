@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,7 +27,8 @@ from windlass import (
     Windlass,
     current,
 )
-from windlass.core.job import NewJob
+from windlass.broker.memory import MemoryBroker
+from windlass.core.job import Claim, NewJob
 from windlass.core.state import State
 from windlass.errors import JobInterrupted
 from windlass.events import JobEnded, JobStarted, WorkerChanged
@@ -575,3 +578,109 @@ async def test_a_resumed_run_holds_its_slot_while_its_checkpoint_is_read(
         gate.set()
         assert await job.result(10) == 1
         assert executor.lanes["thread"].busy == 0
+
+
+async def test_a_run_that_is_over_is_not_left_to_the_garbage_collector(app: Windlass, until: Any) -> None:
+    @app.task
+    async def plain() -> None: ...
+
+    @app.task(timeout=60)
+    async def telling() -> None:
+        current().log("here")
+        await asyncio.sleep(0)
+
+    @app.task
+    async def injected(ctx: Context = Depends()) -> None: ...
+
+    @app.task
+    def in_thread() -> None:
+        current().log("there")
+
+    @app.task(retry=ONCE)
+    async def failing() -> None:
+        raise ValueError(current().attempt)
+
+    def left() -> list[Any]:
+        return [one for one in gc.get_objects() if isinstance(one, Run | Context)]
+
+    async with working(app):
+        gc.collect()
+        gc.disable()
+        try:
+            tasks = (plain, telling, injected, in_thread, failing)
+            jobs = await app.enqueue_many([task.bind() for task in tasks for _ in range(20)])
+            for job in jobs:
+                await until(lambda job=job: _over(job))
+            await until(lambda: not left(), timeout=3)
+        finally:
+            gc.enable()
+
+
+async def _over(job: Any) -> bool:
+    return bool((await job.info()).state.finished)
+
+
+async def test_a_job_that_asks_late_sees_what_it_was_told(app: Windlass, until: Any) -> None:
+    release = threading.Event()
+    seen: list[tuple[bool, bool]] = []
+
+    @app.task
+    def late() -> None:
+        release.wait(10)
+        seen.append((current().shutting_down, current().cancelled))
+
+    async with working(app) as runner:
+        await late.enqueue()
+        await until(lambda: runner.executor.runs)
+        stopping = asyncio.create_task(runner.stop())
+        await asyncio.sleep(0.05)
+        release.set()
+        await stopping
+    assert seen == [(True, False)]
+
+
+async def test_all_threads_of_a_job_see_the_same_context(app: Windlass) -> None:
+    seen: list[Context] = []
+
+    @app.task
+    async def spread() -> None:
+        together = threading.Barrier(4)
+
+        def look() -> None:
+            together.wait(5)
+            seen.append(current())
+
+        await asyncio.gather(*(asyncio.to_thread(look) for _ in range(4)))
+
+    async with working(app):
+        for _ in range(20):
+            await (await spread.enqueue()).result(timeout=5)
+            assert len({id(one) for one in seen}) == 1
+            seen.clear()
+
+
+async def test_new_work_is_fetched_before_what_is_done_is_stored(app: Windlass) -> None:
+    """The store then settles while the new work runs, instead of keeping the worker waiting."""
+    said: list[str] = []
+
+    class Noting(MemoryBroker):
+        async def claim(self, *args: Any, **kwargs: Any) -> list[Claim]:
+            said.append("claim")
+            return await super().claim(*args, **kwargs)
+
+        async def settle(self, *args: Any, **kwargs: Any) -> Any:
+            said.append("settle")
+            return await super().settle(*args, **kwargs)
+
+    @app.task
+    async def quick() -> None: ...
+
+    broker = Noting()
+    app.settings = replace(app.settings, concurrency=10)
+    with app.store_replaced(broker):
+        broker.sibling = lambda: broker  # type: ignore[method-assign]  # every part of the worker uses this one
+        await app.enqueue_many([quick.bind() for _ in range(30)])
+        await asyncio.wait_for(work(app, burst=True), 10)
+        await app.close()
+    assert [verb for verb in said if verb == "settle"] == ["settle"] * 3
+    assert said[: said.index("settle")] == ["claim", "claim"]

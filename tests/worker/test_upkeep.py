@@ -16,7 +16,7 @@ class Store:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    async def promote(self, limit: int) -> list[int]:
+    async def promote(self, limit: int, wait: float) -> list[int]:
         self.calls.append("promote")
         return [0] * limit if self.calls.count("promote") < 3 else []
 

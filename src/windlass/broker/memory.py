@@ -200,6 +200,12 @@ class Space:
         for waiter in self.waiting.get(topic, ()):
             waiter.wake()
 
+    def wake_claims(self) -> None:
+        """Wake every claim that waits."""
+        for topic in self.waiting:
+            if topic[0] == "queue":
+                self.wake(topic)
+
 
 _spaces: WeakValueDictionary[tuple[str, str], Space] = WeakValueDictionary()
 _spaces_lock = threading.Lock()
@@ -211,7 +217,7 @@ class MemoryBroker:
     def __init__(
         self, url: str = "memory://", name: str = "windlass", *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._url, self._name, self._closed = url, name, False
+        self._url, self._name, self._closed, self._wakes = url, name, False, 0
         with _spaces_lock:
             self._space = _spaces.get((url, name)) or Space(clock)
             if urlsplit(url).netloc:
@@ -285,11 +291,18 @@ class MemoryBroker:
         wait: float = 0.0,
         now: float | None = None,
     ) -> list[Claim]:
+        wakes = self._wakes
+
         def look() -> tuple[list[Claim], bool]:
             claims = self._take(queues, dict(room), worker, self.clock() if now is None else now)
-            return claims, bool(claims)
+            return claims, bool(claims) or self._wakes != wakes
 
         return await self._until(look, {("queue", queue) for queue in queues}, wait)
+
+    def wake(self) -> None:
+        with self._space.lock:
+            self._wakes += 1
+            self._space.wake_claims()
 
     def _take(self, queues: Sequence[str], room: dict[str, int], worker: str, now: float) -> list[Claim]:
         space, claims = self._space, list[Claim]()
@@ -347,6 +360,8 @@ class MemoryBroker:
             holder = self._space.workers.setdefault(worker, _Holder(card, now))
             if holder.robbed:
                 return Pulse(alive=False)
+            if not holder.alive(now):  # it lives again, and what became ready meanwhile is also for it
+                self._space.wake_claims()
             holder.card, holder.until = card, now + ttl
             return Pulse(holder.alive(now), sorted(holder.cancelling))
 
@@ -406,7 +421,7 @@ class MemoryBroker:
                     if not waiting[topic]:
                         del waiting[topic]
 
-    async def promote(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+    async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
         with self._at(now) as now:
             space, ready, expired = self._space, list[Ready](), 0
             while space.expiring and space.expiring[0][0] <= now and expired < limit:

@@ -94,6 +94,13 @@ class Claims(Protocol):
         """
         ...
 
+    def wake(self) -> None:
+        """End the waits of this broker's claims now: each that has begun answers with what it has, also if its wait is yet to come.
+
+        What begins later waits as ever. Called in the event loop of the claims; harmless when nothing waits.
+        """
+        ...
+
     async def settle(
         self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
     ) -> tuple[list[bool], list[Ready]]:
@@ -115,7 +122,8 @@ class Claims(Protocol):
 
         Costs the same however many jobs it holds. Answers which of them are to be cancelled.
         A worker whose jobs were taken back is not alive any more, whatever it does: `alive=False`, for ever.
-        A worker whose lease ran out, but from which nothing was taken yet, lives again with its next beat.
+        A worker whose lease ran out, but from which nothing was taken yet, lives again with its next beat; a claim of it that
+        waits then finds what became ready meanwhile.
         A ttl of 0 ends the lease at once: what the worker still holds may be reclaimed.
         """
         ...
@@ -148,10 +156,11 @@ class Journals(Protocol):
 class Upkeep(Protocol):
     """What must happen without anybody asking. Safe to call everywhere at once; each call does a bounded batch."""
 
-    async def promote(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+    async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
         """Scheduled jobs whose time has come become ready, at most `limit`, the longest due first.
 
         Jobs that are past their expiry without having been started are cancelled with the reason "expired".
+        When nothing became ready, waits at most `wait` seconds for a job to be due; a store that cannot push answers at once.
         """
         ...
 

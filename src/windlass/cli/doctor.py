@@ -15,11 +15,11 @@ import typer
 
 from windlass import Windlass
 from windlass.broker.port import Broker
-from windlass.core.urls import masked
 from windlass.cli.find import App, Name, Target, Url, find, find_store, with_store
 from windlass.cli.output import Json, document, table
 from windlass.core.job import Job, QueueInfo, StoreInfo, Worker
 from windlass.core.state import State
+from windlass.core.urls import masked
 from windlass.errors import TaskDefinitionError, WindlassError
 
 PARKED_LOOKED_AT = 200

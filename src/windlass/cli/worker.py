@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from windlass import settings
-from windlass.core.urls import masked
 from windlass.cli.find import App, Target, Url, refuse_memory
 from windlass.cli.output import clean, talk
 from windlass.core.job import StoreInfo
+from windlass.core.urls import masked
 from windlass.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -8,19 +8,42 @@ from uuid import UUID
 
 from windlass.errors import InvalidArguments
 
-_VERSION = 0x7 << 76
-_VARIANT = 0b10 << 62
-_MASK_A = 0xFFF << 64
-_MASK_B = (1 << 62) - 1
+STOCK = 64
+"""Ids whose random part is made at once: asking the system for it costs more than the rest of an id."""
+
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+_now = -1, ""
+_stock: list[str] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_stock.clear)  # or parent and child would make the same ids
 
 
 def new_id() -> str:
-    """A fresh job id: 48 bits of Unix milliseconds, then 74 random bits, as canonical text of 36 characters."""
-    random = int.from_bytes(os.urandom(10), "big")
-    milliseconds = time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
-    value = milliseconds << 80 | _VERSION | (random & _MASK_A) | _VARIANT | (random & _MASK_B)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    """A fresh job id: 48 bits of Unix milliseconds, 12 bits of the millisecond's fraction (method 3 of section 6.2), 62 random bits.
+
+    Ids of one machine sort by the quarter of a microsecond in which they were made.
+    """
+    global _now
+    while True:
+        try:
+            random = _stock.pop()
+            break
+        except IndexError:  # it was empty, or another thread was quicker
+            _stock.extend(_randoms())
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    at, start = _now
+    if at != milliseconds:
+        text = f"{milliseconds & 0xFFFFFFFFFFFF:012x}"
+        start = f"{text[:8]}-{text[8:]}-7"
+        _now = milliseconds, start
+    return f"{start}{rest * 4096 // 1_000_000:03x}-{random}"
+
+
+def _randoms() -> list[str]:
+    """What follows the time in so many ids: the variant and 62 random bits."""
+    digits = os.urandom(8 * STOCK).hex()
+    parts = [digits[at : at + 16] for at in range(0, len(digits), 16)]
+    return [f"{_VARIANT[one[0]]}{one[1:4]}-{one[4:]}" for one in parts]
 
 
 def check_id(text: str) -> str:

@@ -1,7 +1,7 @@
 """How a run ended, what becomes of the job, and the one pure function from the first to the second.
 
-A lane tells the *ending* (`Returned`, `Raised`, `TimedOut`, ...); `decide` turns it into an *outcome*
-(`Succeeded`, `Retried`, ...), which the broker's `settle` applies. All retry logic lives in `decide`.
+A lane tells the *ending* (`Succeeded`, `Raised`, `TimedOut`, ...); `decide` turns it into an *outcome*
+(`Succeeded`, `Retried`, `Failed`, ...), which the broker's `settle` applies. All retry logic lives in `decide`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def bounded(text: str, limit: int = ERROR_TEXT_LIMIT) -> str:
 # --- endings: what a lane saw -------------------------------------------------------------------------------
 
 
-class Returned(Struct, frozen=True, tag=True):
-    """The function returned and its result was encoded."""
+class Succeeded(Struct, frozen=True, tag=True):
+    """The function returned; `result` is JSON. This ending is its own outcome: there is nothing to decide."""
 
     result: bytes
 
@@ -81,16 +81,10 @@ class Unknown(Struct, frozen=True, tag=True):
     reason: str
 
 
-Ending = Returned | Raised | Said | Rejected | TimedOut | Died | Interrupted | Unknown
+Ending = Succeeded | Raised | Said | Rejected | TimedOut | Died | Interrupted | Unknown
 
 
 # --- outcomes: what becomes of the job ----------------------------------------------------------------------
-
-
-class Succeeded(Struct, frozen=True, tag=True):
-    """Finished; `result` is JSON."""
-
-    result: bytes
 
 
 class Retried(Struct, frozen=True, tag=True):
@@ -154,8 +148,8 @@ def decide(
     Total: every ending of the closed union has an answer.
     """
     match ending:
-        case Returned(result):
-            return Succeeded(result)
+        case Succeeded():
+            return ending
         case Said():
             return _said(ending, attempt, retry)
         case Raised(error, lineage) if attempt < retry.attempts and retry.wants(lineage):

@@ -40,7 +40,7 @@ _LONGEST_INTEGER = 4300
 """Digits of the longest integer that can be read back from JSON."""
 
 
-class Envelope(Struct, omit_defaults=True):
+class Envelope(Struct, gc=False):
     """A job's body. Fields that only a newer Windlass knows are ignored; a newer `v` is not understood."""
 
     args: Raw
@@ -51,18 +51,15 @@ class Envelope(Struct, omit_defaults=True):
 
 
 _envelope_decoder = msgspec.json.Decoder(Envelope)
-_envelope_encoder = msgspec.json.Encoder()
 
 
-def pack(
-    args: bytes, *, timeout: float | None = None, retry: Retry | None = None, meta: Mapping[str, str] | None = None
-) -> bytes:
-    """The body for encoded arguments and the options that differ from the task's own."""
-    if timeout is None and retry is None and not meta:
-        return b'{"args":%b,"v":1}' % args
-    return _envelope_encoder.encode(
-        Envelope(Raw(args), timeout=timeout, retry=asdict(retry) if retry else None, meta=dict(meta or {}))
-    )
+def packer(
+    *, timeout: float | None = None, retry: Retry | None = None, meta: Mapping[str, str] | None = None
+) -> Callable[[bytes], bytes]:
+    """Makes bodies of encoded arguments, all with these options that differ from the task's own: they are encoded once."""
+    said = {"v": VERSION, "timeout": timeout, "retry": asdict(retry) if retry else None, "meta": meta or None}
+    rest = msgspec.json.encode({name: value for name, value in said.items() if value is not None})[1:]
+    return lambda args: b'{"args":%b,%b' % (args, rest)
 
 
 def unpack(body: bytes) -> Envelope:
@@ -176,7 +173,8 @@ class Arguments:
     def decode(self, args: Raw | bytes) -> dict[str, Any]:
         """Arguments by name from JSON. Raises `Undecodable`."""
         try:
-            return cast(dict[str, Any], self._validator.validate_json(bytes(args)))
+            values: dict[str, Any] = self._validator.validate_json(bytes(args))
+            return values
         except ValidationError as error:
             raise Undecodable(f"the arguments do not fit {self.task}{self.signature}: {_said(error)}") from None
 

@@ -15,7 +15,7 @@ from windlass.core.outcome import Ending, Raised, Rejected, Released, Unknown, d
 from windlass.core.payload import Envelope, Undecodable, policy_of, unpack
 from windlass.definition import Definition, Lane
 from windlass.errors import JobFailed
-from windlass.worker.call import Caller, context_for
+from windlass.worker.call import Caller
 
 WORKER = "harness"
 _ROOM = dict.fromkeys(get_args(Lane), 1)
@@ -64,7 +64,7 @@ class Execution:
             retry = policy_of(envelope, definition.options.retry or retry)
             values = definition.arguments.decode(envelope.args)
             context = await self._context(broker, claim, envelope, entries)
-            ending = await self.caller.perform(definition, context, values, self._invoke(definition))
+            ending = await self.caller.perform(definition, lambda: context, values, self._invoke(definition))
         except Undecodable as error:
             ending = Unknown(str(error))
         outcome = decide(
@@ -84,7 +84,13 @@ class Execution:
         reading = await broker.read(claim.id)
         written = reading.entries if reading else []
         checkpoint = next((entry.data for entry in written if entry.kind == "checkpoint"), None)
-        return context_for(claim, entries.append, envelope.meta, checkpoint)
+        return Context(
+            claim,
+            entries.append,
+            meta=envelope.meta,
+            last_checkpoint=checkpoint,
+            max_payload=self._app.settings.max_payload,
+        )
 
     def _invoke(self, definition: Definition) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]:
         async def invoke(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

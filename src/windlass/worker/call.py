@@ -11,10 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from windlass import errors
-from windlass.context import Context, Sink, enter
+from windlass.context import Context, Open, enter
 from windlass.core.durations import seconds
-from windlass.core.job import Claim
-from windlass.core.outcome import Ending, ErrorInfo, Raised, Rejected, Returned, Said, bounded
+from windlass.core.outcome import Ending, ErrorInfo, Raised, Rejected, Said, Succeeded, bounded
 from windlass.core.retry import error_name
 from windlass.definition import Definition, Program
 from windlass.depends import Resolver
@@ -27,22 +26,9 @@ _FRAMES = 60
 _NOTHING: Mapping[str, Any] = {}
 
 
-def context_for(claim: Claim, sink: Sink, meta: Mapping[str, str], last_checkpoint: bytes | None) -> Context:
-    """What the code of this run sees."""
-    return Context(
-        job_id=claim.id,
-        task=claim.task,
-        attempt=claim.attempt,
-        crashes=claim.crashes,
-        token=claim.token,
-        sink=sink,
-        meta=meta,
-        last_checkpoint=last_checkpoint,
-    )
-
-
-async def _await(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return await function(*args, **kwargs)
+def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
+    result: Awaitable[Any] = function(*args, **kwargs)
+    return result
 
 
 class Caller:
@@ -58,14 +44,18 @@ class Caller:
         return not (definition.needs or self._program.middlewares)
 
     async def perform(
-        self, definition: Definition, context: Context, values: dict[str, Any], invoke: Invoke = _await
+        self, definition: Definition, opened: Open, values: dict[str, Any], invoke: Invoke = _call
     ) -> Ending:
-        """Run the function with everything around it. Never raises; an interruption is told as Raised like any error."""
+        """Run the function with everything around it. Never raises; an interruption is told as Raised like any error.
+
+        opened: gives the context of the run, to whoever asks for it.
+        """
         try:
-            enter(context, self._max_payload)
+            enter(opened)
             if self.plain(definition):
                 args, kwargs = definition.arguments.arrange(values, _NOTHING)
                 return self._encoded(definition, await invoke(definition.function, args, kwargs))
+            context = opened()
             async with Resolver({Context: context}, self._program.dependency_overrides, self.worker) as resolver:
                 args, kwargs = definition.arguments.arrange(values, await resolver.resolve(definition.needs))
                 call = wrap(self._program.middlewares, context, lambda: invoke(definition.function, args, kwargs))
@@ -74,10 +64,10 @@ class Caller:
         except BaseException as error:
             return ending_of(error)
 
-    def perform_here(self, definition: Definition, context: Context, values: dict[str, Any]) -> Ending:
+    def perform_here(self, definition: Definition, opened: Open, values: dict[str, Any]) -> Ending:
         """The same for a plain, sync function, in the calling thread. `JobInterrupted` may pass through."""
         try:
-            enter(context, self._max_payload)
+            enter(opened)
             args, kwargs = definition.arguments.arrange(values, _NOTHING)
             return self._encoded(definition, definition.function(*args, **kwargs))
         except BaseException as error:
@@ -85,7 +75,7 @@ class Caller:
 
     def _encoded(self, definition: Definition, value: Any) -> Ending:
         try:
-            return Returned(definition.result.encode(value, self._max_payload))
+            return Succeeded(definition.result.encode(value, self._max_payload))
         except InvalidArguments as error:
             return Rejected(ErrorInfo("result", type(error).__name__, bounded(str(error))))
         except Exception as error:

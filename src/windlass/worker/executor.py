@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from windlass.core.job import Claim
-from windlass.core.outcome import Died, Ending, Outcome, Raised, Released, Unknown, decide
+from windlass.core.outcome import Died, Ending, Outcome, Raised, Released, Succeeded, Unknown, decide
 from windlass.core.payload import Undecodable, policy_of, unpack
 from windlass.core.retry import Retry
 from windlass.definition import Definition
@@ -58,7 +58,7 @@ class Executor:
             definition = run.definition = self._definitions[claim.task]
             envelope = run.envelope = unpack(claim.body)
             slot = self.lanes[definition.lane]
-            lane = self._isolated(claim) or slot
+            lane = (self._isolated(claim) if claim.crashes else None) or slot
             # A child decodes for itself: what travels to it is the name and the bytes.
             run.values = {} if lane.name == "process" else definition.arguments.decode(envelope.args)
         except KeyError:
@@ -80,7 +80,7 @@ class Executor:
     def _isolated(self, claim: Claim) -> Lane | None:
         """The lane for a job's last chance before it is quarantined: a child of its own, where the culprit of the crashes is found out
         and a neighbour of it is safe. None for all others, and where there can be no children."""
-        lane = self.lanes.get("process") if 0 < claim.crashes == claim.crash_limit - 1 else None
+        lane = self.lanes.get("process") if claim.crashes == claim.crash_limit - 1 else None
         return lane if lane is not None and lane.usable else None
 
     async def _resume(self, run: Run, lane: Lane) -> None:
@@ -115,6 +115,8 @@ class Executor:
         run.ended = True
         if run.timer is not None:
             run.timer.cancel()
+        # Both lead back to the run. Without the circle it goes at once, and the collector need not come for every job.
+        run.task = run.context = None
         if self.runs.get(run.claim.id) is run:
             del self.runs[run.claim.id]
         outcome = self._outcome(run, ending)
@@ -122,7 +124,7 @@ class Executor:
             took = time.monotonic() - run.started if run.started else 0.0
             self._events.emit(JobEnded(run.claim, outcome, took))
         failpoint("worker.after_run")
-        self._settle(run, outcome)
+        # The slot first: so the fetcher wakes before the settler, and the store settles while what was fetched runs.
         slot = run.slot
         if slot is not None:
             slot.busy -= 1
@@ -130,6 +132,7 @@ class Executor:
                 slot.waiter = None
                 if not waiter.done():
                     waiter.set_result(None)
+        self._settle(run, outcome)
         if self._idle is not None and not self.runs and not self._idle.done():
             self._idle.set_result(None)
 
@@ -139,6 +142,8 @@ class Executor:
             killed = "; it did not stop when told to, and was killed" if isinstance(ending, Died) else ""
             ending = run.interruption(ending.error.traceback if isinstance(ending, Raised) else "", killed)
         claim = run.claim
+        if isinstance(ending, Succeeded):
+            return ending
         return decide(
             attempt=claim.attempt,
             crashes=claim.crashes,

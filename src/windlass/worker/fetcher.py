@@ -4,7 +4,7 @@ One loop for each lane that a task uses, so that a busy lane does not hold up a 
 lanes: a job may have been enqueued by a program in which its task had another lane, or by one whose task we do not know.
 
 A claim that is under way is never cancelled: it may have happened, and then the job would be nobody's for as long as
-this worker lives. So a claim waits at the store for a short while only, and a stop waits for it.
+this worker lives. A stop tells the broker to end the waits of its claims (`wake`), and waits for their answers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from windlass.failpoints import failpoint
 from windlass.worker.identity import Identities
 from windlass.worker.run import Identity, Lane, pauses
 
-WAIT = 0.5
-"""Seconds that a claim waits at the store; so long an idle worker may need to stop."""
+WAIT = 10.0
+"""Seconds that a claim waits at the store."""
+HASTE = 0.05
+"""A claim that comes back with nothing sooner than this is not repeated sooner: its id may not live, and does not wait."""
 GATHER = 0.001
 """Seconds to let more slots come free when only a few are, in a lane that is busy."""
 FEW = 8
@@ -70,6 +72,7 @@ class Fetcher:
             for lane in lanes:
                 if lane.waiter is not None and not lane.waiter.done():
                     lane.waiter.set_result(None)
+        self._broker.wake()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -80,6 +83,9 @@ class Fetcher:
             if not room:
                 continue
             identity = await self._identities.current()
+            if self._stopping.is_set():
+                return
+            # From here to the claim's first step there is no await: whoever wakes what has begun wakes this one, too.
             identity.held += 1
             try:
                 claims = await self._claim(identity, room)
@@ -92,8 +98,9 @@ class Fetcher:
                 continue
             finally:
                 self._identities.let_go(identity)
+            take = self._release if self._stopping.is_set() else self._start_job
             for claim in claims:
-                (self._release if self._stopping.is_set() else self._start_job)(claim, identity)
+                take(claim, identity)
 
     async def _claim(self, identity: Identity, room: dict[str, int]) -> list[Claim]:
         loop = asyncio.get_running_loop()
@@ -102,8 +109,8 @@ class Fetcher:
         if claims:
             failpoint("worker.after_claim")
             identity.held += len(claims)
-        elif loop.time() - began < WAIT / 2:
-            await self._pause(WAIT / 10)  # it did not wait: this id may not live. Do not spin.
+        elif loop.time() - began < HASTE:
+            await self._pause(HASTE)
         return claims
 
     async def _room(self, lanes: list[Lane]) -> dict[str, int]:

@@ -38,11 +38,15 @@ class Keeper(Protocol):
 
 
 class Identities:
-    """All ids of a runner; `on_lost` is called with one whose jobs are no longer ours."""
+    """All ids of a runner.
 
-    def __init__(self, keeper: Keeper, on_lost: Callable[[Identity], None]) -> None:
+    on_lost: called with one whose jobs are no longer ours. wake: ends the waits of claims, also of those under an id of the past.
+    """
+
+    def __init__(self, keeper: Keeper, on_lost: Callable[[Identity], None], wake: Callable[[], None]) -> None:
         self._keeper = keeper
         self._on_lost = on_lost
+        self._wake = wake
         self._all: dict[str, Identity] = {}
         self._newest: Identity | None = None
         self._current: asyncio.Task[Identity] | None = None
@@ -68,8 +72,12 @@ class Identities:
 
     async def current(self) -> Identity:
         """The id to claim under, once it lives."""
-        assert self._current is not None
-        return await asyncio.shield(self._current)
+        while True:
+            current = self._current
+            assert current is not None
+            identity = await asyncio.shield(current)
+            if current is self._current:  # another may have taken its place just now
+                return identity
 
     def _renew(self) -> None:
         identity = self._newest = Identity(f"{socket.gethostname()[:60]}:{new_id()}")
@@ -84,6 +92,7 @@ class Identities:
         """A claim under this id may have happened without an answer."""
         if identity is self._newest:
             self._renew()
+            self._wake()
 
     def lost(self, worker: str) -> None:
         """The store says that this id does not live any more."""

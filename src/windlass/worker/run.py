@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from windlass.context import Context
 from windlass.core.job import Claim, Entry
 from windlass.core.outcome import Ending, ErrorInfo, Interrupted, TimedOut
 from windlass.core.payload import Envelope
 from windlass.definition import Definition
-from windlass.worker.call import context_for
 
+_LATER: Any = None
+_opening = threading.RLock()  # a finalizer that prints may come back to where it was called from
 TAIL = 5
 """Lines of log that are remembered as evidence, should the process of the job die."""
 
@@ -43,45 +47,61 @@ class Notes:
         self.tail: deque[bytes] = deque(maxlen=TAIL)
 
 
-class Run:
+class Run(Struct, eq=False):
     """A claim from the moment it is ours until its outcome is stored.
 
-    why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on.
+    definition, envelope, values: what is to be called, known before any lane sees the run.
     lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
+    why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     """
 
-    __slots__ = (
-        "begun", "checkpoint", "claim", "context", "deadline", "definition", "ended", "envelope", "identity",
-        "lane", "limit", "notes", "place", "slot", "started", "task", "timer", "values", "why",
-    )  # fmt: skip
+    claim: Claim
+    identity: Identity
+    definition: Definition = _LATER
+    envelope: Envelope = _LATER
+    values: dict[str, Any] = _LATER
+    lane: Lane | None = None
+    slot: Lane | None = None
+    place: Any = None
+    task: asyncio.Task[None] | None = None
+    context: Context | None = None
+    checkpoint: bytes | None = None
+    notes: Notes | None = None
+    why: str | None = None
+    told: str | None = None
+    limit: float | None = None
+    deadline: float | None = None
+    timer: asyncio.TimerHandle | None = None
+    started: float = 0.0
+    begun: bool = False
+    ended: bool = False
 
-    definition: Definition
-    envelope: Envelope
-    values: dict[str, Any]
+    def open(self) -> Context:
+        """The context that the job's code sees, in this process: made when it is first asked for, in any thread."""
+        context = self.context
+        if context is None:
+            assert self.lane is not None
+            reports, meta = self.lane.reports, self.envelope.meta
+            made = Context(
+                self.claim,
+                partial(reports.note, self),
+                meta=meta,
+                last_checkpoint=self.checkpoint,
+                max_payload=reports.max_payload,
+            )
+            with _opening:
+                context = self.context = self.context or made
+                if self.told is not None:
+                    context.stop(self.told)
+        return context
 
-    def __init__(self, claim: Claim, identity: Identity) -> None:
-        self.claim = claim
-        self.identity = identity
-        self.lane: Lane | None = None
-        self.slot: Lane | None = None
-        self.context: Context | None = None
-        self.checkpoint: bytes | None = None
-        self.why: str | None = None
-        self.limit: float | None = None
-        self.deadline: float | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.place: Any = None
-        self.notes: Notes | None = None
-        self.started = 0.0
-        self.begun = False
-        self.ended = False
-
-    def open(self, note: Callable[[Run, Entry], None]) -> Context:
-        """Make the context that the job's code will see, in this process."""
-        self.context = context_for(self.claim, partial(note, self), self.envelope.meta, self.checkpoint)
-        return self.context
+    def tell(self, why: str) -> None:
+        """Let the job's code see why it should end soon (`ctx.cancelled`, `ctx.shutting_down`), whenever it looks."""
+        with _opening:
+            self.told = why
+            if self.context is not None:
+                self.context.stop(why)
 
     def interruption(self, traceback: str = "", then: str = "") -> Ending:
         """The ending of a run that was told to end, and did not finish by itself. then: what had to be done about it."""
@@ -96,11 +116,13 @@ class Reports(NamedTuple):
     """Where a lane tells what becomes of its runs.
 
     note: takes an entry for the journal, in any thread. began: the function is about to be called. finish: how the run ended.
+    max_payload: bytes of a chunk or checkpoint at most.
     """
 
     note: Callable[[Run, Entry], None]
     began: Callable[[Run], None]
     finish: Callable[[Run, Ending], None]
+    max_payload: int
 
 
 class Lane:
@@ -109,7 +131,7 @@ class Lane:
     name = ""
 
     def __init__(self, slots: int, reports: Reports) -> None:
-        self._note, self._began, self._finish = reports
+        self.reports = reports
         self.slots = slots
         self.busy = 0
         self.waiter: asyncio.Future[None] | None = None
@@ -131,8 +153,7 @@ class Lane:
 
     def tell(self, run: Run, why: str) -> None:
         """Let the job's code see why it should end soon (`ctx.cancelled`, `ctx.shutting_down`), no more."""
-        if run.context is not None:
-            run.context.stop(why)
+        run.tell(why)
 
     def interrupt(self, run: Run) -> None:
         """Break into the job's code, for the reason `run.why`."""

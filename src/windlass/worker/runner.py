@@ -87,14 +87,14 @@ class Runner:
             self._upkeep = Upkeep(broker, settings, events)
         keeper.on_pulse = self._on_pulse
         self.keeper = keeper
-        self.identities = Identities(keeper, self._on_lost)
+        self.identities = Identities(keeper, self._on_lost, broker.wake)
         self.settler = Settler(
             broker, events, self.journal.flush, self.identities.let_go, patience=settings.shutdown_timeout
         )
         executor = Executor(self.program.definitions, settings, self.settler.put, events, self._load_checkpoint)
         self.executor = executor
         self.caller = Caller(self.program, settings.max_payload)
-        reports = Reports(self.journal.note, executor.began, executor.finish)
+        reports = Reports(self.journal.note, executor.began, executor.finish, settings.max_payload)
         self.processes = ProcessLane(settings, reports, self.program)
         for lane in (
             LoopLane(settings.concurrency, reports, self.caller),

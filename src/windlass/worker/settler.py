@@ -89,12 +89,16 @@ class Settler:
                 self._wake = asyncio.get_running_loop().create_future()
                 self._drained.set()
                 await self._wake
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            self._under_way = len(batch)
-            await self._settle(batch)
-            self._under_way = 0
-            for run, _ in batch:
-                self._let_go(run.identity)
+            await self._write()
+
+    async def _write(self) -> None:
+        """Store the next batch. Nothing of it is kept afterwards, while there may be nothing to do for long."""
+        batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        self._under_way = len(batch)
+        await self._settle(batch)
+        self._under_way = 0
+        for run, _ in batch:
+            self._let_go(run.identity)
 
     async def _settle(self, batch: list[Pair]) -> None:
         for tries, pause in enumerate(pauses()):

@@ -16,6 +16,11 @@ from windlass.settings import Settings
 
 BATCH = 1000
 PRUNE = 30.0
+"""Seconds between two rounds of pruning."""
+WAIT = 30.0
+"""Seconds that a store which can push may keep us waiting for something to be due."""
+GAP = 0.05
+"""Seconds between two rounds of promoting where the store pushes: what is due within them is promoted together."""
 _clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -25,34 +30,46 @@ def now() -> float:
 
 
 class Upkeep:
-    """One loop over the three verbs, each in bounded batches until it finds no more."""
+    """Two loops over the three verbs, each verb in bounded batches until it finds no more."""
 
     def __init__(self, broker: Keeping, settings: Settings, events: Events) -> None:
         self._broker = broker
         self._settings = settings
         self._events = events
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pushes = False
         self._seen = float("-inf")
         self._trusted = float("inf")
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._work(), name="windlass upkeep")
+        self._tasks = [
+            asyncio.create_task(self._promote_on_time(), name="windlass promotion"),
+            asyncio.create_task(self._clean_up(), name="windlass upkeep"),
+        ]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    async def _work(self) -> None:
+    async def _promote_on_time(self) -> None:
+        """Promote at the moment when something is due, where the store tells us; elsewhere every `upkeep` seconds."""
+        while True:
+            began = now()
+            well = await self._all(self._promote)
+            self._pushes = self._pushes or (well and now() - began > GAP * 2)
+            await asyncio.sleep((GAP if self._pushes and well else self._settings.upkeep) * random.uniform(0.8, 1.2))
+
+    async def _clean_up(self) -> None:
         prune_at = now() + random.uniform(0, PRUNE)
         while True:
-            await self._all(self._promote)
             if self.may_reclaim():
                 await self._all(self.reclaim)
             if now() >= prune_at:
                 await self._all(self._prune)
                 prune_at = now() + PRUNE * random.uniform(0.8, 1.2)
-            await asyncio.sleep(self._settings.upkeep * random.uniform(0.8, 1.2))
+            await asyncio.sleep(self._settings.lease / 4 * random.uniform(0.8, 1.2))
 
     def may_reclaim(self) -> bool:
         """Whether silence of a worker means its death.
@@ -67,7 +84,7 @@ class Upkeep:
         return moment >= self._trusted
 
     async def _promote(self) -> Sized:
-        return await self._broker.promote(BATCH)
+        return await self._broker.promote(BATCH, wait=WAIT)
 
     async def reclaim(self) -> Sized:
         """Take back now what the dead held."""
@@ -76,10 +93,13 @@ class Upkeep:
     async def _prune(self) -> Sized:
         return range(await self._broker.prune(BATCH))
 
-    async def _all(self, verb: Callable[[], Awaitable[Sized]]) -> None:
+    async def _all(self, verb: Callable[[], Awaitable[Sized]]) -> bool:
+        """Call a verb until it finds no more; answers whether the store did it."""
         try:
             while len(await verb()) >= BATCH:  # noqa: ASYNC110 # nothing to wait for: more is there at once
                 await asyncio.sleep(0)
         except Exception as error:
-            self._seen = float("-inf")
+            self._seen = float("-inf")  # the store was away: nobody could beat
             self._events.emit(StoreTrouble(verb.__name__.strip("_"), error))
+            return False
+        return True

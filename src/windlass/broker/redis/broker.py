@@ -12,7 +12,9 @@ import msgspec
 
 from windlass.broker.redis import looks, records
 from windlass.broker.redis.client import Client
-from windlass.broker.redis.records import STATES, batched, full, short
+from windlass.broker.redis.ear import job as topic_of
+from windlass.broker.redis.ear import work
+from windlass.broker.redis.records import NOBODY, STATES, batched, full, short
 from windlass.core.job import (
     DAY,
     Card,
@@ -42,10 +44,11 @@ from windlass.core.outcome import (
     lost,
 )
 from windlass.core.state import State
+from windlass.errors import InvalidArguments
 
 R = TypeVar("R")
 
-LOOK_AGAIN = 5.0
+LOOK_AGAIN = 10.0
 """Seconds after which a waiting call looks by itself: who was woken in its place may have died on the way."""
 
 
@@ -60,6 +63,7 @@ class RedisBroker:
         self._call = self._client.call
         self._ear = self._client.ear
         self._wakes = 0
+        self._idle = set[str]()  # lines in which our channel may stand
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -78,7 +82,12 @@ class RedisBroker:
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
         if not jobs:
             return []
-        told = await self._call("enqueue", _time(now), *_arranged(jobs))
+        ids = [short(new.id) for new in jobs]
+        if NOBODY in ids:
+            raise InvalidArguments(
+                f"{jobs[ids.index(NOBODY)].id!r} is no job id: a UUID in its 36 characters is needed"
+            )
+        told = await self._call("enqueue", _time(now), b"".join(sorted(set(ids))), *_arranged(jobs, ids))
         placed = [Placed(new.id, State.READY) for new in jobs]
         for place, job, state, stored in batched(told, 4):
             placed[place] = Placed(full(job), STATES[state], bool(stored))
@@ -95,33 +104,30 @@ class RedisBroker:
     ) -> list[Claim]:
         wakes = self._wakes
 
-        async def look(ear: bytes) -> tuple[list[Claim], bool]:
-            reply = await self._call(
-                "claim", _time(now), worker, ear, len(queues), *queues, *chain.from_iterable(room.items())
-            )
-            claims = records.claims(reply)
-            return claims, bool(claims) or self._wakes != wakes
+        async def look(ear: bytes, _said: bytes) -> tuple[list[Claim], bool, float]:
+            leaving = b"" if self._idle.isdisjoint(lines) else self._ear.channel
+            places = len(queues), *queues, *chain.from_iterable(room.items())
+            claims = records.claims(await self._call("claim", _time(now), worker, ear, leaving, *places))
+            if claims:
+                self._idle.difference_update(lines)
+            elif ear:
+                self._idle.update(lines)
+            return claims, bool(claims) or self._wakes != wakes, LOOK_AGAIN
 
-        topics = [f"r{records.line_of(queue, lane)}".encode() for queue in queues for lane in room]
-        return await self._until(look, [*topics, b"r\0" + worker.encode()], wait)
+        lines = [records.line_of(queue, lane) for queue in queues for lane in room]
+        return await self._until(look, map(work, (*lines, f"\0{worker}")), wait)
 
     def wake(self) -> None:
         self._wakes += 1
-        self._ear.wake(b"r")
+        self._ear.wake(work(""))
 
     async def settle(
         self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
     ) -> tuple[list[bool], list[Ready]]:
         if not pairs:
             return [], []
-        if len({claim.id for claim, _ in pairs}) < len(
-            pairs
-        ):  # the first one counts, and it is not for the script to find it
-            applied, ready = list[bool](), list[Ready]()
-            for pair in pairs:
-                one, more = await self.settle([pair], now=now)
-                applied, ready = applied + one, ready + more
-            return applied, ready
+        if len({claim.id for claim, _ in pairs}) < len(pairs):
+            return await self._settle_apart(pairs, now)
         succeeded: defaultdict[tuple[str, str], list[bytes]] = defaultdict(list)
         places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         others, rest = list[Any](), list[int]()
@@ -144,6 +150,16 @@ class RedisBroker:
             applied[place] = False
         return applied, _ready(ready)
 
+    async def _settle_apart(
+        self, pairs: Sequence[tuple[Claim, Outcome]], now: float | None
+    ) -> tuple[list[bool], list[Ready]]:
+        """One after the other: of two outcomes of one job the first counts, and the script sorts them by their kind."""
+        applied, ready = list[bool](), list[Ready]()
+        for pair in pairs:
+            one, more = await self.settle([pair], now=now)
+            applied, ready = applied + one, ready + more
+        return applied, ready
+
     async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
         words = msgspec.json.encode(card.last_words or lost(worker))
         wanted = await self._call("beat", _time(now), worker, msgspec.json.encode(card), ttl, words)
@@ -165,43 +181,50 @@ class RedisBroker:
         stored = short(job)
         stood = b"" if seen is None else f"{records.NUMBERS[seen[0]]} {seen[1]}".encode()
 
-        async def look(ear: bytes) -> tuple[Reading | None, bool]:
+        async def look(ear: bytes, said: bytes) -> tuple[Reading | None, bool, float]:
+            if said:
+                return records.told(job, said), True, 0.0
             reply = await self._call("read", stored, after, ear, stood)
             if reply is None:
-                return None, True
+                return None, True, 0.0
             number, attempt, last, lines, *ended = reply
             stands = STATES[number], attempt
             end = records.job(job, *ended) if ended else None
             reading = Reading(*stands, [records.entry(line) for line in lines], end, last)
-            return reading, bool(lines or end or (seen and seen != stands))
+            return reading, bool(lines or end or (seen and seen != stands)), LOOK_AGAIN
 
-        return await self._until(look, [b"j" + stored], wait)
+        return await self._until(look, [topic_of(stored)], wait)
 
     async def _until(
-        self, look: Callable[[bytes], Awaitable[tuple[R, bool]]], topics: Iterable[bytes], wait: float
+        self, look: Callable[[bytes, bytes], Awaitable[tuple[R, bool, float]]], topics: Iterable[bytes], wait: float
     ) -> R:
         """What `look` finds: once it says that this will do, or `wait` seconds are over, or the broker is closed.
 
-        `look` is given the channel on which to tell us when there is more, if we are going to wait for it.
+        `look` is given the channel on which to tell us when there is more, if we are going to wait for it, and what was said there
+        last; it also answers within how many seconds to look again at the latest.
         """
         if wait <= 0:
-            return (await look(b""))[0]
+            return (await look(b"", b""))[0]
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
         with self._ear.listen(topics) as waiter:
             while True:
-                found, enough = await look(self._ear.channel)
+                found, enough, patience = await look(self._ear.channel, waiter.take())
                 left = end - loop.time()
                 if enough or left <= 0 or not self._client.open:
                     return found
-                await waiter.wait(min(left, LOOK_AGAIN))
+                await waiter.wait(min(left, patience))
                 if not self._client.open:
                     return found
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
-    async def promote(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
-        return _ready(await self._call("promote", _time(now), limit))
+    async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
+        async def look(ear: bytes, _said: bytes) -> tuple[list[Ready], bool, float]:
+            ready, soon = await self._call("promote", _time(now), limit, ear)
+            return _ready(ready), bool(ready), min(LOOK_AGAIN, float(soon or LOOK_AGAIN))
+
+        return await self._until(look, [work("\0due")], wait)
 
     async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
         return _ready(await self._call("reclaim", _time(now), limit))
@@ -263,19 +286,19 @@ def _ready(told: Sequence[bytes]) -> list[Ready]:
     return [Ready(full(job), queue.decode()) for job, queue in batched(told, 2)]
 
 
-def _arranged(jobs: Sequence[NewJob]) -> Iterator[Any]:
+def _arranged(jobs: Sequence[NewJob], ids: Sequence[bytes]) -> Iterator[Any]:
     """Jobs as `enqueue.lua` takes them: runs of plain jobs, and single ones."""
     run, options = list[bytes](), ("", "", 0)
-    for new in jobs:
+    for new, stored in zip(jobs, ids, strict=True):
         plain = new.key is None and new.expires is None and new.at is None and not new.delay
         if run and (not plain or options != (new.queue, new.lane, new.priority)):
             yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
             run = []
         if plain:
             options = new.queue, new.lane, new.priority
-            run += (short(new.id), records.made(new))
+            run += (stored, records.made(new))
         else:
-            yield from (records.line_of(new.queue, new.lane), b"", short(new.id), records.made(new))
+            yield from (records.line_of(new.queue, new.lane), b"", stored, records.made(new))
             yield from (new.delay, b"" if new.at is None else new.at, b"" if new.key is None else f":{new.key}")
     if run:
         yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, Worker
+from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, Reading, Worker
 from windlass.core.outcome import ErrorInfo, quarantined
 from windlass.core.state import State
 
@@ -22,6 +22,8 @@ STATES = list(State)
 NUMBERS = {state: number for number, state in enumerate(STATES)}
 _RUNNING = bytes([NUMBERS[State.RUNNING], 0xCF])
 _PLAIN_LINE = "default\0loop"
+NOBODY = bytes(16)
+"""The id of no job."""
 
 
 class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -75,22 +77,17 @@ _line = msgspec.msgpack.Decoder(Line).decode
 
 
 def short(job: JobId) -> bytes:
-    """An id as it is stored: the 16 bytes of the UUID, or, of any other text, "?" and the text."""
-    if len(job) == 36 and job[8] == job[13] == job[18] == job[23] == "-":
-        digits = job.replace("-", "")
-        try:
-            found = bytes.fromhex(digits)
-        except ValueError:
-            return b"?" + job.encode()
-        if found.hex() == digits:
-            return found
-    return b"?" + job.encode()
+    """The 16 bytes of an id. What is no id, because it is no UUID in its 36 characters, gets 16 bytes that belong to no job."""
+    digits = job.replace("-", "")
+    try:
+        found = bytes.fromhex(digits)
+    except ValueError:
+        return NOBODY
+    return found if found.hex() == digits and len(job) == 36 and len(found) == 16 else NOBODY
 
 
 def full(stored: bytes) -> JobId:
-    """The id that `short` made this of."""
-    if len(stored) != 16:
-        return stored[1:].decode()
+    """The id of these 16 bytes."""
     h = stored.hex()
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
@@ -183,6 +180,13 @@ def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None,
         body=came.body,
         result=stand.result,
     )
+
+
+def told(stored: JobId, said: bytes) -> Reading:
+    """What `tell` (lib.lua) says of a job that has come to its end, and never wrote into its journal."""
+    size = int.from_bytes(said[:4], "big")
+    ended = job(stored, said[4 : 4 + size], said[4 + size :], None)
+    return Reading(ended.state, ended.attempt, [], ended)
 
 
 def _error(text: str) -> ErrorInfo:

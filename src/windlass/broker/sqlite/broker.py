@@ -55,6 +55,7 @@ class SqliteBroker:
         self._desks: tuple[Writer, Desk] | None = None
         self._opening = asyncio.Lock()
         self._process = 0
+        self._wakes = 0
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -136,9 +137,17 @@ class SqliteBroker:
         wait: float = 0.0,
         now: float | None = None,
     ) -> list[Claim]:
-        return await self._until(
-            partial(self._write, verbs.claim, (queues, room, worker, now)), bool, READY, queues, wait
-        )
+        wakes = self._wakes
+
+        def enough(claims: list[Claim]) -> bool:
+            return bool(claims) or self._wakes != wakes
+
+        look = partial(self._write, verbs.claim, (queues, room, worker, now))
+        return await self._until(look, enough, READY, queues, wait)
+
+    def wake(self) -> None:
+        self._wakes += 1
+        self._bell.ring({READY: (ALL,)}, here=True)
 
     async def settle(
         self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
@@ -186,7 +195,7 @@ class SqliteBroker:
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 
-    async def promote(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+    async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
         return await self._write(verbs.promote, (limit, now))
 
     async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:

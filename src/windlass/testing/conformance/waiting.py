@@ -96,6 +96,76 @@ class Waiting(Chapter):
         await broker.enqueue([job()])
         assert len(await broker.claim(["default"], {"loop": 1}, "w")) == 1
 
+    async def test_wake_ends_the_waits_of_claims(self, broker: Broker) -> None:
+        """End the waits of this broker's claims now: each answers with what it has. Harmless when nothing waits."""
+        broker.wake()
+        await broker.beat("w", CARD, 3600.0)
+        other = asyncio.ensure_future(broker.claim(["other", "default"], {"thread": 1}, "w", wait=3600.0))
+        assert await _woken(broker.claim(["default"], {"loop": 1}, "w", wait=3600.0), _waking(broker)) == []
+        assert await asyncio.wait_for(other, SOON) == []
+
+    async def test_wake_ends_waits_that_are_yet_to_come(self, broker: Broker) -> None:
+        """Each that has begun, also if its wait is yet to come: whoever stops a worker cannot know how far a claim is."""
+        await broker.beat("w", CARD, 3600.0)
+        for steps in range(5):
+            call = asyncio.ensure_future(broker.claim(["default"], {"loop": 1}, "w", wait=3600.0))
+            for _ in range(1 + steps):
+                await asyncio.sleep(0)
+            broker.wake()
+            assert await asyncio.wait_for(call, SOON) == []
+
+    async def test_wake_loses_nothing(self, broker: Broker, second: Broker) -> None:
+        """What it has: a job that a woken claim took is in its answer, and one that is not is still there."""
+        await broker.beat("w", CARD, 3600.0)
+        for _ in range(20):
+            call = asyncio.ensure_future(broker.claim(["default"], {"loop": 1}, "w", wait=3600.0))
+            await asyncio.sleep(0)
+            new = job()
+            enqueueing = asyncio.ensure_future(second.enqueue([new]))
+            await asyncio.sleep(0)
+            broker.wake()
+            await enqueueing
+            claims = await asyncio.wait_for(call, SOON) or await broker.claim(["default"], {"loop": 1}, "w")
+            assert [claim.id for claim in claims] == [new.id]
+
+    async def test_wake_disturbs_nobody_else(self, broker: Broker, second: Broker) -> None:
+        """Not a read, not another broker's claim, not a claim that begins later."""
+        claim = await _running(broker)
+        calls: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(broker.read(claim.id, wait=3600.0)),
+            asyncio.ensure_future(second.claim(["default"], {"loop": 1}, "w", wait=3600.0)),
+        ]
+        await asyncio.wait(calls, timeout=0.05)
+        broker.wake()
+        calls.append(asyncio.ensure_future(broker.claim(["default"], {"loop": 1}, "w", wait=3600.0)))
+        done, waiting = await asyncio.wait(calls, timeout=0.1)
+        assert not done
+        for call in waiting:
+            call.cancel()
+        await asyncio.wait(waiting)
+
+    async def test_a_worker_that_lives_again_takes_what_became_ready_meanwhile(self, broker: Broker) -> None:
+        """A claim of it that waits then finds what became ready meanwhile."""
+        await broker.beat("w", CARD, 0.0)
+        new = job()
+        await broker.enqueue([new])
+        call = broker.claim(["default"], {"loop": 1}, "w", wait=3600.0)
+        (found,) = await _woken(call, lambda: broker.beat("w", CARD, 3600.0))
+        assert found.id == new.id
+
+    async def test_a_promote_that_waits_finds_what_falls_due(self, broker: Broker, second: Broker) -> None:
+        """Waits at most `wait` seconds for a job to be due, also one that came when the wait had begun; or answers at once."""
+        await second.enqueue([job(delay=3600.0)])
+        assert await asyncio.wait_for(broker.promote(wait=0.05), SOON) == []
+        call = asyncio.ensure_future(broker.promote(wait=3600.0))
+        new = job(delay=0.1)
+        await second.enqueue([new])
+        async with asyncio.timeout(SOON):
+            while not (ready := await call):
+                call = asyncio.ensure_future(broker.promote(wait=3600.0))
+                await asyncio.sleep(0.01)  # a store that does not push
+        assert [one.id for one in ready] == [new.id]
+
     async def test_close_wakes_every_waiting_call(self, broker: Broker, second: Broker) -> None:
         """Wake every waiting call with what it has."""
         await second.beat("w", CARD, 3600.0)
@@ -203,6 +273,13 @@ class Crowding(Chapter):
         assert len(ids) == len(set(ids)) == 50
         await broker.cancel(ids)
         assert sum(await asyncio.gather(*(one.prune(20) for one in both))) == 50
+
+
+def _waking(broker: Broker) -> Callable[[], Awaitable[object]]:
+    async def wake() -> None:
+        broker.wake()
+
+    return wake
 
 
 async def _lose(worker: str, broker: Broker) -> None:

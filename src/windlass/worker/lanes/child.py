@@ -22,7 +22,7 @@ from windlass.core.payload import Undecodable, unpack
 from windlass.definition import Program
 from windlass.errors import ConfigurationError, JobInterrupted
 from windlass.worker import capture, signals
-from windlass.worker.call import Caller, context_for, describe
+from windlass.worker.call import Caller, describe
 from windlass.worker.link import Done, Note, Orders, Parent, Ready, Start, Stop, die_together
 from windlass.worker.loading import load
 
@@ -54,10 +54,13 @@ class Child:
                 self._parent.send(Done(ending))
 
     def _listen(self) -> None:
+        limit = self._program.settings.max_payload
         while (message := self._parent.receive()) is not None:
             if isinstance(message, Start):
                 # Here, not in the loop: a Stop may follow before the loop turns.
-                self._context = context_for(message.claim, self._note, {}, message.checkpoint)
+                self._context = Context(
+                    message.claim, self._note, meta={}, last_checkpoint=message.checkpoint, max_payload=limit
+                )
                 self._interrupting = False
                 self._loop.call_soon_threadsafe(self._inbox.put_nowait, message)
             elif isinstance(message, Stop) and message.why == "quit":
@@ -83,7 +86,7 @@ class Child:
             return Unknown(str(error))
         context.meta = envelope.meta
         invoke = () if definition.is_async else (self._call_here,)
-        self._task = self._loop.create_task(self._caller.perform(definition, context, values, *invoke))
+        self._task = self._loop.create_task(self._caller.perform(definition, lambda: context, values, *invoke))
         if self._interrupting:
             self._task.cancel()
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from windlass.context import Context
 from windlass.worker.call import Caller
 from windlass.worker.run import Lane, Reports, Run
 
@@ -20,15 +19,15 @@ class LoopLane(Lane):
         self._loop = asyncio.get_running_loop()
 
     def run(self, run: Run) -> None:
-        run.task = self._loop.create_task(self._drive(run, run.open(self._note)))
-        self._began(run)
+        run.task = self._loop.create_task(self._drive(run))
+        self.reports.began(run)
 
-    async def _drive(self, run: Run, context: Context) -> None:
+    async def _drive(self, run: Run) -> None:
         run.place = True
-        self._finish(run, await self._caller.perform(run.definition, context, run.values))
+        self.reports.finish(run, await self._caller.perform(run.definition, run.open, run.values))
 
     def interrupt(self, run: Run) -> None:
         assert run.task is not None
         run.task.cancel()
         if run.place is None:  # its first step is still to come, and is now skipped without a word
-            self._finish(run, run.interruption())
+            self.reports.finish(run, run.interruption())

@@ -102,7 +102,7 @@ class ProcessLane(Lane):
             child, message = run.place, f"the child process could not be run: {error}"
             ending = Died(ErrorInfo("crash", type(error).__name__, message))
         run.place = None
-        self._finish(run, ending)
+        self.reports.finish(run, ending)
         if child is None:
             return None
         child.jobs += 1
@@ -137,7 +137,7 @@ class ProcessLane(Lane):
         try:
             while (message := await child.receive()) is not None:
                 if isinstance(message, Note):
-                    self._note(run, message.entry)
+                    self.reports.note(run, message.entry)
                 elif isinstance(message, Done):
                     return message.ending
                 elif isinstance(message, Ready) and not message.refusal:
@@ -153,7 +153,7 @@ class ProcessLane(Lane):
         return Died(msgspec.structs.replace(died, evidence=died.evidence | ({"last_log": lines} if lines else {})))
 
     async def _begin(self, run: Run, child: Child) -> None:
-        self._began(run)
+        self.reports.began(run)
         await child.send(Start(run.claim, run.checkpoint))
 
     def tell(self, run: Run, why: str) -> None:
@@ -162,7 +162,7 @@ class ProcessLane(Lane):
 
     def interrupt(self, run: Run) -> None:
         if run.place is None:  # it still waits for a child to come free
-            self._finish(run, run.interruption())
+            self.reports.finish(run, run.interruption())
         elif not run.place.ready:
             run.place.kill()
 

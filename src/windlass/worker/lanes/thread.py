@@ -16,7 +16,6 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from windlass.context import Context
 from windlass.errors import JobInterrupted
 from windlass.worker.call import Caller, ending_of
 from windlass.worker.run import Lane, Reports, Run
@@ -108,18 +107,17 @@ class ThreadLane(Lane):
             worker.quit()
 
     def run(self, run: Run) -> None:
-        self._began(run)
-        context = run.open(self._note)
+        self.reports.began(run)
         if self._caller.plain(run.definition):
-            here = partial(self._caller.perform_here, run.definition, context, run.values)
+            here = partial(self._caller.perform_here, run.definition, run.open, run.values)
             self._call(run, here, partial(self._ended, run))
         else:
-            run.task = self._loop.create_task(self._drive(run, context))
+            run.task = self._loop.create_task(self._drive(run))
 
     def _ended(self, run: Run, answer: Any) -> None:
-        self._finish(run, ending_of(answer) if isinstance(answer, BaseException) else answer)
+        self.reports.finish(run, ending_of(answer) if isinstance(answer, BaseException) else answer)
 
-    async def _drive(self, run: Run, context: Context) -> None:
+    async def _drive(self, run: Run) -> None:
         """Dependencies and middleware run in the loop, the function between them in a thread."""
 
         async def in_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -133,7 +131,7 @@ class ThreadLane(Lane):
                 raise answer
             return answer
 
-        self._finish(run, await self._caller.perform(run.definition, context, run.values, in_thread))
+        self.reports.finish(run, await self._caller.perform(run.definition, run.open, run.values, in_thread))
 
     def _call(self, run: Run, work: Work, then: Callable[[Any], None]) -> None:
         """Call `work` in a thread, and then `then` with its answer in the loop."""

@@ -1,4 +1,4 @@
-"""The verbs as they run inside Redis: one file each, `lib.lua` before it; and their names for `EVALSHA`."""
+"""The verbs as they run inside Redis: one file each, behind what they share; and their names for `EVALSHA`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def load() -> dict[str, Script]:
     texts = {
         entry.name.removesuffix(".lua"): entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".lua")
     }
-    lib, jobs = texts.pop("lib"), texts.pop("jobs")
-    return {name: _script(name, text, f"{lib}\nlocal function open()\n{jobs}end\n") for name, text in texts.items()}
+    parts = {part: texts.pop(part) for part in ("lib", "ids", "jobs")}
+    before = f"{parts['lib']}\nlocal function open_ids()\n{parts['ids']}end\nlocal function open_jobs()\n{parts['jobs']}end\n"
+    return {name: _script(name, text, before) for name, text in texts.items()}
 
 
 def _script(name: str, text: str, before: str) -> Script:

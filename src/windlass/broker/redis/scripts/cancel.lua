@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Cancel jobs. ARGV: now, ids. Answers each job's state afterwards, -1 for an unknown one.
 
-local jobs = open()
+local jobs = open_jobs()
 local now, states = clock(ARGV[1]), {}
 for i = 2, #ARGV do
   local job = jobs.load(ARGV[i])

@@ -1,9 +1,9 @@
 #!lua
--- Take ready jobs. ARGV: now, worker, channel to wake when there are none ('' for not), number of queues, the queues,
--- then lane and room of each lane. Answers nothing, or now, the first token (each claim has the next one), and
+-- Take ready jobs. ARGV: now, worker, channel to wake when there are none ('' for not), a channel that waits no longer when there are some
+-- ('' for none), number of queues, the queues, then lane and room of each lane. Answers nothing, or now, the first token (each claim has the next one), and
 -- for each claim: id, the job as it came, its former stand ('' when it was never moved).
 
-local now, worker, ear, queues = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local now, worker, ear, queues = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[5])
 local lease = call('ZSCORE', root .. 'leases', worker)
 if not lease or tonumber(lease) <= now then
   if ear ~= '' then call('ZADD', root .. 'idle:\0' .. worker, 'NX', now, ear) end -- its next beat wakes it
@@ -11,7 +11,7 @@ if not lease or tonumber(lease) <= now then
 end
 
 local lanes, free = {}, 0
-for i = 5 + queues, #ARGV, 2 do
+for i = 6 + queues, #ARGV, 2 do
   local room = tonumber(ARGV[i + 1])
   if room > 0 then
     lanes[#lanes + 1] = {name = ARGV[i], room = room}
@@ -24,8 +24,8 @@ local expiring = call('ZCARD', root .. 'expiring') > 0
 local function take(line, room, found)
   local taken = 0
   while taken < room do
-    local popped = call('ZPOPMIN', root .. 'ready:' .. line, room - taken)
-    if #popped == 0 then break end
+    local asked = room - taken
+    local popped = call('ZPOPMIN', root .. 'ready:' .. line, asked)
     for i = 1, #popped, 2 do
       local expiry = expiring and call('ZSCORE', root .. 'expiring', popped[i])
       if not (expiry and tonumber(expiry) <= now) then -- else `promote` will cancel it
@@ -33,12 +33,13 @@ local function take(line, room, found)
         taken = taken + 1
       end
     end
+    if #popped < asked * 2 then break end
   end
   return taken
 end
 
 local ids, jobs = {}, nil
-for q = 5, 4 + queues do
+for q = 6, 5 + queues do
   local queue, found = ARGV[q], {}
   if free > 0 and call('SISMEMBER', root .. 'paused', queue) == 0 then
     for _, lane in ipairs(lanes) do
@@ -59,13 +60,18 @@ for q = 5, 4 + queues do
   end
 end
 
-if #ids == 0 then
-  if ear ~= '' then
-    for q = 5, 4 + queues do
-      for _, lane in ipairs(lanes) do call('ZADD', root .. 'idle:' .. ARGV[q] .. '\0' .. lane.name, 'NX', now, ear) end
-    end
+local function for_each_line(what)
+  for q = 6, 5 + queues do
+    for _, lane in ipairs(lanes) do what(root .. 'idle:' .. ARGV[q] .. '\0' .. lane.name) end
   end
+end
+
+if #ids == 0 then
+  if ear ~= '' then for_each_line(function(idle) call('ZADD', idle, 'NX', now, ear) end) end
   return {}
+end
+if ARGV[4] ~= '' then -- or it would be woken in the place of one that waits
+  for_each_line(function(idle) call('ZREM', idle, ARGV[4]) end)
 end
 
 -- Larger than any token before, also when the store has forgotten its latest ones (a failover): not behind the clock.
@@ -82,7 +88,7 @@ for i, id in ipairs(ids) do
   if not stand then
     moved[i * 2] = '\155\3' .. whole(token + i - 1) .. sub(made, 11, 20) .. sub(made, 2, 10) .. first
   else
-    jobs = jobs or open()
+    jobs = jobs or open_jobs()
     local job = jobs.load(id)
     job.state, job.token, job.attempt, job.started_at, job.worker = RUNNING, token + i - 1, job.attempt + 1, now, worker
     moved[i * 2] = jobs.stand_of(job)

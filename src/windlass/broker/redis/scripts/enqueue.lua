@@ -1,12 +1,13 @@
 #!lua
--- Put jobs in. ARGV: now, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
+-- Put jobs in. ARGV: now, all ids sorted and joined, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
 -- and single jobs with a due time, an expiry or a key: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the key).
 -- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored and
 -- 0 if that job was known already.
 
-local now, at, number, answer, fresh = clock(ARGV[1]), 2, 0, {}, {}
+local now, at, number, answer = clock(ARGV[1]), 3, 0, {}
 local head = '\154' .. double(now) -- an array of ten, the first of it the time at which the job came
 local stored, jobs = root .. 'jobs', nil
+local added, known = {}, false -- the ids that this call stores; whether it met others
 
 local function tell_of(id, state, stored)
   local n = #answer
@@ -16,11 +17,7 @@ end
 local function is_known(id)
   local stand = call('HGET', root .. 'states', id)
   tell_of(id, stand and byte(stand, 2) or READY, 0)
-end
-
-local function is_fresh(id)
-  local n = #fresh
-  fresh[n + 1], fresh[n + 2] = 0, id
+  known = true
 end
 
 local function plain(line, priority, many)
@@ -28,9 +25,9 @@ local function plain(line, priority, many)
   for i = at + 3, at + 1 + many * 2, 2 do
     local id = ARGV[i]
     if call('HSETNX', stored, id, head .. ARGV[i + 1]) == 1 then
+      added[id] = true
       local n = #ready
       ready[n + 1], ready[n + 2] = order, id
-      is_fresh(id)
     else
       is_known(id)
     end
@@ -50,9 +47,9 @@ local function special(line, id, made, delay, moment, key)
   elseif call('HSETNX', stored, id, head .. made) == 0 then
     is_known(id)
   else
-    is_fresh(id)
+    added[id] = true
     if key ~= '' then call('HSET', root .. 'keyed', id, sub(key, 2)) end
-    jobs = jobs or open()
+    jobs = jobs or open_jobs()
     local job = jobs.load(id)
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
     job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
@@ -73,6 +70,15 @@ while at < #ARGV do
   end
 end
 
-each('ZADD', root .. 'ids', fresh)
+local ids = ARGV[2]
+if known then
+  local fresh = {}
+  for i = 1, #ids, 16 do
+    local id = sub(ids, i, i + 15)
+    if added[id] then fresh[#fresh + 1] = id end
+  end
+  ids = table.concat(fresh)
+end
+if ids ~= '' then open_ids().add(ids) end
 if jobs then jobs.told() end
 return answer

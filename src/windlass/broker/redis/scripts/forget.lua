@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Delete jobs that do not run. ARGV: ids. Answers those that were deleted.
 
-local jobs = open()
+local jobs = open_jobs()
 local deleted = {}
 for _, id in ipairs(ARGV) do
   local job = jobs.load(id)

@@ -1,4 +1,4 @@
--- One job at a time, with all that may have happened to it: `local jobs = open()` where lib.lua is not enough.
+-- One job at a time, with all that may have happened to it: `local jobs = open_jobs()` where lib.lua is not enough.
 
 local function load(id)
   local made = call('HGET', root .. 'jobs', id)
@@ -38,7 +38,7 @@ local function place_of(job)
   return 'ended:' .. job.state, (job.finished_at or 0) + (job.state == FAILED and job.keep_failed or job.keep)
 end
 
-local changed, became_ready = {}, {}
+local changed, became_ready, removed = {}, {}, {}
 
 local function leave(job)
   count(job.line, job.state, -1)
@@ -58,6 +58,7 @@ local function enter(job, state, now)
   call('HSET', root .. 'states', job.id, stand_of(job))
   changed[#changed + 1] = job.id
   if state == READY then became_ready[#became_ready + 1] = job end
+  if state == SCHEDULED and call('ZRANGE', root .. place, 0, 0)[1] == job.id then wake('\0due', MANY) end
 end
 
 local function move(job, state, now)
@@ -75,7 +76,7 @@ end
 local function remove(job)
   leave(job)
   for _, key in ipairs({'jobs', 'states', 'keyed'}) do call('HDEL', root .. key, job.id) end
-  call('ZREM', root .. 'ids', job.id)
+  removed[#removed + 1] = job.id
   if job.expires then call('ZREM', root .. 'expiring', job.id) end
   if call('HDEL', root .. 'journals', job.id) == 1 then call('DEL', root .. 'log:' .. job.id) end
   changed[#changed + 1] = job.id
@@ -83,6 +84,7 @@ end
 
 -- Tell everybody what moved; answers what became ready: id and queue in turn.
 local function told()
+  if #removed > 0 then open_ids().remove(removed) end
   tell('watched', changed)
   tell('awaited', changed)
   local lines, answer = {}, {}

@@ -1,9 +1,10 @@
--- What all verbs share; put before each of them. What is for one job at a time is in jobs.lua, which is opened when it is needed.
+-- What all verbs share; put before each of them. What is for one job at a time is in jobs.lua,
+-- which is opened when it is needed.
 --
 -- KEYS[1] is "{name}:". All keys of an app begin with it, so they live in one slot of a cluster:
 --   jobs            hash   id -> the job as it came (records.py: Made)
 --   states          hash   id -> where it stands (records.py: Stand); without one it is ready since it came, and was never started
---   ids             zset   every id, all of score 0: by name, so by age
+--   ids, ids:BOUND  zset, strings   every id in its order (ids.lua)
 --   ready:LINE      zset   id by priority, then due time; a LINE is "queue\0lane"
 --   scheduled       zset   id by due time
 --   running         zset   id by the number of the worker that holds it
@@ -20,7 +21,8 @@
 --   gone, resting   zset   worker -> the same: dead for ever; silent, but may live again
 --   cards, words, numbers  hash  worker -> what it says of itself; what to say of its jobs when it is dead; its number
 --   worker_count, token   the last number of a worker; the last token
---   idle:LINE       zset   channel of a waiting broker -> since when: a claim of it waits for work
+--   idle:LINE       zset   channel of a waiting broker -> since when: a claim of it waits for work. Also for the LINEs "\0WORKER" (its claim
+--                          waits until it lives again) and "\0due" (a promote waits for something to be due)
 --   watched, awaited hash  id -> channels: a read waits for any change of the job; for an entry or its end
 
 local root, call = KEYS[1], redis.call
@@ -75,14 +77,20 @@ local function wake(line, many)
   end
 end
 
--- Tell who waits for these jobs, in the hash `who`.
+-- Tell who waits for these jobs, in the hash `who`. A small job without a journal that has come to its end is told whole, so that nobody
+-- needs to ask: its size and the job as it came, then its stand.
 local function tell(who, ids)
   if #ids == 0 or call('HLEN', root .. who) == 0 then return end
   local found = values(root .. who, ids)
   for i, id in ipairs(ids) do
     if found[i] then
+      local message, stand = 'j' .. char(#id) .. id, call('HGET', root .. 'states', id)
+      if stand and byte(stand, 2) >= SUCCEEDED and call('HEXISTS', root .. 'journals', id) == 0 then
+        local made = call('HGET', root .. 'jobs', id)
+        if made and #made + #stand < 4096 then message = message .. struct.pack('>I4', #made) .. made .. stand end
+      end
       call('HDEL', root .. who, id)
-      for ear in string.gmatch(found[i], '%S+') do call('PUBLISH', ear, 'j' .. id) end
+      for ear in string.gmatch(found[i], '%S+') do call('PUBLISH', ear, message) end
     end
   end
 end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Forget what was kept long enough. ARGV: now, limit, seconds to remember a worker. Answers how many jobs were deleted.
 
-local jobs = open()
+local jobs = open_jobs()
 local now, left = clock(ARGV[1]), tonumber(ARGV[2])
 for _, state in ipairs({SUCCEEDED, FAILED, CANCELLED}) do
   for _, id in ipairs(call('ZRANGEBYSCORE', root .. 'ended:' .. state, '-inf', now, 'LIMIT', 0, left)) do

@@ -2,7 +2,7 @@
 -- Take back what dead workers hold. ARGV: now, limit. Answers what became ready.
 -- The error of a job that crashed too often is stored as its crashes, then the last words (records.py puts it into words).
 
-local jobs = open()
+local jobs = open_jobs()
 local now, left = clock(ARGV[1]), tonumber(ARGV[2])
 
 for _, worker in ipairs(call('ZRANGEBYSCORE', root .. 'leases', '-inf', now)) do

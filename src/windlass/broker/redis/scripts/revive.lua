@@ -1,7 +1,7 @@
 #!lua
 -- Make jobs ready again. ARGV: now, ids. Answers what became ready.
 
-local jobs = open()
+local jobs = open_jobs()
 local now = clock(ARGV[1])
 for i = 2, #ARGV do
   local job = jobs.load(ARGV[i])

@@ -57,7 +57,7 @@ for i = at, #ARGV, 6 do
   local stand = call('HGET', root .. 'states', ARGV[i])
   if stand and sub(stand, 2, 11) == ARGV[i + 1] then
     local kind = ARGV[i + 2]
-    jobs = jobs or open()
+    jobs = jobs or open_jobs()
     jobs.finish(jobs.load(ARGV[i]), kind, ARGV[i + 3], kind == 'L' and limit or tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), now)
   else
     stale[#stale + 1] = number

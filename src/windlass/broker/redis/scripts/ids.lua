@@ -1,0 +1,114 @@
+-- The index of all ids: sorted runs of up to 256 of them, 16 bytes each, one string a run. `ids` names the runs by their lower bounds.
+-- A sorted set of the ids themselves would take seven times the memory. `local index = open_ids()`.
+
+local RUN = 4096 -- bytes
+
+-- By bytes. Lua's own `<` goes by the server's locale.
+local function less(a, b)
+  for i = 1, 16 do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return false
+end
+
+local function key(bound) return root .. 'ids:' .. bound end
+
+local function write(bound, ids)
+  if ids == '' then
+    call('DEL', key(bound))
+    call('ZREM', root .. 'ids', bound)
+    return
+  end
+  for from = 1, #ids, RUN do
+    local run = sub(ids, from, from + RUN - 1)
+    if from > 1 then bound = sub(run, 1, 16) end
+    call('ZADD', root .. 'ids', 0, bound)
+    call('SET', key(bound), run)
+  end
+end
+
+local function merged(a, b)
+  local out, i, j = {}, 1, 1
+  while i <= #a and j <= #b do
+    local x, y = sub(a, i, i + 15), sub(b, j, j + 15)
+    if less(x, y) then
+      out[#out + 1], i = x, i + 16
+    else
+      out[#out + 1], j = y, j + 16
+    end
+  end
+  return table.concat(out) .. sub(a, i) .. sub(b, j)
+end
+
+local function bound_of(id) return call('ZREVRANGEBYLEX', root .. 'ids', '[' .. id, '-', 'LIMIT', 0, 1)[1] end
+
+-- Put one id into the run of this bound. Only what stands behind it is written again.
+local function insert_one(bound, id)
+  local run = call('GET', key(bound))
+  local low, high = 0, #run / 16 -- it belongs behind so many at least, and at most
+  while low < high do
+    local middle = floor((low + high) / 2)
+    if less(sub(run, middle * 16 + 1, middle * 16 + 16), id) then low = middle + 1 else high = middle end
+  end
+  if call('SETRANGE', key(bound), low * 16, id .. sub(run, low * 16 + 1)) > RUN then write(bound, call('GET', key(bound))) end
+end
+
+-- Put ids where they belong: all that fall into one run at a time.
+local function insert(ids)
+  while ids ~= '' do
+    local first = sub(ids, 1, 16)
+    local bound = bound_of(first)
+    if bound and #ids == 16 then return insert_one(bound, ids) end
+    bound = bound or first
+    local after = call('ZRANGEBYLEX', root .. 'ids', '(' .. bound, '+', 'LIMIT', 0, 1)[1]
+    local to = 16
+    while to < #ids and (not after or less(sub(ids, to + 1, to + 16), after)) do to = to + 16 end
+    write(bound, merged(call('GET', key(bound)) or '', sub(ids, 1, to)))
+    ids = sub(ids, to + 1)
+  end
+end
+
+-- Add ids, sorted and joined. Most are newer than all that are there.
+local function add(ids)
+  local last = call('ZREVRANGE', root .. 'ids', 0, 0)[1]
+  if not last then return write(sub(ids, 1, 16), ids) end
+  if not less(call('GETRANGE', key(last), -16, -1), ids) then return insert(ids) end
+  if #ids > 16 then return write(last, call('GET', key(last)) .. ids) end
+  if call('APPEND', key(last), ids) > RUN then write(last, call('GET', key(last))) end
+end
+
+local function remove(ids)
+  local runs = {}
+  for _, id in ipairs(ids) do
+    local bound = bound_of(id)
+    runs[bound] = runs[bound] or {}
+    runs[bound][id] = true
+  end
+  for bound, gone in pairs(runs) do
+    local run, left = call('GET', key(bound)), {}
+    for at = 1, #run, 16 do
+      local id = sub(run, at, at + 15)
+      if not gone[id] then left[#left + 1] = id end
+    end
+    write(bound, table.concat(left))
+  end
+end
+
+-- At most `many` ids before `limit` ('' for none), the newest first.
+local function page(limit, many)
+  local out, upper = {}, limit == '' and '+' or '(' .. limit
+  while #out < many do
+    local bound = call('ZREVRANGEBYLEX', root .. 'ids', upper, '-', 'LIMIT', 0, 1)[1]
+    if not bound then break end
+    local run = call('GET', key(bound))
+    for at = #run - 15, 1, -16 do
+      local id = sub(run, at, at + 15)
+      if #out < many and (limit == '' or less(id, limit)) then out[#out + 1] = id end
+    end
+    upper = '(' .. bound
+  end
+  return out
+end
+
+return {add = add, remove = remove, page = page}

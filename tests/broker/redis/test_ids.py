@@ -1,0 +1,38 @@
+"""The index of ids, which is ours: against a plain sorted list, over many runs."""
+
+from __future__ import annotations
+
+import random
+from uuid import UUID
+
+from windlass.broker.redis.broker import RedisBroker
+from windlass.core.job import NewJob
+
+
+def _id(number: int) -> str:
+    return str(UUID(int=number << 90 | 7 << 76 | 2 << 62))
+
+
+async def test_ids_in_any_order_are_listed_in_theirs(broker: RedisBroker) -> None:
+    """Appended, inserted one by one and many at once, at the front and in between, and deleted again."""
+    chance = random.Random(7)
+    numbers = chance.sample(range(1_000_000), 3000)
+    there = set[str]()
+    at = 0
+    while at < len(numbers):
+        size = chance.choice([1, 1, 1, 2, 40, 700])
+        some = numbers[at : at + size]
+        ids = [_id(number) for number in (sorted(some) if chance.random() < 0.5 else some)]
+        await broker.enqueue([NewJob(id=job, task="t", body=b"{}") for job in ids])
+        there.update(ids)
+        if chance.random() < 0.5:
+            gone = chance.sample(sorted(there), min(len(there), 30))
+            await broker.forget(gone)
+            there.difference_update(gone)
+        at += size
+    listed = [job.id for job in await broker.find(limit=5000)]
+    assert listed == sorted(there, reverse=True)
+    middle = listed[len(listed) // 2]
+    assert [job.id for job in await broker.find(before=middle, limit=300)] == listed[len(listed) // 2 + 1 :][:300]
+    await broker.forget(listed)
+    assert await broker.find() == []
