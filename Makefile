@@ -11,7 +11,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types architecture tests bench chaos docs-check format install browser clean
+.PHONY: help demo test lint types architecture tests bench bench-peers chaos docs-check format install packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,14 +33,17 @@ architecture: $(VENV)/.dev ## the layers of the house and its numbers
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_house.py
 
-tests: $(VENV)/.dev browser ## all tests; ARGS are handed to pytest
+tests: $(VENV)/.dev packages ## all tests; ARGS are handed to pytest
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-chaos: $(VENV)/.dev ## the tests that kill processes and take stores away
+chaos: $(VENV)/.dev packages ## the tests that kill processes and take stores away
 	$(BIN)/python -m pytest -m chaos $(ARGS)
 
 bench: $(VENV)/.dev ## the figures of benchmarks/, written to benchmarks/results/
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-peers: $(VENV)/.pip ## Windlass beside the other task queues on Redis; ARGS=--quick for a first look
+	@$(BIN)/python benchmarks/peers/run.py $(ARGS)
 
 docs-check: $(VENV)/.dev ## README and docs: examples run, diagrams and links are current
 	$(BIN)/python -m pytest tests/test_readme.py tests/test_docs.py
@@ -51,15 +54,8 @@ format: $(VENV)/.dev ## write what `lint` asks for
 
 install: $(VENV)/.dev ## only the set-up
 
-# The browser tests need a Chromium, and playwright's driver needs libatomic. Without them, and without the right to install them,
-# the tests skip and say so.
-browser:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
-		! { command -v chromium && ldconfig -p | grep libatomic.so.1; } >/dev/null 2>&1; then \
-		echo "installing chromium for the browser tests"; \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium libatomic1; } \
-			>/dev/null 2>&1 || echo "chromium could not be installed; the browser tests will be skipped"; \
-	fi
+packages: # the programs that tests need, where we may install them
+	@.ci/packages
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
@@ -82,10 +78,10 @@ $(VENV)/.pip:
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.pip
 	@echo "setting up $(VENV) for the demo"
-	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast]' --group demo
+	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast,redis]' --group demo
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.pip
 	@echo "setting up $(VENV) for development"
-	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast]' --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast,redis]' --group dev
 	@touch $@ $(VENV)/.demo

@@ -42,7 +42,7 @@ def test_a_name_that_could_not_be_part_of_a_key_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("redis://localhost/0", "'redis' is not built yet; use one of sqlite://, memory://"),
+        ("amqp://localhost", "'amqp' is not built yet; use one of sqlite://, memory://, redis://"),
         ("mysql://localhost", "'mysql' is no store that Windlass knows"),
         ("jobs.db", "'jobs.db' is no store that Windlass knows"),
     ],

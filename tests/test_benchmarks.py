@@ -18,3 +18,10 @@ def test_the_benchmarks_run(store: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "| enqueue awaited one by one |" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_worker_can_be_profiled() -> None:
+    command = [sys.executable, "profile_worker.py", "--jobs", "300", "--rounds", "1"]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "us of CPU per job, 500 at once" in done.stdout

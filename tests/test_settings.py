@@ -102,7 +102,7 @@ def test_a_value_that_makes_no_sense_is_refused(name: str, value: Any) -> None:
 
 
 def test_a_worker_must_beat_before_its_lease_is_over() -> None:
-    with pytest.raises(ConfigurationError, match=r"'beat' \(9 s\) must be shorter than 'lease' \(8 s\)"):
+    with pytest.raises(ConfigurationError, match=r"'beat' \(9 s\) must be shorter than 'lease' \(7 s\)"):
         load(beat=9)
 
 

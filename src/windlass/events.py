@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any, get_args
+
+from msgspec import Struct
 
 from windlass.core.job import Claim
 from windlass.core.outcome import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class JobStarted:
+class JobStarted(Struct, frozen=True):
     """A run of a job begins."""
 
     claim: Claim
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnded:
+class JobEnded(Struct, frozen=True):
     """A run of a job is over. `outcome` is None when the lease was lost; `seconds` is the run's length."""
 
     claim: Claim
@@ -26,15 +26,13 @@ class JobEnded:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class StaleWrite:
+class StaleWrite(Struct, frozen=True):
     """The store refused a write because the job is no longer this worker's."""
 
     claim: Claim
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerChanged:
+class WorkerChanged(Struct, frozen=True):
     """A worker, or a part of it, changed: `what` is "started", "draining", "stopped", "lost", "stuck", "abandoned a thread", ..."""
 
     worker: str
@@ -42,8 +40,7 @@ class WorkerChanged:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreTrouble:
+class StoreTrouble(Struct, frozen=True):
     """A call to the store failed and will be repeated."""
 
     verb: str
@@ -58,16 +55,25 @@ class Events:
     """A list of subscribers. A subscriber that raises is logged and does not disturb the others."""
 
     def __init__(self) -> None:
-        self.subscribers: list[Subscriber] = []
+        self._subscribers: dict[type[Event], list[Subscriber]] = {kind: [] for kind in get_args(Event)}
 
-    def subscribe(self, subscriber: Subscriber) -> Subscriber:
-        """Call `subscriber` with every event from now on (usable as a decorator)."""
-        self.subscribers.append(subscriber)
+    def subscribe(self, subscriber: Subscriber, *kinds: type[Event]) -> Subscriber:
+        """Call `subscriber` with every event of these kinds (by default of all) from now on (usable as a decorator).
+
+        Subscribing twice is subscribing once.
+        """
+        for kind in kinds or get_args(Event):
+            if subscriber not in self._subscribers[kind]:
+                self._subscribers[kind].append(subscriber)
         return subscriber
+
+    def wants(self, kind: type[Event]) -> Any:
+        """Whether anybody listens to this kind: what happens for every job need not be told otherwise."""
+        return self._subscribers[kind]
 
     def emit(self, event: Event) -> None:
         """Tell every subscriber."""
-        for subscriber in self.subscribers:
+        for subscriber in self._subscribers[type(event)]:
             try:
                 subscriber(event)
             except Exception:

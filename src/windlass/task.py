@@ -107,21 +107,15 @@ class Task(Generic[P, R, Called]):
 
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         arguments = self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload)
-        return replace(self._blank, id=new_id(), body=self._pack(arguments))
+        blank, pack = self._form
+        return replace(blank, id=new_id(), body=pack(arguments))
 
     @cached_property
-    def _wide(self) -> Options:
-        return self._options.over(self.definition.options)
-
-    @cached_property
-    def _pack(self) -> Callable[[bytes], bytes]:
-        return packer(timeout=self._options.timeout, retry=self._options.retry, meta=self._wide.meta)
-
-    @cached_property
-    def _blank(self) -> NewJob:
-        """What all jobs that are enqueued through this have in common."""
-        options, settings = self._wide, self.app.settings
-        return NewJob(
+    def _form(self) -> tuple[NewJob, Callable[[bytes], bytes]]:
+        """What all jobs that are enqueued through this have in common: a job without id and body, and what makes a body."""
+        options, settings = self._options.over(self.definition.options), self.app.settings
+        pack = packer(timeout=self._options.timeout, retry=self._options.retry, meta=options.meta)
+        blank = NewJob(
             id="",
             task=self.name,
             body=b"",
@@ -136,3 +130,4 @@ class Task(Generic[P, R, Called]):
             keep=settings.keep if options.keep is None else options.keep,
             keep_failed=settings.keep_failed if options.keep is None else options.keep,
         )
+        return blank, pack

@@ -134,10 +134,10 @@ class Arguments:
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The given arguments by parameter name, as a call would bind them. Raises `InvalidArguments`."""
         if self._by_name and len(args) <= len(self._positional):
-            bound = dict(zip(self._positional, args, strict=False))
+            bound = dict(zip(self._positional, args))  # noqa: B905 # what follows has defaults; saying so takes as long as the rest
             if not kwargs:
                 return bound
-            if not bound.keys() & kwargs.keys():
+            if bound.keys().isdisjoint(kwargs):
                 return {**bound, **kwargs}
         try:
             return dict(self.signature.bind(*args, **kwargs).arguments)

@@ -48,8 +48,8 @@ def log_event(event: Event) -> None:
 
 def subscribe(events: Events) -> None:
     """Log the events of an app, once however often it is asked for."""
-    if log_event not in events.subscribers:
-        events.subscribe(log_event)
+    debug = (JobStarted,) if logger.isEnabledFor(logging.DEBUG) else ()
+    events.subscribe(log_event, JobEnded, StaleWrite, WorkerChanged, StoreTrouble, *debug)
 
 
 def setup(program: Program) -> None:
@@ -113,6 +113,8 @@ def _about(level: int, claim: Claim, what: str, **more: Any) -> None:
 
 
 def _ended(claim: Claim, outcome: Outcome | None, seconds: float) -> None:
+    if isinstance(outcome, Succeeded) and not logger.isEnabledFor(logging.DEBUG):
+        return  # most jobs end so, and most workers do not tell
     took, more = f"after {seconds:.3f} s", {"seconds": round(seconds, 6)}
     match outcome:
         case Succeeded():

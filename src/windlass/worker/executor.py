@@ -102,8 +102,9 @@ class Executor:
             run.deadline = time.monotonic() + run.limit
             run.timer = self._loop.call_later(run.limit, self.stop, run, "limit")
             self.on_limited(run)
-        if self._events.subscribers:
+        if self._events.wants(JobEnded):
             run.started = time.monotonic()
+        if self._events.wants(JobStarted):
             self._events.emit(JobStarted(run.claim))
 
     def finish(self, run: Run, ending: Ending) -> None:
@@ -120,7 +121,7 @@ class Executor:
         if self.runs.get(run.claim.id) is run:
             del self.runs[run.claim.id]
         outcome = self._outcome(run, ending)
-        if self._events.subscribers:
+        if self._events.wants(JobEnded):
             took = time.monotonic() - run.started if run.started else 0.0
             self._events.emit(JobEnded(run.claim, outcome, took))
         failpoint("worker.after_run")

@@ -17,6 +17,8 @@ from windlass.settings import Settings
 BATCH = 1000
 PRUNE = 30.0
 """Seconds between two rounds of pruning."""
+LOOK = 2.0
+"""Seconds between two looks at the dead, at most: what a worker gave up comes back that soon, however long a lease is."""
 WAIT = 30.0
 """Seconds that a store which can push may keep us waiting for something to be due."""
 GAP = 0.05
@@ -69,7 +71,7 @@ class Upkeep:
             if now() >= prune_at:
                 await self._all(self._prune)
                 prune_at = now() + PRUNE * random.uniform(0.8, 1.2)
-            await asyncio.sleep(self._settings.lease / 4 * random.uniform(0.8, 1.2))
+            await asyncio.sleep(min(self._settings.lease / 4, LOOK) * random.uniform(0.8, 1.2))
 
     def may_reclaim(self) -> bool:
         """Whether silence of a worker means its death.

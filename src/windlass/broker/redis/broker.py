@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from windlass.broker.redis import looks, records
-from windlass.broker.redis.client import Client
+from windlass.broker.redis.client import Client, NotDone
 from windlass.broker.redis.ear import job as topic_of
 from windlass.broker.redis.ear import work
 from windlass.broker.redis.records import NOBODY, STATES, batched, full, short
@@ -44,12 +44,16 @@ from windlass.core.outcome import (
     lost,
 )
 from windlass.core.state import State
-from windlass.errors import InvalidArguments
+from windlass.errors import BrokerUnavailable, InvalidArguments
 
 R = TypeVar("R")
 
 LOOK_AGAIN = 10.0
 """Seconds after which a waiting call looks by itself: who was woken in its place may have died on the way."""
+MOST = 250
+"""Jobs of a lane in one claim at most: while a worker starts these, the next ones are made ready for it."""
+FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
+"""Seconds between two looks of a waiting call while the store is away: so many at first, and at last."""
 
 
 class RedisBroker:
@@ -106,7 +110,7 @@ class RedisBroker:
 
         async def look(ear: bytes, _said: bytes) -> tuple[list[Claim], bool, float]:
             leaving = b"" if self._idle.isdisjoint(lines) else self._ear.channel
-            places = len(queues), *queues, *chain.from_iterable(room.items())
+            places = len(queues), *queues, *chain.from_iterable((lane, min(free, MOST)) for lane, free in room.items())
             claims = records.claims(await self._call("claim", _time(now), worker, ear, leaving, *places))
             if claims:
                 self._idle.difference_update(lines)
@@ -115,7 +119,8 @@ class RedisBroker:
             return claims, bool(claims) or self._wakes != wakes, LOOK_AGAIN
 
         lines = [records.line_of(queue, lane) for queue in queues for lane in room]
-        return await self._until(look, map(work, (*lines, f"\0{worker}")), wait)
+        # What was sent and not answered may have happened: then somebody has to take the jobs back, and the caller must know.
+        return await self._until(look, map(work, (*lines, f"\0{worker}")), wait, outlives=NotDone)
 
     def wake(self) -> None:
         self._wakes += 1
@@ -196,26 +201,36 @@ class RedisBroker:
         return await self._until(look, [topic_of(stored)], wait)
 
     async def _until(
-        self, look: Callable[[bytes, bytes], Awaitable[tuple[R, bool, float]]], topics: Iterable[bytes], wait: float
+        self,
+        look: Callable[[bytes, bytes], Awaitable[tuple[R, bool, float]]],
+        topics: Iterable[bytes],
+        wait: float,
+        outlives: type[BrokerUnavailable] = BrokerUnavailable,
     ) -> R:
         """What `look` finds: once it says that this will do, or `wait` seconds are over, or the broker is closed.
 
         `look` is given the channel on which to tell us when there is more, if we are going to wait for it, and what was said there
-        last; it also answers within how many seconds to look again at the latest.
+        last; it also answers within how many seconds to look again at the latest. A wait that has begun `outlives` these errors.
         """
         if wait <= 0:
             return (await look(b"", b""))[0]
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
         with self._ear.listen(topics) as waiter:
-            while True:
-                found, enough, patience = await look(self._ear.channel, waiter.take())
-                left = end - loop.time()
-                if enough or left <= 0 or not self._client.open:
-                    return found
+            found, enough, patience = await look(self._ear.channel, b"")
+            pause = FIRST_PAUSE
+            while not enough and (left := end - loop.time()) > 0 and self._client.open:
                 await waiter.wait(min(left, patience))
                 if not self._client.open:
-                    return found
+                    break
+                try:
+                    found, enough, patience = await look(self._ear.channel, waiter.take())
+                    pause = FIRST_PAUSE
+                except outlives:
+                    if loop.time() >= end:
+                        raise
+                    patience = pause = min(pause * 2, LAST_PAUSE)
+            return found
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,10 @@ MOVES = 5
 """Redirections that are followed for one call."""
 
 
+class NotDone(BrokerUnavailable):
+    """The store was not reached, or did not want to for now: nothing happened."""
+
+
 class Client:
     """One connection at a time, which is made anew by the first call after it was lost. For one event loop."""
 
@@ -34,10 +38,15 @@ class Client:
         """The connection, once there is one."""
         async with self._connecting:
             if not self.open:
-                raise BrokerUnavailable(f"the store {self.place.shown} is not open: await broker.open() first")
+                raise NotDone(f"the store {self.place.shown} is not open: await broker.open() first")
             if self._line is None or self._line.lost:
-                made = await self.place.connect(self._client_name, self.ear.channel)
-                self._line = Line(made, self.ear.hear, self.ear.wake)
+                try:
+                    made = await self.place.connect(self._client_name, self.ear.channel)
+                    self._line = Line(made, self.ear.hear, self.ear.wake)
+                except BrokerUnavailable as error:
+                    raise NotDone(str(error)) from error
+                except LineLost as error:
+                    raise NotDone(f"{self.place.shown}: {error}") from error
             return self._line
 
     async def close(self) -> None:
@@ -55,16 +64,17 @@ class Client:
         answer = await self._ask(b"EVALSHA", script.sha, 1, self.root, *args)
         if type(answer) is hiredis.ReplyError and first_word(answer) == "NOSCRIPT":
             answer = await self._ask(b"EVAL", script.text, 1, self.root, *args)
-        if type(answer) is hiredis.ReplyError:
-            raise self.place.refused(str(answer))
-        return answer
+        return self._checked(answer)
 
     async def send(self, *command: Any) -> Any:
         """What the server answers to a command of its own."""
-        answer = await self._ask(*command)
-        if type(answer) is hiredis.ReplyError:
-            raise self.place.refused(str(answer))
-        return answer
+        return self._checked(await self._ask(*command))
+
+    def _checked(self, answer: Any) -> Any:
+        if type(answer) is not hiredis.ReplyError:
+            return answer
+        error = self.place.refused(str(answer))
+        raise NotDone(str(error)) if isinstance(error, BrokerUnavailable) else error
 
     async def _ask(self, *command: Any) -> Any:
         """The answer, or the refusal."""

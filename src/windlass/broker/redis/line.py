@@ -24,7 +24,10 @@ class LineLost(ConnectionError):
 
 
 class Line(asyncio.Protocol):
-    """An open connection. `on_push` gets each message, `on_lost` is called once when the connection has ended."""
+    """An open connection. `on_push` gets each message, `on_lost` is called once when the connection has ended.
+
+    Raises `LineLost` when it has ended already.
+    """
 
     def __init__(
         self, opened: AbstractConnection, on_push: Callable[[bytes], None], on_lost: Callable[[], None]
@@ -44,7 +47,12 @@ class Line(asyncio.Protocol):
         self._writer: asyncio.StreamWriter = theirs._writer
         theirs._reader = theirs._writer = None
         self._transport = cast(asyncio.Transport, self._writer.transport)
-        self._transport.set_protocol(self)
+        try:
+            self._transport.set_protocol(self)
+        except RuntimeError as error:  # uvloop's, when it is closed already
+            raise LineLost(str(error)) from error
+        if self._transport.is_closing():  # its end was told to redis-py
+            raise LineLost(self._why)
 
     def send(self, *command: Any) -> asyncio.Future[Any]:
         """Send a command; the future is its answer, a `hiredis.ReplyError` when it was refused. Raises `LineLost` later, or now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from windlass.broker.redis import records
@@ -76,45 +76,47 @@ async def describe(client: Client) -> StoreInfo:
     info = _parsed(await client.send(b"INFO"))
     settings = await _settings(client)
     clock = await client.send(b"TIME")
-    skew = int(clock[0]) + int(clock[1]) / 1e6 - time.time()
-    aof = info.get("aof_enabled") == "1"
-    fsync = settings.get("appendfsync", "everysec")
-    always = aof and fsync == "always"
-    remarks = list[str]()
-    if not aof:
-        saves = settings.get("save", "?")
-        remarks.append(
-            "appendonly is no: when the server dies, every job since the last snapshot is lost"
-            f" (save {saves!r}); set: CONFIG SET appendonly yes"
-        )
-    elif not always:
-        remarks.append(
-            f"appendfsync is {fsync}: a power cut, or kill -9 of the server, can lose its last second or two of accepted jobs"
-        )
-    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
-        remarks.append(
-            f"maxmemory-policy is {policy}: a full server throws jobs away; set: CONFIG SET maxmemory-policy noeviction"
-        )
-    if info.get("connected_slaves", "0") != "0":
-        remarks.append("it replicates asynchronously: a failover can lose what the replica had not received yet")
-    if abs(skew) > SKEW:
-        remarks.append(f"its clock differs from ours by {skew:+.1f} s; due times are judged by its clock")
+    details = {
+        "mode": info.get("redis_mode", info.get("server_mode", "?")),
+        "role": info.get("role", "?"),
+        "appendonly": "yes" if info.get("aof_enabled") == "1" else "no",
+        "appendfsync": settings.get("appendfsync", "everysec"),
+        "save": settings.get("save", "?"),
+        "maxmemory_policy": info.get("maxmemory_policy", "?"),
+        "replicas": int(info.get("connected_slaves", 0)),
+        "bytes": int(info.get("used_memory", 0)),
+        "clock_skew": round(int(clock[0]) + int(clock[1]) / 1e6 - time.time(), 3),
+    }
+    kept = details["appendonly"] == "yes"
+    always = kept and details["appendfsync"] == "always"
     return StoreInfo(
         kind="valkey" if "valkey_version" in info else "redis",
         place=client.place.shown,
         version=info.get("valkey_version", info.get("redis_version", "?")),
-        survives=("process crash", "power cut") if always else ("process crash",) if aof else (),
-        remarks=tuple(remarks),
-        details={
-            "mode": info.get("redis_mode", info.get("server_mode", "?")),
-            "role": info.get("role", "?"),
-            "appendonly": "yes" if aof else "no",
-            "appendfsync": fsync if aof else "",
-            "maxmemory_policy": policy,
-            "bytes": int(info.get("used_memory", 0)),
-            "clock_skew": round(skew, 3),
-        },
+        survives=("process crash", "power cut") if always else ("process crash",) if kept else (),
+        remarks=tuple(_remarks(details)),
+        details=details,
     )
+
+
+def _remarks(server: Mapping[str, Any]) -> Iterator[str]:
+    """What this server can lose, and how to set it otherwise."""
+    if server["appendonly"] != "yes":
+        yield (
+            f"appendonly is no: when the server dies, every job since the last snapshot is lost (save {server['save']!r});"
+            " set: CONFIG SET appendonly yes"
+        )
+    elif server["appendfsync"] != "always":
+        yield f"appendfsync is {server['appendfsync']}: a power cut can lose the last second or two of accepted jobs"
+    if server["maxmemory_policy"] not in ("noeviction", "?"):
+        yield (
+            f"maxmemory-policy is {server['maxmemory_policy']}: a full server throws jobs away;"
+            " set: CONFIG SET maxmemory-policy noeviction"
+        )
+    if server["replicas"]:
+        yield "it replicates asynchronously: a failover can lose what the replica had not received yet"
+    if abs(server["clock_skew"]) > SKEW:
+        yield f"its clock differs from ours by {server['clock_skew']:+.1f} s; due times are judged by its clock"
 
 
 def _parsed(info: Any) -> dict[str, str]:

@@ -48,6 +48,10 @@ class Place:
                 self.service, _, db = parts.path.strip("/").partition("/")
                 parts = parts._replace(scheme=parts.scheme.partition("+")[0], path=f"/{db}")
             options: dict[str, Any] = dict(redis.parse_url(urlunsplit(_with_one_host(parts))))
+            if (
+                parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdecimal()
+            ):  # redis-py would take database 0
+                raise ValueError(f"its database is a number, and not {parts.path.strip('/')!r}")
         except ValueError as error:
             raise ConfigurationError(f"{self.shown} is no URL of a Redis: {error}") from None
         if self._sentinels and not self.service:
@@ -108,7 +112,11 @@ class Place:
             await made.connect()
             await made.send_command("SUBSCRIBE", channel)
             await made.read_response(push_request=True)
-        except (exceptions.RedisError, OSError) as error:
+        except (
+            exceptions.RedisError,
+            OSError,
+            RuntimeError,
+        ) as error:  # RuntimeError: uvloop's, of a socket that was just closed
             raise self.refused(str(error), error) from error
         return cast(redis.AbstractConnection, made)
 
@@ -119,7 +127,9 @@ class Place:
         try:
             host, port = await sentinels.discover_master(self.service)
         except exceptions.RedisError as error:
-            raise BrokerUnavailable(f"no sentinel of {self.shown} knows a primary: {error}") from error
+            raise BrokerUnavailable(
+                f"no sentinel of {self.shown} answers, or none knows a primary of {self.service!r}"
+            ) from error
         finally:
             for one in sentinels.sentinels:
                 await one.aclose()
@@ -139,7 +149,7 @@ class Place:
             or isinstance(cause, exceptions.AuthenticationError)
         ):
             return ConfigurationError(f"{self.shown} does not let us in ({said}); check user and password in the URL")
-        if word == "NOPERM" or isinstance(cause, exceptions.NoPermissionError):
+        if word == "NOPERM" or "executing the script can't" in said or isinstance(cause, exceptions.NoPermissionError):
             return ConfigurationError(
                 f"{self.shown} does not allow us what we need ({said}); "
                 "the user needs the keys and the channels of the app: ACL SETUSER ... ~{NAME}:* &{NAME}:* +@all -@admin -@dangerous +info"
@@ -148,11 +158,13 @@ class Place:
             return StoreFull(
                 f"{self.shown} is full ({said}); nothing was stored. Free memory there, or raise maxmemory"
             )
-        if isinstance(cause, exceptions.ResponseError) and "unknown command" in said:
-            return StoreRefused(f"{self.shown} is too old for Windlass, which needs Redis 7.0 or Valkey ({said})")
+        if "unknown command" in said:
+            said = said.partition(",")[0]
+            return StoreRefused(f"{self.shown} is a sentinel, or too old: Windlass needs Redis 7.0 or Valkey ({said})")
         if isinstance(cause, exceptions.ResponseError) or (cause is None and word not in _PASSING):
             return BrokerError(f"{self.shown}: {said}")
-        hint = "" if cause is None else "; is a Redis running there?"
+        tls = ", and does it speak TLS" if self.shown.startswith("rediss") else ""
+        hint = "" if cause is None else f"; is a Redis running there{tls}?"
         return BrokerUnavailable(f"{self.shown} cannot be used now: {said}{hint}")
 
 

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Write into journals. ARGV, for each claim: id, fence, number of entries, and as often: "p" (progress), "c" (checkpoint) or "-", entry.
 -- Answers 1 for each claim whose entries were taken, 0 for the others.
 

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Take ready jobs. ARGV: now, worker, channel to wake when there are none ('' for not), a channel that waits no longer when there are some
 -- ('' for none), number of queues, the queues, then lane and room of each lane. Answers nothing, or now, the first token (each claim has the next one), and
 -- for each claim: id, the job as it came, its former stand ('' when it was never moved).

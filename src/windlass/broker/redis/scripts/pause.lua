@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Stop handing out a queue, or go on. ARGV: queue, "1" to pause and "0" to go on.
 
 if ARGV[2] == '1' then

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Read a journal. ARGV: id, after, channel to wake when there is nothing to tell ('' for not), the state and attempt seen ('' for any).
 -- Answers nil for an unknown job; else state, attempt, last number, entries, and of a finished job all of `seen` (lib.lua).
 
