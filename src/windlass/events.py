@@ -47,7 +47,13 @@ class StoreTrouble(Struct, frozen=True):
     error: BaseException
 
 
-Event = JobStarted | JobEnded | StaleWrite | WorkerChanged | StoreTrouble
+class StoreBack(Struct, frozen=True):
+    """A call to the store succeeded after its trouble."""
+
+    verb: str
+
+
+Event = JobStarted | JobEnded | StaleWrite | WorkerChanged | StoreTrouble | StoreBack
 Subscriber = Callable[[Event], None]
 
 

@@ -12,7 +12,8 @@ from windlass.context import Context, _current, enter
 from windlass.core.ids import new_id
 from windlass.core.job import Claim
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
-from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreTrouble, WorkerChanged
+from windlass.errors import BrokerUnavailable, StoreFull
+from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreBack, StoreTrouble, WorkerChanged
 from windlass.observe import logs
 
 JOB = new_id()
@@ -73,12 +74,29 @@ def test_every_line_about_a_job_names_it(event: Event, level: str, said: str, ca
         (WorkerChanged("w1", "stopped"), "INFO"),
         (WorkerChanged("w1", "lost", "its lease ran out"), "WARNING"),
         (StoreTrouble("claim", OSError("gone")), "WARNING"),
+        (StoreBack("claim"), "INFO"),
     ],
 )
 def test_worker_and_store(event: Event, level: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     logs.log_event(event)
     assert [record.levelname for record in caplog.records] == [level]
+
+
+def test_an_outage_is_told_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """However many calls fail meanwhile; another kind of trouble is told, too."""
+    caplog.set_level("INFO")
+    logs.log_event(StoreBack("claim"))
+    for _ in range(2):
+        for verb in ("claim", "settle", "beat") * 20:
+            logs.log_event(StoreTrouble(verb, BrokerUnavailable("nobody listens")))
+        logs.log_event(StoreTrouble("settle", StoreFull("no room")))
+        for verb in ("beat", "claim", "settle"):
+            logs.log_event(StoreBack(verb))
+    told = [(record.levelname, record.getMessage().partition(",")[0]) for record in caplog.records]
+    once = [("WARNING", "the store failed to claim"), ("WARNING", "the store failed to settle")]
+    assert told == 2 * [*once, ("INFO", caplog.records[-1].getMessage())]
+    assert "61 calls failed" in caplog.text
 
 
 def test_json_lines(stderr: Callable[[], list[str]]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -17,7 +19,8 @@ from windlass.context import current_or_none
 from windlass.core.job import Claim
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
 from windlass.definition import Program
-from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreTrouble, WorkerChanged
+from windlass.errors import BrokerUnavailable
+from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreBack, StoreTrouble, WorkerChanged
 
 LogFormat = Literal["plain", "json", "rich"]
 
@@ -25,6 +28,46 @@ logger = logging.getLogger("windlass")
 _EXTRA = ("job_id", "task", "queue", "attempt", "seconds", "error", "error_type", "worker", "verb")
 _QUIET = frozenset({"started", "draining", "stopped"})
 """Changes of a worker that are part of its normal life; every other one is worth a warning."""
+
+
+class _Outage:
+    """The trouble with the store, told once when it begins and once when it ends, however many calls fail meanwhile."""
+
+    FORGOTTEN = 60.0
+    """Seconds without trouble after which the next one is a new one, though nobody said that the last was over."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # a worker's heart may beat in a thread of its own
+        self._since = self._latest = 0.0
+        self._failed = 0
+        self._told: set[type[BaseException]] = set()
+
+    def worse(self, verb: str, error: BaseException) -> None:
+        """A call failed."""
+        kind = BrokerUnavailable if isinstance(error, BrokerUnavailable) else type(error)
+        with self._lock:
+            now = time.monotonic()
+            if now - self._latest > self.FORGOTTEN:
+                self._failed, self._told = 0, set()
+            if not self._failed:
+                self._since = now
+            self._latest, self._failed = now, self._failed + 1
+            level = logging.DEBUG if kind in self._told else logging.WARNING
+            self._told.add(kind)
+        said = f"{kind.__name__}: {error}"
+        more = {"verb": verb, "error": said}
+        logger.log(level, "the store failed to %s, and is asked again until it does: %s", verb, said, extra=more)
+
+    def better(self) -> None:
+        """A call that had failed succeeded."""
+        with self._lock:
+            failed, took = self._failed, time.monotonic() - self._since
+            self._failed, self._told = 0, set()
+        if failed:
+            logger.info("the store answers again: %d calls failed in %.1f s", failed, took)
+
+
+_outage = _Outage()
 
 
 def log_event(event: Event) -> None:
@@ -40,16 +83,15 @@ def log_event(event: Event) -> None:
             level = logging.INFO if what in _QUIET else logging.WARNING
             logger.log(level, "worker %s %s%s", worker, what, f": {detail}" if detail else "", extra={"worker": worker})
         case StoreTrouble(verb, error):
-            said = f"{type(error).__name__}: {error}"
-            logger.warning(
-                "the store failed to %s and is asked again: %s", verb, said, extra={"verb": verb, "error": said}
-            )
+            _outage.worse(verb, error)
+        case StoreBack():
+            _outage.better()
 
 
 def subscribe(events: Events) -> None:
     """Log the events of an app, once however often it is asked for."""
     debug = (JobStarted,) if logger.isEnabledFor(logging.DEBUG) else ()
-    events.subscribe(log_event, JobEnded, StaleWrite, WorkerChanged, StoreTrouble, *debug)
+    events.subscribe(log_event, JobEnded, StaleWrite, WorkerChanged, StoreTrouble, StoreBack, *debug)
 
 
 def setup(program: Program) -> None:

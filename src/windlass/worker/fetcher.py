@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from windlass.broker.port import Claims
 from windlass.core.job import Claim
 from windlass.errors import BrokerError, BrokerUnavailable
-from windlass.events import Events, StoreTrouble
+from windlass.events import Events, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
 from windlass.worker.identity import Identities
 from windlass.worker.run import Identity, Lane, pauses
@@ -77,7 +77,7 @@ class Fetcher:
             await asyncio.wait(self._tasks)
 
     async def _serve(self, lanes: list[Lane]) -> None:
-        trouble = pauses()
+        trouble, troubled = pauses(), False
         while not self._stopping.is_set():
             room = await self._room(lanes)
             if not room:
@@ -89,10 +89,13 @@ class Fetcher:
             identity.held += 1
             try:
                 claims = await self._claim(identity, room)
-                trouble = pauses()
+                if troubled:
+                    trouble, troubled = pauses(), False
+                    self._events.emit(StoreBack("claim"))
             except Exception as error:
                 if isinstance(error, BrokerUnavailable) or not isinstance(error, BrokerError):
                     self._identities.doubt(identity)
+                troubled = True
                 self._events.emit(StoreTrouble("claim", error))
                 await self._pause(next(trouble))
                 continue

@@ -14,7 +14,7 @@ from typing import Any
 
 from windlass.broker.port import Broker, Claims
 from windlass.core.job import Card, Pulse
-from windlass.events import Events, StoreTrouble
+from windlass.events import Events, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
 from windlass.worker.run import pauses
@@ -35,6 +35,7 @@ class Heart:
         self._workers: set[str] = set()
         # A beat that was under way when its id was retired must not bring it back to life.
         self._lock = asyncio.Lock()
+        self._troubled = False
 
     async def adopt(self, worker: str) -> None:
         """Keep `worker` alive from now on; returns once the store knows it, however long that takes."""
@@ -71,8 +72,12 @@ class Heart:
             try:
                 pulse = await self._broker.beat(worker, self._card_of(worker), self._settings.lease)
             except Exception as error:
+                self._troubled = True
                 self._events.emit(StoreTrouble("beat", error))
                 return False
+            if self._troubled:
+                self._troubled = False
+                self._events.emit(StoreBack("beat"))
         if not pulse.alive:
             self._workers.discard(worker)
         self._on_pulse(worker, pulse)

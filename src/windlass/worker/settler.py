@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from windlass.broker.port import Claims
 from windlass.core.outcome import ErrorInfo, Failed, Outcome
 from windlass.errors import BrokerError
-from windlass.events import Events, StaleWrite, StoreTrouble
+from windlass.events import Events, StaleWrite, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
 from windlass.worker.run import Identity, Run, pauses
 
@@ -115,6 +115,8 @@ class Settler:
                     return
                 await asyncio.sleep(pause)
                 continue
+            if tries:
+                self._events.emit(StoreBack("settle"))
             # After a try without an answer, "not applied" may only mean that the first one was.
             if not tries and not all(applied):
                 for (run, _), done in zip(batch, applied, strict=True):

@@ -39,7 +39,7 @@ class Client:
         async with self._connecting:
             if not self.open:
                 raise NotDone(f"the store {self.place.shown} is not open: await broker.open() first")
-            if self._line is None or self._line.lost:
+            if self._line is None or self._line.lost or self._line.left:
                 try:
                     made = await self.place.connect(self._client_name, self.ear.channel)
                     self._line = Line(made, self.ear.hear, self.ear.wake)
@@ -81,7 +81,7 @@ class Client:
         answer: Any = None
         for _ in range(MOVES):
             line = self._line
-            if line is None or line.lost or not self.open:
+            if line is None or line.lost or line.left or not self.open:
                 line = await self.connect()
             await line.ready()
             try:
@@ -94,7 +94,7 @@ class Client:
             if word == "MOVED":
                 self.place.redirect(str(answer))
             if word == "MOVED" or word in ELSEWHERE:
-                line.drop(str(answer))
+                line.leave()  # others may have been answered well before the change
             if word != "MOVED":
                 return answer
         return answer

@@ -18,6 +18,9 @@ from redis.asyncio.connection import AbstractConnection
 ANSWER_TIMEOUT = 10.0
 """Seconds without an answer after which a connection counts as dead."""
 
+FAREWELL = 1.0
+"""Seconds for the other side's part in closing (TLS)."""
+
 
 class LineLost(ConnectionError):
     """The connection ended before the answer came: the call may have happened."""
@@ -41,7 +44,8 @@ class Line(asyncio.Protocol):
         self._heard = True
         self._why = "the connection was closed"
         self._room: asyncio.Future[None] | None = None
-        self.lost = False
+        self._gone = asyncio.Event()
+        self.lost = self.left = False
         # Taken over: redis-py shall think that its connection is gone. The writer must live as long as its transport.
         theirs = cast(Any, opened)
         self._writer: asyncio.StreamWriter = theirs._writer
@@ -60,7 +64,11 @@ class Line(asyncio.Protocol):
             raise LineLost(self._why)
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(answer)
-        self._transport.write(hiredis.pack_command(command))
+        try:
+            self._transport.write(hiredis.pack_command(command))
+        except RuntimeError as error:  # uvloop's, when it was closed just now
+            self.drop(str(error))
+            return answer
         if self._watch is None:
             self._heard = False
             self._watch = self._loop.call_later(ANSWER_TIMEOUT, self._look_at_the_time)
@@ -89,13 +97,24 @@ class Line(asyncio.Protocol):
             self._transport.abort()
             self._end()
 
-    async def close(self) -> None:
-        """Wait for the answers that are due, then end the connection."""
-        if self._waiting:
-            await asyncio.wait(self._waiting)
-        if not self.lost:
+    def leave(self) -> None:
+        """Send nothing more: the connection ends with the last answer that is due."""
+        self.left = True
+        if not self._waiting and not self.lost:
             self._transport.close()
             self._end()
+
+    async def close(self) -> None:
+        """Wait for the answers that are due, then end the connection."""
+        due = list(self._waiting)
+        self.leave()
+        if due:
+            await asyncio.wait(due)
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await self._gone.wait()
+        except TimeoutError:
+            self._transport.abort()
 
     def _end(self) -> None:
         self.lost = True
@@ -126,8 +145,11 @@ class Line(asyncio.Protocol):
                     answer.set_result(reply)
         except (hiredis.ProtocolError, IndexError) as error:
             self.drop(f"what came is not Redis' protocol: {error}")
+        if self.left:
+            self.leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gone.set()
         if not self.lost:
             self._why = f"the connection was lost: {exc}" if exc else "the server closed the connection"
             self._end()

@@ -10,7 +10,9 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 import hiredis
 from redis import exceptions
 from redis.asyncio import connection as redis
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
 
 from windlass.core.urls import masked
 from windlass.errors import (
@@ -117,12 +119,20 @@ class Place:
             OSError,
             RuntimeError,
         ) as error:  # RuntimeError: uvloop's, of a socket that was just closed
+            await made.disconnect(nowait=True)
             raise self.refused(str(error), error) from error
         return cast(redis.AbstractConnection, made)
 
     async def _primary(self) -> Host:
-        options = {name.removeprefix("sentinel_"): value for name, value in self._sentinel_options.items()}
-        options |= {"socket_timeout": CONNECT_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
+        options: dict[str, Any] = {
+            name.removeprefix("sentinel_"): value for name, value in self._sentinel_options.items()
+        }
+        # By itself redis-py asks a dead sentinel ten times, before it asks the next one.
+        options |= {
+            "socket_timeout": CONNECT_TIMEOUT,
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+            "retry": Retry(NoBackoff(), 0),
+        }
         sentinels = cast(Any, Sentinel)(self._hosts, sentinel_kwargs=options)
         try:
             host, port = await sentinels.discover_master(self.service)
@@ -149,7 +159,11 @@ class Place:
             or isinstance(cause, exceptions.AuthenticationError)
         ):
             return ConfigurationError(f"{self.shown} does not let us in ({said}); check user and password in the URL")
-        if word == "NOPERM" or "executing the script can't" in said or isinstance(cause, exceptions.NoPermissionError):
+        if (
+            word == "NOPERM"
+            or any(word in said for word in _NO_RIGHT)
+            or isinstance(cause, exceptions.NoPermissionError)
+        ):
             return ConfigurationError(
                 f"{self.shown} does not allow us what we need ({said}); "
                 "the user needs the keys and the channels of the app: ACL SETUSER ... ~{NAME}:* &{NAME}:* +@all -@admin -@dangerous +info"
@@ -168,6 +182,8 @@ class Place:
         return BrokerUnavailable(f"{self.shown} cannot be used now: {said}{hint}")
 
 
+_NO_RIGHT = ("executing the script can't", "ACL failure in script")
+"""How Redis and Valkey say that the user may not do what a script does."""
 _PASSING = {
     "BUSY", "LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "ASK", "MOVED", "NOREPLICAS", "MISCONF", "UNKILLABLE",
 }  # fmt: skip

@@ -1,0 +1,114 @@
+"""What is in the store, and what it is said to survive."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from faults import CARD, Connect, Start, started, works
+
+from servers import RedisServer
+from windlass.broker.redis.broker import RedisBroker
+from windlass.core.outcome import Cancelled, Failed, Parked, Released, Retried, Snoozed
+from windlass.core.state import State
+from windlass.errors import WindlassError
+from windlass.testing.conformance.kit import DONE, ERROR, entry, job
+
+KINDS = ("log", "progress", "checkpoint", "chunk")
+
+
+@pytest.mark.parametrize(
+    ("options", "survives", "remark"),
+    [
+        ({}, (), "appendonly is no"),
+        ({"appendonly": "yes"}, ("process crash",), "appendfsync is everysec"),
+        ({"appendonly": "yes", "appendfsync": "no"}, ("process crash",), "appendfsync is no"),
+        ({"appendonly": "yes", "appendfsync": "always"}, ("process crash", "power cut"), None),
+    ],
+)
+async def test_what_an_accepted_job_survives(
+    start: Start, connect: Connect, options: dict[str, str], survives: tuple[str, ...], remark: str | None
+) -> None:
+    info = await (await connect(start(**options).url())).describe()
+    assert info.survives == survives
+    assert [one for one in info.remarks if remark is None or remark not in one] == []
+    assert bool(info.remarks) == bool(remark)
+
+
+async def test_what_it_is(shared: RedisServer, broker: RedisBroker) -> None:
+    info, told = await broker.describe(), shared.info("server")
+    assert info.kind == ("valkey" if "valkey_version" in told else "redis")
+    assert info.version == told.get("valkey_version", told["redis_version"])
+    assert info.place == shared.url()
+
+
+async def test_what_should_be_set_otherwise(start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start(maxmemory="100mb", maxmemory_policy="allkeys-lru", appendonly="yes", appendfsync="always")
+    broker = await connect(server.url())
+    (remark,) = (await broker.describe()).remarks
+    assert "maxmemory-policy is allkeys-lru" in remark
+    assert "CONFIG SET maxmemory-policy noeviction" in remark
+    server.command("CONFIG SET maxmemory-policy noeviction")
+    assert (await broker.describe()).remarks == ()
+    later = float(server.command("TIME")[0]) + 100.0
+    monkeypatch.setattr("windlass.broker.redis.looks.time", SimpleNamespace(time=lambda: later))
+    (remark,) = (await broker.describe()).remarks
+    assert "clock" in remark
+
+
+async def test_it_is_described_without_a_right_to_its_settings(start: Start, connect: Connect) -> None:
+    server = start(appendonly="yes", user="windlass on >secret ~* &* +@all -config")
+    info = await (await connect(server.url("windlass", "secret"))).describe()
+    assert info.survives == ("process crash",)
+
+
+async def test_nothing_is_left_of_a_job_that_was_forgotten(shared: RedisServer, broker: RedisBroker) -> None:
+    """Nor is anything outside of the app's keys."""
+    outcomes = [
+        DONE, Failed(ERROR), Failed(ERROR, crash=True), Cancelled("enough"), Retried(0.0, ERROR), Retried(60.0, ERROR, crash=True),
+        Snoozed(60.0), Released(), Parked("unknown"),
+    ]  # fmt: skip
+    await broker.beat("w", CARD, 60.0)
+    for number, outcome in enumerate(outcomes):
+        await broker.enqueue([job(queue="work", key=f"key {number}", expires=60.0, priority=number)])
+        (claim,) = await broker.claim(["work"], {"loop": 1}, "w")
+        await broker.append([(claim, [entry(kind, b'{"current":1}') for kind in KINDS])])
+        await broker.read(claim.id, after=9, wait=0.01)
+        await broker.settle([(claim, outcome)])
+        await broker.cancel([claim.id])
+    await started(broker)
+    await broker.enqueue([job(), job(delay=60.0), job(expires=0.0), job(key="k", delay=60.0)])
+    await broker.promote()
+    await broker.beat("w", CARD, 0.0)
+    await broker.reclaim()
+    stored = [one.id for one in await broker.find(limit=1000)]
+    await broker.cancel(stored)
+    later = float(shared.command("TIME")[0]) + 30 * 86400.0
+    assert await broker.prune(now=later) == len(stored) == len(outcomes) + 5
+    with shared.client() as client:
+        left = {key: client.type(key) for key in client.keys("*")}
+        assert [key for key in left if not key.startswith("{windlass}:")] == []
+        sizes = {
+            "hash": client.hlen,
+            "zset": client.zcard,
+            "set": client.scard,
+            "string": lambda _: 1,
+            "list": client.llen,
+        }
+        held = {key.removeprefix("{windlass}:"): sizes[kind](key) for key, kind in left.items()}
+    print(held)
+    assert sum(held.values()) < 10
+    assert await broker.find() == await broker.tally() == await broker.workers() == []
+
+
+async def test_a_broker_must_be_opened(url: str) -> None:
+    with pytest.raises(WindlassError, match="open"):
+        await RedisBroker(url).tally()
+
+
+async def test_a_closed_broker_can_be_opened_again(broker: RedisBroker) -> None:
+    await works(broker)
+    await broker.close()
+    await broker.open()
+    await works(broker)
+    assert (await broker.tally())[0].counts == {State.SUCCEEDED: 2}
