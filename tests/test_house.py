@@ -28,7 +28,7 @@ MODULE_LINES = 400
 FUNCTION_LINES = 40
 CONSTRUCTOR_PARAMETERS = 8
 PUBLIC_METHODS = 15
-TOTAL_LINES, TOTAL_CODE = 11_950, 8_350
+TOTAL_LINES, TOTAL_CODE = 12_000, 8_400
 """The bar is 5,000 lines, and it is not met: this is what there is, with room for a hundred lines. It may only go down, or up by what a new
 feature costs, and then the change says which. Redis
 cost 1,200. The first number counts every line of Python (docstrings, imports, blank lines; not SQL),

@@ -114,7 +114,7 @@ def test_what_a_module_prints_at_import_stays_out_of_stdout(windlass: Windlass, 
         (("tasks.resize", "1", "--at", "2030-01-01T00:00"), 2, "time zone"),
         (("tasks.resize", "1", "--timeout", "0"), 2, "timeout must be more than 0"),
         (("tasks.resize", "1", "--url", "memory://"), 2, "memory://"),
-        (("tasks.resize", "1", "--url", "redis://localhost"), 2, "not built yet"),
+        (("tasks.resize", "1", "--url", "amqp://localhost"), 2, "not built yet"),
         (("tasks.resize", "1", "--url", "nonsense"), 2, "no store that Windlass knows"),
     ],
 )
