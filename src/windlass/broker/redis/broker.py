@@ -91,7 +91,7 @@ class RedisBroker:
             raise InvalidArguments(
                 f"{jobs[ids.index(NOBODY)].id!r} is no job id: a UUID in its 36 characters is needed"
             )
-        told = await self._call("enqueue", _time(now), b"".join(sorted(set(ids))), *_arranged(jobs, ids))
+        told = await self._call("enqueue", _time(now), b"".join(dict.fromkeys(ids)), *_arranged(jobs, ids))
         placed = [Placed(new.id, State.READY) for new in jobs]
         for place, job, state, stored in batched(told, 4):
             placed[place] = Placed(full(job), STATES[state], bool(stored))

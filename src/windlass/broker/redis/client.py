@@ -83,7 +83,8 @@ class Client:
             line = self._line
             if line is None or line.lost or line.left or not self.open:
                 line = await self.connect()
-            await line.ready()
+            if line.full:
+                await line.ready()
             try:
                 answer = await line.send(*command)
             except LineLost as error:

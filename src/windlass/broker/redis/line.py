@@ -74,8 +74,13 @@ class Line(asyncio.Protocol):
             self._watch = self._loop.call_later(ANSWER_TIMEOUT, self._look_at_the_time)
         return answer
 
+    @property
+    def full(self) -> bool:
+        """Whether the server takes in less than we send."""
+        return self._room is not None
+
     async def ready(self) -> None:
-        """Wait while the server takes in less than we send."""
+        """Wait until it is not full."""
         if self._room is not None:
             await asyncio.shield(self._room)
 

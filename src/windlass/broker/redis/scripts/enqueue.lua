@@ -1,5 +1,5 @@
 #!lua
--- Put jobs in. ARGV: now, all ids sorted and joined, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
+-- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
 -- and single jobs with a due time, an expiry or a key: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the key).
 -- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored and
 -- 0 if that job was known already.
@@ -71,7 +71,7 @@ while at < #ARGV do
 end
 
 local ids = ARGV[2]
-if known then
+if known then -- or an id stands there twice
   local fresh = {}
   for i = 1, #ids, 16 do
     local id = sub(ids, i, i + 15)
@@ -79,6 +79,6 @@ if known then
   end
   ids = table.concat(fresh)
 end
-if ids ~= '' then open_ids().add(ids) end
+if ids ~= '' and call('APPEND', root .. 'ids:new', ids) >= RUN then open_ids().settle() end
 if jobs then jobs.told() end
 return answer

@@ -1,7 +1,6 @@
 -- The index of all ids: sorted runs of up to 256 of them, 16 bytes each, one string a run. `ids` names the runs by their lower bounds.
--- A sorted set of the ids themselves would take seven times the memory. `local index = open_ids()`.
-
-local RUN = 4096 -- bytes
+-- A sorted set of the ids themselves would take seven times the memory. The newest wait unsorted in `ids:new` until there are enough for a run.
+-- `local index = open_ids()`.
 
 -- By bytes. Lua's own `<` goes by the server's locale.
 local function less(a, b)
@@ -43,42 +42,40 @@ end
 
 local function bound_of(id) return call('ZREVRANGEBYLEX', root .. 'ids', '[' .. id, '-', 'LIMIT', 0, 1)[1] end
 
--- Put one id into the run of this bound. Only what stands behind it is written again.
-local function insert_one(bound, id)
-  local run = call('GET', key(bound))
-  local low, high = 0, #run / 16 -- it belongs behind so many at least, and at most
-  while low < high do
-    local middle = floor((low + high) / 2)
-    if less(sub(run, middle * 16 + 1, middle * 16 + 16), id) then low = middle + 1 else high = middle end
-  end
-  if call('SETRANGE', key(bound), low * 16, id .. sub(run, low * 16 + 1)) > RUN then write(bound, call('GET', key(bound))) end
-end
-
 -- Put ids where they belong: all that fall into one run at a time.
 local function insert(ids)
-  while ids ~= '' do
-    local first = sub(ids, 1, 16)
-    local bound = bound_of(first)
-    if bound and #ids == 16 then return insert_one(bound, ids) end
-    bound = bound or first
+  local at = 1
+  while at < #ids do
+    local first = sub(ids, at, at + 15)
+    local bound = bound_of(first) or first
     local after = call('ZRANGEBYLEX', root .. 'ids', '(' .. bound, '+', 'LIMIT', 0, 1)[1]
-    local to = 16
-    while to < #ids and (not after or less(sub(ids, to + 1, to + 16), after)) do to = to + 16 end
-    write(bound, merged(call('GET', key(bound)) or '', sub(ids, 1, to)))
-    ids = sub(ids, to + 1)
+    local to = at + 16
+    while to < #ids and (not after or less(sub(ids, to, to + 15), after)) do to = to + 16 end
+    write(bound, merged(call('GET', key(bound)) or '', sub(ids, at, to - 1)))
+    at = to
   end
 end
 
--- Add ids, sorted and joined. Most are newer than all that are there.
-local function add(ids)
+-- Sort what is new, which mostly is sorted already, into the runs.
+local function settle()
+  local new, ids, sorted = call('GET', root .. 'ids:new'), {}, true
+  if not new then return end
+  for at = 1, #new, 16 do
+    local n = #ids + 1
+    ids[n] = sub(new, at, at + 15)
+    sorted = sorted and (n == 1 or less(ids[n - 1], ids[n]))
+  end
+  if not sorted then table.sort(ids, less) end
+  call('DEL', root .. 'ids:new')
+  new = table.concat(ids)
   local last = call('ZREVRANGE', root .. 'ids', 0, 0)[1]
-  if not last then return write(sub(ids, 1, 16), ids) end
-  if not less(call('GETRANGE', key(last), -16, -1), ids) then return insert(ids) end
-  if #ids > 16 then return write(last, call('GET', key(last)) .. ids) end
-  if call('APPEND', key(last), ids) > RUN then write(last, call('GET', key(last))) end
+  if not last then return write(ids[1], new) end
+  if less(call('GETRANGE', key(last), -16, -1), ids[1]) then return write(last, call('GET', key(last)) .. new) end
+  insert(new)
 end
 
 local function remove(ids)
+  settle()
   local runs = {}
   for _, id in ipairs(ids) do
     local bound = bound_of(id)
@@ -97,6 +94,7 @@ end
 
 -- At most `many` ids before `limit` ('' for none), the newest first.
 local function page(limit, many)
+  settle()
   local out, upper = {}, limit == '' and '+' or '(' .. limit
   while #out < many do
     local bound = call('ZREVRANGEBYLEX', root .. 'ids', upper, '-', 'LIMIT', 0, 1)[1]
@@ -111,4 +109,4 @@ local function page(limit, many)
   return out
 end
 
-return {add = add, remove = remove, page = page}
+return {settle = settle, remove = remove, page = page}

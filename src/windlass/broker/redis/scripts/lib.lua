@@ -28,6 +28,7 @@
 local root, call = KEYS[1], redis.call
 local byte, sub, char, floor = string.byte, string.sub, string.char, math.floor
 local SCHEDULED, READY, RUNNING, PARKED, SUCCEEDED, FAILED, CANCELLED = 0, 2, 3, 4, 5, 6, 7
+local RUN = 4096 -- bytes of a run of ids
 local MANY = 1000 -- arguments that are unpacked at once: a call in Lua takes less than 8,000
 
 local function clock(given)
