@@ -52,7 +52,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--redis-server", default="redis-server", help="the server's program; valkey-server does, too")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the report goes")
     parser.add_argument(
-        "--render", type=Path, metavar="JSON", help="measure nothing; write the report of these results again"
+        "--render",
+        type=Path,
+        nargs="+",
+        metavar="JSON",
+        help="measure nothing; write the report of these results again, as one",
     )
     return parser.parse_args()
 
@@ -151,7 +155,12 @@ def stop(*_: object) -> NoReturn:
 def main() -> None:
     args = arguments()
     if args.render:
-        write(Results(json.loads(args.render.read_text())), args.render.resolve().parent, Interpreter.of(args.python))
+        runs = [json.loads(path.read_text()) for path in args.render]
+        results = Results.of(runs) if len(runs) > 1 else Results(runs[0])
+        folder = args.output.resolve() if args.output else args.render[0].resolve().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "peers.json").write_text(json.dumps(results.data, indent=1) + "\n")
+        write(results, folder, Interpreter.of(args.python))
         return
     contenders = chosen(f"{args.only},{OURS},{PROBE}" if args.only else None, BY_NAME, "contender")
     scenarios = chosen(args.scenario, BY_ID, "scenario")

@@ -52,6 +52,23 @@ class Results:
         self.data = data
         self.about: Mapping[str, Any] = data["about"]
 
+    @classmethod
+    def of(cls, runs: Sequence[Mapping[str, Any]]) -> Results:
+        """Runs of different scenarios that were made one after the other, as one."""
+        abouts = [run["about"] for run in runs]
+        rounds = sorted({about["rounds"] for about in abouts}, key=str, reverse=True)
+        scenarios = {id: rows for run in runs for id, rows in run["scenarios"].items()}
+        about = {
+            **abouts[0],
+            "rounds": " or ".join(map(str, rounds)),
+            "minutes": sum(about["minutes"] for about in abouts),
+            "load": max(about["load"] for about in abouts),
+            "command": "`, `".join(about["command"] for about in abouts),
+            "partial": any(set(run["contenders"]) != {one.name for one in CONTENDERS} for run in runs)
+            or set(scenarios) != {scenario.id for scenario in SCENARIOS},
+        }
+        return cls({"about": about, "contenders": runs[0]["contenders"], "scenarios": scenarios})
+
     @property
     def scenarios(self) -> list[Scenario]:
         """Those that were measured, in the catalogue's order."""

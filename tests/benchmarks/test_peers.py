@@ -131,6 +131,17 @@ def test_a_report_shows_every_scenario_contender_and_failure() -> None:
     assert "A part of a run" in text
 
 
+def test_runs_of_different_scenarios_make_one_report() -> None:
+    one = results({"A": {OURS: rates(2, 3), "arq": rates(1, 1)}})
+    two = results({"B": {OURS: rates(5), "arq": rates(1)}})
+    both = Results.of([one.data, {**two.data, "about": {**two.about, "rounds": 1, "minutes": 4.0, "load": 0.5}}])
+    assert [scenario.id for scenario in both.scenarios] == ["A", "B"]
+    told = render(both, plots=False)
+    assert "A part of a run of 7 minutes" in told
+    assert "median of 2 or 1 interleaved rounds" in told
+    assert "Load before it began: 0.50" in told
+
+
 def test_only_plots_that_there_is_data_for_are_shown() -> None:
     found = results({"A": {OURS: rates(1)}, "C": {OURS: [{"trip50": 1.0}]}})
     assert list(drawable(found)) == ["drain"]
