@@ -18,6 +18,7 @@ import worker_tasks
 from test_process_lane import gone
 
 from windlass import JobCancelled, JobFailed, State, Windlass
+from windlass.worker.heart import Heart
 from windlass.worker.link import Orders
 from windlass.worker.supervisor import Supervisor
 
@@ -246,6 +247,29 @@ async def test_a_runner_that_dies_young_again_and_again_is_started_ever_more_slo
     assert deaths[3] - deaths[2] > 1 / 2, "the third successor waits for twice FIRST_WAIT"
     parent.stop()
     assert await running == 0
+
+
+async def test_an_id_may_be_given_up_while_its_runner_is_buried(
+    app: Windlass, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    """What the runner said last is still being done when it is found dead."""
+    monkeypatch.setenv("WINDLASS_URL", app.url)
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    parent, retire = Supervisor(Orders("worker_tasks:app")), Heart.retire
+
+    async def at_the_same_time(heart: Heart, worker: str, *more: Any) -> None:
+        for ward in parent._wards:
+            ward.ids.discard(worker)
+        await retire(heart, worker, *more)
+
+    monkeypatch.setattr(Heart, "retire", at_the_same_time)
+    running = asyncio.create_task(parent.run())
+    await until(lambda: any(ward.ids for ward in parent._wards))
+    (first,) = parent._wards
+    first.kill()
+    await until(lambda: parent._wards and first not in parent._wards and all(ward.ids for ward in parent._wards))
+    parent.stop()
+    assert await asyncio.wait_for(running, 30) == 0
 
 
 async def test_a_runner_with_a_job_beyond_rescue_is_replaced(app: Windlass) -> None:

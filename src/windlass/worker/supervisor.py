@@ -190,7 +190,7 @@ class Supervisor:
             kill_group(group)
         card = msgspec.structs.replace(ward.card(), state="dead", last_words=words)
         if self._heart is not None and self._upkeep is not None:
-            for worker in ward.ids:
+            for worker in list(ward.ids):  # an id that its runner gave up just before may still be on its way out
                 await self._heart.retire(worker, card)
             try:
                 await self._upkeep.reclaim()
