@@ -39,7 +39,6 @@ class Upkeep:
         self._settings = settings
         self._events = events
         self._tasks: list[asyncio.Task[None]] = []
-        self._pushes = False
         self._seen = float("-inf")
         self._trusted = float("inf")
 
@@ -58,10 +57,15 @@ class Upkeep:
     async def _promote_on_time(self) -> None:
         """Promote at the moment when something is due, where the store tells us; elsewhere every `upkeep` seconds."""
         while True:
-            began = now()
-            well = await self._all(self._promote)
-            self._pushes = self._pushes or (well and now() - began > GAP * 2)
-            await asyncio.sleep((GAP if self._pushes and well else self._settings.upkeep) * random.uniform(0.8, 1.2))
+            began, pause = now(), self._settings.upkeep
+            try:
+                found = len(await self._broker.promote(BATCH, wait=WAIT))
+                # Nothing, though it might have waited: this store cannot tell us.
+                if found or now() - began >= WAIT / 2:
+                    pause = 0.0 if found >= BATCH else GAP
+            except Exception as error:
+                self._trouble("promote", error)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
 
     async def _clean_up(self) -> None:
         prune_at = now() + random.uniform(0, PRUNE)
@@ -85,9 +89,6 @@ class Upkeep:
         self._seen = moment
         return moment >= self._trusted
 
-    async def _promote(self) -> Sized:
-        return await self._broker.promote(BATCH, wait=WAIT)
-
     async def reclaim(self) -> Sized:
         """Take back now what the dead held."""
         return await self._broker.reclaim(BATCH)
@@ -95,13 +96,14 @@ class Upkeep:
     async def _prune(self) -> Sized:
         return range(await self._broker.prune(BATCH))
 
-    async def _all(self, verb: Callable[[], Awaitable[Sized]]) -> bool:
-        """Call a verb until it finds no more; answers whether the store did it."""
+    async def _all(self, verb: Callable[[], Awaitable[Sized]]) -> None:
+        """Call a verb until it finds no more."""
         try:
             while len(await verb()) >= BATCH:  # noqa: ASYNC110 # nothing to wait for: more is there at once
                 await asyncio.sleep(0)
         except Exception as error:
-            self._seen = float("-inf")  # the store was away: nobody could beat
-            self._events.emit(StoreTrouble(verb.__name__.strip("_"), error))
-            return False
-        return True
+            self._trouble(verb.__name__.strip("_"), error)
+
+    def _trouble(self, verb: str, error: Exception) -> None:
+        self._seen = float("-inf")  # the store was away: nobody could beat
+        self._events.emit(StoreTrouble(verb, error))
