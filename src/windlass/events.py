@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import get_args
 
 from msgspec import Struct
 
@@ -73,9 +73,9 @@ class Events:
                 self._subscribers[kind].append(subscriber)
         return subscriber
 
-    def wants(self, kind: type[Event]) -> Any:
+    def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to this kind: what happens for every job need not be told otherwise."""
-        return self._subscribers[kind]
+        return bool(self._subscribers[kind])
 
     def emit(self, event: Event) -> None:
         """Tell every subscriber."""

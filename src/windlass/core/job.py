@@ -21,6 +21,7 @@ DAY = 86_400.0
 class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     """A job to be stored. Times are seconds; `body` is opaque to every broker.
 
+    id: a UUID in its 36 characters, as `new_id` makes it.
     lane: the kind of slot it needs ("loop", "thread", "process"): a worker claims per lane, for what it can start now.
     delay: not before this many seconds from the store's now. at: not before this Unix time. The later one counts.
     expires: not started this many seconds from the store's now, it is cancelled instead.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 from uuid import UUID
 
+import pytest
+
 from windlass.broker.redis.broker import RedisBroker
 from windlass.core.job import NewJob
+from windlass.errors import InvalidArguments
 
 
 def _id(number: int) -> str:
@@ -36,3 +39,17 @@ async def test_ids_in_any_order_are_listed_in_theirs(broker: RedisBroker) -> Non
     assert [job.id for job in await broker.find(before=middle, limit=300)] == listed[len(listed) // 2 + 1 :][:300]
     await broker.forget(listed)
     assert await broker.find() == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "nonsense", "0190A1B2-0000-7000-8000-000000000001", "0190a1b20000-7000-8000-0000-00000000001", "é" * 36],
+)
+async def test_what_is_no_id_belongs_to_no_job(broker: RedisBroker, text: str) -> None:
+    with pytest.raises(InvalidArguments, match="is no job id"):
+        await broker.enqueue([NewJob(id=text, task="t", body=b"{}")])
+    assert await broker.get([text]) == [None]
+    assert await broker.read(text) is None
+    assert await broker.cancel([text]) == {}
+    assert await broker.forget([text]) == []
+    assert await broker.tally() == []

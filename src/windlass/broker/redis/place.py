@@ -50,10 +50,9 @@ class Place:
                 self.service, _, db = parts.path.strip("/").partition("/")
                 parts = parts._replace(scheme=parts.scheme.partition("+")[0], path=f"/{db}")
             options: dict[str, Any] = dict(redis.parse_url(urlunsplit(_with_one_host(parts))))
-            if (
-                parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdecimal()
-            ):  # redis-py would take database 0
-                raise ValueError(f"its database is a number, and not {parts.path.strip('/')!r}")
+            database = parts.path.strip("/") or "0"
+            if parts.scheme != "unix" and not database.isdecimal():  # redis-py would take database 0
+                raise ValueError(f"its database is a number, and not {database!r}")
         except ValueError as error:
             raise ConfigurationError(f"{self.shown} is no URL of a Redis: {error}") from None
         if self._sentinels and not self.service:
@@ -114,13 +113,13 @@ class Place:
             await made.connect()
             await made.send_command("SUBSCRIBE", channel)
             await made.read_response(push_request=True)
-        except (
-            exceptions.RedisError,
-            OSError,
-            RuntimeError,
-        ) as error:  # RuntimeError: uvloop's, of a socket that was just closed
+        except BaseException as error:  # a cancelled call, too, leaves no connection behind
             await made.disconnect(nowait=True)
-            raise self.refused(str(error), error) from error
+            if isinstance(
+                error, exceptions.RedisError | OSError | RuntimeError
+            ):  # uvloop's, of a socket that was just closed
+                raise self.refused(str(error), error) from error
+            raise
         return cast(redis.AbstractConnection, made)
 
     async def _primary(self) -> Host:

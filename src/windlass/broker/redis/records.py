@@ -83,7 +83,8 @@ def short(job: JobId) -> bytes:
         found = bytes.fromhex(digits)
     except ValueError:
         return NOBODY
-    return found if found.hex() == digits and len(job) == 36 and len(found) == 16 else NOBODY
+    whole = len(job) == 36 and len(found) == 16 and job[8] == job[13] == job[18] == job[23] == "-"
+    return found if whole and found.hex() == digits else NOBODY
 
 
 def full(stored: bytes) -> JobId:
@@ -102,7 +103,7 @@ def made(new: NewJob) -> bytes:
 
 @lru_cache(1024)
 def _options(keep: float, keep_failed: float, crash_limit: int, priority: int, line: str, task: str) -> bytes:
-    """What all jobs of a task have in common."""
+    """What all jobs of a task have in common. Times to keep are in single precision: a second in half a year."""
     first = pack(">BfBf", 0xCA, keep, 0xCA, keep_failed)
     rest = (crash_limit, priority, None if line == _PLAIN_LINE else line, task)
     return first + b"".join(map(_encode, rest))

@@ -79,6 +79,6 @@ if known then -- or an id stands there twice
   end
   ids = table.concat(fresh)
 end
-if ids ~= '' and call('APPEND', root .. 'ids:new', ids) >= RUN then open_ids().settle() end
+if ids ~= '' and call('APPEND', root .. 'ids:new', ids) >= RUN then open_ids().sort_new() end
 if jobs then jobs.told() end
 return answer

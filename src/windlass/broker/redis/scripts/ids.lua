@@ -57,7 +57,7 @@ local function insert(ids)
 end
 
 -- Sort what is new, which mostly is sorted already, into the runs.
-local function settle()
+local function sort_new()
   local new, ids, sorted = call('GET', root .. 'ids:new'), {}, true
   if not new then return end
   for at = 1, #new, 16 do
@@ -75,12 +75,14 @@ local function settle()
 end
 
 local function remove(ids)
-  settle()
+  sort_new()
   local runs = {}
   for _, id in ipairs(ids) do
     local bound = bound_of(id)
-    runs[bound] = runs[bound] or {}
-    runs[bound][id] = true
+    if bound then
+      runs[bound] = runs[bound] or {}
+      runs[bound][id] = true
+    end
   end
   for bound, gone in pairs(runs) do
     local run, left = call('GET', key(bound)), {}
@@ -94,7 +96,7 @@ end
 
 -- At most `many` ids before `limit` ('' for none), the newest first.
 local function page(limit, many)
-  settle()
+  sort_new()
   local out, upper = {}, limit == '' and '+' or '(' .. limit
   while #out < many do
     local bound = call('ZREVRANGEBYLEX', root .. 'ids', upper, '-', 'LIMIT', 0, 1)[1]
@@ -109,4 +111,4 @@ local function page(limit, many)
   return out
 end
 
-return {settle = settle, remove = remove, page = page}
+return {sort_new = sort_new, remove = remove, page = page}

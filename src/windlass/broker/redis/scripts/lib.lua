@@ -4,7 +4,7 @@
 -- KEYS[1] is "{name}:". All keys of an app begin with it, so they live in one slot of a cluster:
 --   jobs            hash   id -> the job as it came (records.py: Made)
 --   states          hash   id -> where it stands (records.py: Stand); without one it is ready since it came, and was never started
---   ids, ids:BOUND  zset, strings   every id in its order (ids.lua)
+--   ids, ids:BOUND, ids:new  zset, strings   every id in its order, but for the newest (ids.lua)
 --   ready:LINE      zset   id by priority, then due time; a LINE is "queue\0lane"
 --   scheduled       zset   id by due time
 --   running         zset   id by the number of the worker that holds it
