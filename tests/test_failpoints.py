@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,10 +22,10 @@ def nothing_armed() -> Iterator[None]:
     armed.clear()
 
 
-def in_a_process(program: str, armed: str = "") -> subprocess.Popen[str]:
+def in_a_process(program: str, armed: str = "", **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", f"from windlass.failpoints import failpoint\n{program}"],
-        env={**os.environ, "WINDLASS_FAILPOINTS": armed},
+        env={**os.environ, "WINDLASS_FAILPOINTS": armed, **more},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -79,3 +80,14 @@ def test_an_environment_that_arms_nothing_here_is_harmless(armed: str) -> None:
         assert process.stdout is not None
         assert process.stdout.read() == "after\n"
     assert process.returncode == 0
+
+
+def test_where_once_is_asked_for_only_the_first_process_fails(tmp_path: Path) -> None:
+    codes = []
+    for _ in range(3):
+        with in_a_process("failpoint('x')", "x=kill9", WINDLASS_FAILPOINTS_ONCE=str(tmp_path)) as process:
+            codes.append(process.wait())
+            pid = process.pid
+        if codes == [-signal.SIGKILL]:
+            assert (tmp_path / "x").read_text() == str(pid)
+    assert codes == [-signal.SIGKILL, 0, 0]
