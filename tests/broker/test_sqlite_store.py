@@ -608,7 +608,7 @@ async def test_an_older_file_is_brought_forward(tmp_path: Path, monkeypatch: pyt
     for _ in range(2):
         newer = at(tmp_path)
         await newer.open()
-        assert (await newer.describe()).details["schema"] == 2
+        assert (await newer.describe()).details["schema"] == len(steps)
         assert [found.id for found in await newer.find()] == ["old"]
         await newer.close()
     monkeypatch.undo()

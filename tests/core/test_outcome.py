@@ -58,9 +58,12 @@ policies = st.builds(
 chances = st.floats(0, 1, exclude_max=True)
 
 
-def ended(ending: Ending, *, attempt: int = 1, crashes: int = 0, retry: Retry | None = None) -> Outcome | None:
+def ended(
+    ending: Ending, *, attempt: int = 1, crashes: int = 0, retry: Retry | None = None, on_oom: str | None = None
+) -> Outcome | None:
+    retry = retry or Retry(jitter=0)
     return decide(
-        attempt=attempt, crashes=crashes, crash_limit=3, ending=ending, retry=retry or Retry(jitter=0), chance=0.5
+        attempt=attempt, crashes=crashes, crash_limit=3, ending=ending, retry=retry, chance=0.5, on_oom=on_oom
     )
 
 
@@ -150,6 +153,27 @@ def test_the_last_crash_quarantines_with_the_evidence() -> None:
 
 def test_crashes_spend_no_attempt_of_the_policy() -> None:
     assert isinstance(ended(Died(ERROR), attempt=1, retry=Retry(attempts=1)), Retried)
+
+
+OVER = ErrorInfo("crash", "MemoryLimitExceeded", "over its memory limit")
+CHOSEN = ErrorInfo("crash", "ProcessDied", "killed by signal 9", evidence={"signal": 9, "oom_kill": 1})
+NO_MEMORY = Raised(ERROR, ("builtins.MemoryError", "builtins.Exception"))
+
+
+@pytest.mark.parametrize("ending", [Died(OVER), Died(CHOSEN), NO_MEMORY])
+def test_want_of_memory_moves_the_next_run_and_only_that(ending: Ending) -> None:
+    moved, stays = ended(ending, on_oom="big"), ended(ending)
+    assert isinstance(moved, Retried)
+    assert isinstance(stays, Retried)
+    assert (moved.queue, stays.queue) == ("big", None)
+    assert moved.crash is isinstance(ending, Died), "counted all the same"
+    assert isinstance(ended(ending, crashes=2, attempt=3, on_oom="big"), Failed)
+
+
+@given(endings.filter(lambda ending: ending not in (Died(OVER), Died(CHOSEN), NO_MEMORY)), policies)
+def test_no_other_end_moves_a_job(ending: Ending, retry: Retry) -> None:
+    outcome = ended(ending, retry=retry, on_oom="big")
+    assert not isinstance(outcome, Retried) or outcome.queue is None
 
 
 def test_a_lost_worker_is_named() -> None:

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import heappop, heappush, nlargest
 from itertools import count
+from math import inf
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import msgspec
 
+from windlass.broker.damaged import progress
 from windlass.core.job import (
     DAY,
     Card,
@@ -31,7 +33,6 @@ from windlass.core.job import (
     JobId,
     NewJob,
     Placed,
-    Progress,
     Pulse,
     QueueInfo,
     Reading,
@@ -50,7 +51,7 @@ from windlass.core.outcome import (
     Snoozed,
     Succeeded,
     lost,
-    quarantined,
+    orphaned,
 )
 from windlass.core.state import State
 
@@ -131,18 +132,26 @@ class Space:
         self.scheduled: list[tuple[float, int, _Record]] = []
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
+        self.looked, self.trusted = -inf, -inf
+
+    def trusts_silence(self, now: float, gap: float, grace: float) -> bool:
+        """Whether a worker that is silent may be taken for dead."""
+        if not self.looked <= now < self.looked + gap:
+            self.trusted = now + grace
+        self.looked = now
+        return now >= self.trusted
 
     def enter(self, record: _Record, state: State, now: float, **fields: Any) -> None:
         """Put a job that stands nowhere into `state`."""
         record.change(state=state, cancelling=False, finished_at=_date(now) if state.finished else None, **fields)
         record.place = next(self.serial)
-        new, run_at = record.new, record.job.run_at.timestamp()
-        self.counts[new.queue][state] += 1
+        new, queue, run_at = record.new, record.job.queue, record.job.run_at.timestamp()
+        self.counts[queue][state] += 1
         if new.key is not None and not state.finished:
             self.keys[new.key] = new.id
         if state is State.READY:
-            heappush(self.ready[new.queue, new.lane], (-new.priority, run_at, record.place, record))
-            self.wake(("queue", new.queue))
+            heappush(self.ready[queue, new.lane], (-new.priority, run_at, record.place, record))
+            self.wake(("queue", queue))
         elif state is State.SCHEDULED:
             heappush(self.scheduled, (run_at, record.place, record))
         elif state.finished:
@@ -343,9 +352,9 @@ class MemoryBroker:
             case Failed(error, crash):
                 counted = {"attempt": job.attempt - crash, "crashes": job.crashes + crash}
                 space.move(record, State.FAILED, now, error=error, **counted)
-            case Retried(delay, error, crash):
+            case Retried(delay, error, crash, queue):
                 counted = {"attempt": job.attempt - crash, "crashes": job.crashes + crash}
-                return space.due(record, delay, now, error=error, **counted)
+                return space.due(record, delay, now, error=error, queue=queue or job.queue, **counted)
             case Snoozed(delay):
                 return space.due(record, delay, now, attempt=job.attempt - 1)
             case Released():
@@ -377,7 +386,7 @@ class MemoryBroker:
             if entry.kind in ("progress", "checkpoint"):
                 record.journal = {seq: old for seq, old in record.journal.items() if old.kind != entry.kind}
             if entry.kind == "progress":
-                record.change(progress=msgspec.json.decode(entry.data, type=Progress))
+                record.change(progress=progress(entry.data))
             record.written += 1
             record.journal[record.written] = msgspec.structs.replace(entry, seq=record.written)
         self._space.wake(("job", claim.id))
@@ -436,16 +445,27 @@ class MemoryBroker:
                     ready.append(Ready(record.job.id, record.job.queue))
             return ready
 
-    async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+    async def reclaim(
+        self,
+        limit: int = 1000,
+        *,
+        workers: Sequence[str] | None = None,
+        gap: float = inf,
+        grace: float = 0.0,
+        now: float | None = None,
+    ) -> list[Ready]:
         with self._at(now) as now:
             lapsed = [(name, holder) for name, holder in self._space.workers.items() if not holder.alive(now)]
+            if workers is not None:
+                lapsed = [one for one in lapsed if one[0] in workers]
+            elif not self._space.trusts_silence(now, gap, grace):
+                lapsed = []
             taken = [(*one, record) for one in lapsed for record in one[1].held.values()][:limit]
             ready: list[Ready] = []
             for name, holder, record in taken:
-                holder.robbed, error = True, holder.card.last_words or lost(name)
-                crashes, outcome = record.job.crashes + 1, Retried(0.0, error, crash=True)
-                spent = crashes >= record.new.crash_limit and not record.job.cancelling
-                ready += self._end(record, Failed(quarantined(error, crashes), crash=True) if spent else outcome, now)
+                holder.robbed, words, card = True, holder.card.last_words or lost(name), holder.card
+                spent = record.job.crashes, record.new.crash_limit, record.job.cancelling
+                ready += self._end(record, orphaned(words, *spent, blameless=card.blameless), now)
             return ready
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:

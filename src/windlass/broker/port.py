@@ -20,6 +20,7 @@ Seats kept for later verbs, each a Protocol of its own beside these: `Measures` 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Protocol
 
 from windlass.core.job import (
@@ -109,6 +110,7 @@ class Claims(Protocol):
         Answers which were applied, and what became ready. Repeating a settle is harmless: it is not applied again.
         Succeeded: succeeded, with its result. Failed: failed, with its error. Cancelled: cancelled, with its reason.
         Retried: scheduled (or ready, without a delay), the error kept. Snoozed: the same, and the attempt is given back.
+        Retried with a `queue`: the job moves to that queue, and stands there from then on.
         Released: ready at once, the attempt given back, at most RELEASE_LIMIT times. Parked: parked, the attempt given back.
         `crash` on Retried and Failed counts a crash and gives the attempt back.
         A requested cancel beats Retried, Snoozed, Released and Parked: the job is cancelled
@@ -164,14 +166,26 @@ class Upkeep(Protocol):
         """
         ...
 
-    async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
+    async def reclaim(
+        self,
+        limit: int = 1000,
+        *,
+        workers: Sequence[str] | None = None,
+        gap: float = inf,
+        grace: float = 0.0,
+        now: float | None = None,
+    ) -> list[Ready]:
         """Running jobs of workers whose lease ran out become ready again, one crash counted, the attempt given back.
 
         The worker's last words (`lost(worker)` when it left none) are kept as the job's error.
         A job whose crashes reach its crash_limit fails instead, as `quarantined`, with the worker's last words as evidence.
         A job that was to be cancelled is cancelled instead ("cancelled while running", no crash counted, no attempt given back).
+        When the worker's card says that its jobs are blameless, each is released instead: ready, no crash counted, its error as it was.
         The worker is not alive any more once a job was taken from it.
         The old claim's token is dead from then on.
+        With `workers`, only from these, and nothing of what follows counts.
+        When `gap` seconds have passed since such a call was made last, or the store's clock was set back, or none was made before, nothing
+        is taken back for `grace` seconds: the store was away, or its clock has jumped, and whoever lives must have time to say so.
         """
         ...
 

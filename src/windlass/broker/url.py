@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from typing import cast
-from urllib.parse import urlsplit
 
 from windlass.broker.port import Broker
+from windlass.core.urls import masked, split
 from windlass.errors import ConfigurationError, UnknownScheme
 
 _REDIS = ("windlass.broker.redis.broker", "RedisBroker", "redis")
@@ -22,11 +22,11 @@ _PLANNED = {"postgresql", "postgres", "amqp", "amqps"}
 
 def make_broker(url: str, name: str) -> Broker:
     """A broker for `url`, not yet opened, for the app called `name`. Raises `UnknownScheme` when none speaks it."""
-    scheme = urlsplit(url).scheme
+    scheme = split(url).scheme
     if scheme not in _BROKERS:
         known = ", ".join(f"{known}://" for known in _BROKERS)
         why = "is not built yet" if scheme in _PLANNED else "is no store that Windlass knows"
-        raise UnknownScheme(f"{scheme or url!r} {why}; use one of {known} (for example sqlite:///jobs.db)")
+        raise UnknownScheme(f"{scheme or masked(url)!r} {why}; use one of {known} (for example sqlite:///jobs.db)")
     module, cls, extra = _BROKERS[scheme]
     try:
         factory = cast(Callable[[str, str], Broker], getattr(import_module(module), cls))

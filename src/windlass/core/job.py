@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
+from windlass.errors import DurabilityUnavailable
 
 JobId = str
 
@@ -16,6 +17,14 @@ DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 5
 DEFAULT_CRASH_LIMIT = 3
 DAY = 86_400.0
+DURABILITY = {"process": "process crash", "power": "power cut", "node": "node loss"}
+"""The classes of durability, each with the fault that an accepted job survives; each holds those before it."""
+
+
+def _shown(self: Struct) -> str:
+    """A job without what it carries, which is not for every log."""
+    told = [f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in ("body", "result")]
+    return f"{type(self).__name__}({', '.join(told)})"
 
 
 class NewJob(Struct, frozen=True, kw_only=True, gc=False):
@@ -41,6 +50,8 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     crash_limit: int = DEFAULT_CRASH_LIMIT
     keep: float = DAY
     keep_failed: float = 7 * DAY
+
+    __repr__ = _shown
 
 
 class Placed(Struct, frozen=True, gc=False):
@@ -76,6 +87,8 @@ class Claim(Struct, frozen=True, gc=False):
     enqueued_at: float
     claimed_at: float
     resumed: bool = True
+
+    __repr__ = _shown
 
 
 class Progress(Struct, frozen=True):
@@ -122,6 +135,13 @@ class Job(Struct, frozen=True, kw_only=True):
     body: bytes = b""
     result: bytes | None = None
 
+    __repr__ = _shown
+
+    @property
+    def version(self) -> str:
+        """The version of the code that runs it, or ran it last, as that program says; "" when it says nothing."""
+        return (self.worker or "").rpartition(":")[0].partition("@")[2]
+
 
 class Entry(Struct, frozen=True, gc=False):
     """One line of a job's journal. `seq` counts from 1 within the job and is given by the store; `data` is JSON.
@@ -157,7 +177,10 @@ class Reading(Struct, frozen=True):
 
 
 class Card(Struct, frozen=True, kw_only=True):
-    """What a worker says of itself with each beat. `last_words` tell why it is gone, when its supervisor knows."""
+    """What a worker says of itself with each beat. `last_words` tell why it is gone, when its supervisor knows.
+
+    version: of Windlass. code: of the program that it runs, as the program says. blameless: none of its jobs is to blame for its end.
+    """
 
     host: str
     pid: int
@@ -168,6 +191,8 @@ class Card(Struct, frozen=True, kw_only=True):
     version: str = ""
     state: str = "running"
     last_words: ErrorInfo | None = None
+    code: str = ""
+    blameless: bool = False
 
 
 class Worker(Struct, frozen=True):
@@ -206,3 +231,12 @@ class StoreInfo(Struct, frozen=True, kw_only=True):
     survives: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+
+    def check(self, durability: str) -> None:
+        """Raise `DurabilityUnavailable` unless an accepted job survives what this class of durability says; "" asks for nothing."""
+        if durability and (fault := DURABILITY[durability]) not in self.survives:
+            said = f"it survives: {', '.join(self.survives) or 'nothing'}"
+            raise DurabilityUnavailable(
+                f"durability={durability!r} asks that accepted jobs survive a {fault}, and this store ({self.kind} at {self.place}) "
+                f"does not promise that ({said}); {' '.join(self.remarks) or 'configure it otherwise, or ask for less'}"
+            )

@@ -64,7 +64,7 @@ class TimedOut(Struct, frozen=True, tag=True):
 
 
 class Died(Struct, frozen=True, tag=True):
-    """The process that ran the job is gone: killed, crashed, over its memory limit, or it left by itself."""
+    """The process that ran the job is gone: killed, crashed, over its memory limit, or it left by itself (or asked to, by `sys.exit`)."""
 
     error: ErrorInfo
 
@@ -73,6 +73,10 @@ class Interrupted(Struct, frozen=True, tag=True):
     """The run was ended because somebody asked: `why` is "cancel" (of this job), "shutdown" or "lost" (the lease)."""
 
     why: str
+
+
+UNKNOWN_TASK = "no task "
+"""How the reason of `Unknown` begins when the task itself is unknown."""
 
 
 class Unknown(Struct, frozen=True, tag=True):
@@ -90,12 +94,13 @@ Ending = Succeeded | Raised | Said | Rejected | TimedOut | Died | Interrupted | 
 class Retried(Struct, frozen=True, tag=True):
     """This attempt failed; the next may start `delay` seconds from the store's now.
 
-    `crash` says that a crash is counted and the attempt given back.
+    `crash` says that a crash is counted and the attempt given back. queue: the job moves there; None: it stays in its queue.
     """
 
     delay: float
     error: ErrorInfo
     crash: bool = False
+    queue: str | None = None
 
 
 class Failed(Struct, frozen=True, tag=True):
@@ -138,22 +143,42 @@ CRASH_DELAY = 1.0
 _LIKE_A_TIMEOUT = ("builtins.TimeoutError", "builtins.OSError", "builtins.Exception")
 
 
+def out_of_memory(ending: Ending) -> bool:
+    """Whether a run ended for want of memory: over its limit, killed by the kernel for it, or with a `MemoryError`."""
+    match ending:
+        case Died(error):
+            return error.type == "MemoryLimitExceeded" or "oom_kill" in error.evidence
+        case Raised(lineage=lineage):
+            return "builtins.MemoryError" in lineage
+        case _:
+            return False
+
+
 def decide(
-    *, attempt: int, crashes: int, crash_limit: int, ending: Ending, retry: Retry, chance: float
+    *,
+    attempt: int,
+    crashes: int,
+    crash_limit: int,
+    ending: Ending,
+    retry: Retry,
+    chance: float,
+    on_oom: str | None = None,
 ) -> Outcome | None:
     """What becomes of a job whose run number `attempt` ended with `ending`.
 
     crashes: how often a process died under this job before. chance: a random number in [0, 1) for the jitter.
+    on_oom: the queue for the next run when this one ended for want of memory; None: as for any other end.
     Returns None when the lease was lost: the job is another worker's, and nothing may be written.
     Total: every ending of the closed union has an answer.
     """
+    queue = on_oom if out_of_memory(ending) else None
     match ending:
         case Succeeded():
             return ending
         case Said():
             return _said(ending, attempt, retry)
         case Raised(error, lineage) if attempt < retry.attempts and retry.wants(lineage):
-            return Retried(retry.delay(attempt, chance), error)
+            return Retried(retry.delay(attempt, chance), error, queue=queue)
         case TimedOut(_, error) if attempt < retry.attempts and retry.wants(_LIKE_A_TIMEOUT):
             return Retried(retry.delay(attempt, chance), error)
         case Raised(error=error) | TimedOut(error=error) | Rejected(error=error):
@@ -161,7 +186,7 @@ def decide(
         case Died(error):
             if crashes + 1 >= crash_limit:
                 return Failed(quarantined(error, crashes + 1), crash=True)
-            return Retried(CRASH_DELAY, error, crash=True)
+            return Retried(CRASH_DELAY, error, crash=True, queue=queue)
         case Interrupted("cancel"):
             return Cancelled("cancelled while running")
         case Interrupted("shutdown"):
@@ -195,6 +220,15 @@ def quarantined(error: ErrorInfo, crashes: int) -> ErrorInfo:
         traceback=error.traceback,
         evidence=error.evidence,
     )
+
+
+def orphaned(words: ErrorInfo, crashes: int, crash_limit: int, cancelling: bool, *, blameless: bool) -> Outcome:
+    """What becomes of a job whose worker is dead. words: its last ones. blameless: it says that none of its jobs is to blame."""
+    if blameless:
+        return Released()
+    if crashes + 1 >= crash_limit and not cancelling:
+        return Failed(quarantined(words, crashes + 1), crash=True)
+    return Retried(0.0, words, crash=True)
 
 
 def lost(worker: str) -> ErrorInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from faults import CARD, Connect, Start, started, works
+from faults import CARD, Connect, Start, started, until, works
 
 from servers import RedisServer
 from windlass.broker.redis.broker import RedisBroker
@@ -24,6 +24,11 @@ KINDS = ("log", "progress", "checkpoint", "chunk")
         ({"appendonly": "yes"}, ("process crash",), "appendfsync is everysec"),
         ({"appendonly": "yes", "appendfsync": "no"}, ("process crash",), "appendfsync is no"),
         ({"appendonly": "yes", "appendfsync": "always"}, ("process crash", "power cut"), None),
+        (
+            {"appendonly": "yes", "appendfsync": "always", "no_appendfsync_on_rewrite": "yes"},
+            ("process crash",),
+            "no-appendfsync-on-rewrite is yes",
+        ),
     ],
 )
 async def test_what_an_accepted_job_survives(
@@ -45,11 +50,14 @@ async def test_what_it_is(shared: RedisServer, broker: RedisBroker) -> None:
 async def test_what_should_be_set_otherwise(start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = start(maxmemory="100mb", maxmemory_policy="allkeys-lru", appendonly="yes", appendfsync="always")
     broker = await connect(server.url())
-    (remark,) = (await broker.describe()).remarks
-    assert "maxmemory-policy is allkeys-lru" in remark
+    info = await broker.describe()
+    (remark,) = info.remarks
+    assert remark.startswith("DANGER: maxmemory-policy is allkeys-lru")
     assert "CONFIG SET maxmemory-policy noeviction" in remark
-    server.command("CONFIG SET maxmemory-policy noeviction")
-    assert (await broker.describe()).remarks == ()
+    assert (info.details["maxmemory_policy"], info.details["maxmemory"]) == ("allkeys-lru", 100 << 20)
+    for harmless in ("noeviction", "volatile-lru"):  # ours never expire by themselves
+        server.command("CONFIG SET maxmemory-policy", harmless)
+        assert (await broker.describe()).remarks == ()
     later = float(server.command("TIME")[0]) + 100.0
     monkeypatch.setattr("windlass.broker.redis.looks.time", SimpleNamespace(time=lambda: later))
     (remark,) = (await broker.describe()).remarks
@@ -60,6 +68,35 @@ async def test_it_is_described_without_a_right_to_its_settings(start: Start, con
     server = start(appendonly="yes", user="windlass on >secret ~* &* +@all -config")
     info = await (await connect(server.url("windlass", "secret"))).describe()
     assert info.survives == ("process crash",)
+    assert info.details["appendfsync"] == "?"
+    assert any("may not be read" in remark for remark in info.remarks)
+
+
+async def test_a_replica_is_remarked(start: Start, connect: Connect) -> None:
+    server = start(appendonly="yes", appendfsync="always")
+    replica = start(replicaof=f"127.0.0.1 {server.port}")
+    await until(lambda: replica.info("replication").get("master_link_status") == "up")
+    info = await (await connect(server.url())).describe()
+    assert info.survives == ("process crash", "power cut"), "not the loss of a node: it replicates asynchronously"
+    assert info.details["replicas"] == 1
+    (remark,) = info.remarks
+    assert "failover" in remark
+
+
+async def test_jobs_that_are_lost_are_remarked(shared: RedisServer, broker: RedisBroker) -> None:
+    """Whatever took their keys away; and nothing is, whatever the jobs are doing."""
+    await broker.beat("w", CARD, 3600.0)
+    claims = [await started(broker) for _ in range(3)]
+    await broker.enqueue([job(expires=0.0), job(expires=60.0, delay=60.0), job(), job(queue="q")])
+    assert len(await broker.claim(["default"], {"loop": 1}, "w")) == 1, "the expired one has left its line"
+    await broker.settle([(claims[0], DONE), (claims[1], Parked("?"))])
+    assert [remark for remark in (await broker.describe()).remarks if "DANGER" in remark] == []
+    keys = ["ready:q\0loop", "running", "ended:5", "parked", "scheduled", "jobs"]
+    for number, key in enumerate(keys):
+        shared.command("DEL", "{windlass}:" + key)
+        (remark,) = [remark for remark in (await broker.describe()).remarks if "DANGER" in remark]
+        assert ("0 stored" in remark) == (key == "jobs")
+        assert f"{(await broker.describe()).details['jobs_listed']} stand where" in remark, number
 
 
 async def test_nothing_is_left_of_a_job_that_was_forgotten(shared: RedisServer, broker: RedisBroker) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
+from math import inf
 from typing import Any, TypeVar
 
 import msgspec
 
+from windlass.broker.damaged import UNREADABLE
 from windlass.broker.redis import looks, records
 from windlass.broker.redis.client import Client, NotDone
 from windlass.broker.redis.ear import job as topic_of
@@ -34,6 +37,7 @@ from windlass.core.job import (
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
+    ErrorInfo,
     Failed,
     Outcome,
     Parked,
@@ -44,7 +48,7 @@ from windlass.core.outcome import (
     lost,
 )
 from windlass.core.state import State
-from windlass.errors import BrokerUnavailable, InvalidArguments
+from windlass.errors import BrokerUnavailable, InvalidArguments, StoreCorrupt
 
 R = TypeVar("R")
 
@@ -68,6 +72,7 @@ class RedisBroker:
         self._ear = self._client.ear
         self._wakes = 0
         self._idle = set[str]()  # lines in which our channel may stand
+        self._unreadable = list[Claim]()  # claimed, and not parked yet
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -111,7 +116,7 @@ class RedisBroker:
         async def look(ear: bytes, _said: bytes) -> tuple[list[Claim], bool, float]:
             leaving = b"" if self._idle.isdisjoint(lines) else self._ear.channel
             places = len(queues), *queues, *chain.from_iterable((lane, min(free, MOST)) for lane, free in room.items())
-            claims = records.claims(await self._call("claim", _time(now), worker, ear, leaving, *places))
+            claims = await self._take(_time(now), worker, ear, leaving, *places)
             if claims:
                 self._idle.difference_update(lines)
             elif ear:
@@ -121,6 +126,18 @@ class RedisBroker:
         lines = [records.line_of(queue, lane) for queue in queues for lane in room]
         # What was sent and not answered may have happened: then somebody has to take the jobs back, and the caller must know.
         return await self._until(look, map(work, (*lines, f"\0{worker}")), wait, outlives=NotDone)
+
+    async def _take(self, *asked: Any) -> list[Claim]:
+        """What `claim.lua` hands out. Jobs that cannot be read are parked, here or with the next call."""
+        while True:
+            if unreadable := self._unreadable:
+                await self.settle([(claim, Parked(UNREADABLE)) for claim in unreadable])
+                self._unreadable = [claim for claim in self._unreadable if claim not in unreadable]
+            reply = await self._call("claim", *asked)
+            claims, damaged = records.claims(reply)
+            self._unreadable = [*self._unreadable, *damaged]
+            if claims or not reply:
+                return claims
 
     def wake(self) -> None:
         self._wakes += 1
@@ -138,7 +155,7 @@ class RedisBroker:
         others, rest = list[Any](), list[int]()
         for place, (claim, outcome) in enumerate(pairs):
             run = short(claim.id), records.fence(claim)
-            if isinstance(outcome, Succeeded):
+            if isinstance(outcome, Succeeded) and len(outcome.result) <= records.LARGEST:
                 line = claim.queue, claim.lane
                 succeeded[line] += (*run, records.binary(outcome.result))
                 places[line].append(place)
@@ -166,7 +183,7 @@ class RedisBroker:
         return applied, ready
 
     async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
-        words = msgspec.json.encode(card.last_words or lost(worker))
+        words = b"" if card.blameless else msgspec.json.encode(card.last_words or lost(worker))
         wanted = await self._call("beat", _time(now), worker, msgspec.json.encode(card), ttl, words)
         return Pulse(alive=False) if wanted is None else Pulse(ttl > 0, sorted(map(full, wanted)))
 
@@ -187,16 +204,22 @@ class RedisBroker:
         stood = b"" if seen is None else f"{records.NUMBERS[seen[0]]} {seen[1]}".encode()
 
         async def look(ear: bytes, said: bytes) -> tuple[Reading | None, bool, float]:
-            if said:
-                return records.told(job, said), True, 0.0
-            reply = await self._call("read", stored, after, ear, stood)
-            if reply is None:
-                return None, True, 0.0
-            number, attempt, last, lines, *ended = reply
-            stands = STATES[number], attempt
-            end = records.job(job, *ended) if ended else None
-            reading = Reading(*stands, [records.entry(line) for line in lines], end, last)
-            return reading, bool(lines or end or (seen and seen != stands)), LOOK_AGAIN
+            with suppress(StoreCorrupt):  # then we ask
+                if said:
+                    return records.told(job, said), True, 0.0
+            entries: list[Entry] = []
+            more: bytes | int | None = after
+            while True:
+                reply = await self._call("read", stored, more, ear, stood)
+                if reply is None:
+                    return None, True, 0.0
+                reading, more = records.reading(job, reply)
+                entries += reading.entries
+                if more is None:
+                    break
+            stands = reading.state, reading.attempt
+            enough = bool(entries or reading.end or (seen and seen != stands))
+            return Reading(*stands, entries, reading.end, reading.last), enough, LOOK_AGAIN
 
         return await self._until(look, [topic_of(stored)], wait)
 
@@ -241,8 +264,20 @@ class RedisBroker:
 
         return await self._until(look, [work("\0due")], wait)
 
-    async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
-        return _ready(await self._call("reclaim", _time(now), limit))
+    async def reclaim(
+        self,
+        limit: int = 1000,
+        *,
+        workers: Sequence[str] | None = None,
+        gap: float = inf,
+        grace: float = 0.0,
+        now: float | None = None,
+    ) -> list[Ready]:
+        if workers is None:
+            return _ready(await self._call("reclaim", _time(now), limit, RELEASE_LIMIT, gap, grace))
+        return (
+            _ready(await self._call("reclaim", _time(now), limit, RELEASE_LIMIT, "", "", *workers)) if workers else []
+        )
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         return int(await self._call("prune", _time(now), limit, DAY))
@@ -284,8 +319,7 @@ class RedisBroker:
         await self._call("pause", queue, int(paused))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
-        found = await self._call("workers", _time(now))
-        return sorted((records.worker(*one) for one in batched(found, 4)), key=lambda worker: worker.id)
+        return await looks.workers(self._client, _time(now))
 
 
 _LATEST = {"progress": b"p", "checkpoint": b"c"}
@@ -320,12 +354,15 @@ def _arranged(jobs: Sequence[NewJob], ids: Sequence[bytes]) -> Iterator[Any]:
 
 
 def _told(outcome: Outcome) -> tuple[Any, ...]:
-    """An outcome other than success as `settle.lua` takes it: kind, text, delay, crash."""
+    """An outcome other than a usual success as `settle.lua` takes it: kind, text, delay, crash (and the queue to move to behind it)."""
     match outcome:
+        case Succeeded(result):
+            message = f"a result of {len(result):,} bytes is too large for Redis; {records.LARGEST:,} is the limit"
+            return b"F", msgspec.json.encode(ErrorInfo("result", "PayloadTooLarge", message)), 0, 0
         case Failed(error, crash):
             return b"F", msgspec.json.encode(error), 0, int(crash)
-        case Retried(delay, error, crash):
-            return b"R", msgspec.json.encode(error), delay, int(crash)
+        case Retried(delay, error, crash, queue):
+            return b"R", msgspec.json.encode(error), delay, f"{crash:d}{queue or ''}"
         case Cancelled(reason):
             return b"C", reason, 0, 0
         case Snoozed(delay):

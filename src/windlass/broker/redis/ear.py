@@ -77,7 +77,7 @@ class Ear:
 
     def hear(self, message: bytes) -> None:
         """Wake who waits for what this message is about."""
-        length = 2 + message[1] if message.startswith(b"j") else len(message)
+        length = 2 + message[1] if message.startswith(b"j") and len(message) > 1 else len(message)
         for waiter in self._waiting.get(message[:length], ()):
             waiter.wake(message[length:])
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from windlass.broker.redis import records
 from windlass.broker.redis.client import Client
-from windlass.broker.redis.records import STATES, batched, full, short
-from windlass.core.job import Job, JobId, QueueInfo, StoreInfo
+from windlass.broker.redis.records import batched, full, short
+from windlass.core.job import Job, JobId, QueueInfo, StoreInfo, Worker
 from windlass.core.state import State
-from windlass.errors import BrokerError, ConfigurationError
+from windlass.core.urls import exposed
+from windlass.errors import BrokerError, ConfigurationError, StoreCorrupt
 
 PAGE = 500
 """Jobs that are looked through at once."""
@@ -25,10 +26,9 @@ SKEW = 1.0
 async def get(client: Client, ids: Sequence[JobId]) -> list[Job | None]:
     """Each job by its id."""
     found = list[Job | None]()
-    for start in range(0, len(ids), PAGE):
-        page = ids[start : start + PAGE]
-        rows = batched(await client.call("get", *map(short, page)), 4)
-        found += [None if row[0] is None else records.job(job, *row) for job, row in zip(page, rows, strict=True)]
+    while page := ids[len(found) : len(found) + PAGE]:
+        rows = batched(await client.call("get", *map(short, page)), 4)  # perhaps of the first ones only
+        found += [None if row[0] is None else records.seen(job, *row) for job, row in zip(page, rows, strict=False)]
     return found
 
 
@@ -49,7 +49,7 @@ async def _pages(client: Client, state: State | None, before: JobId | None, size
     if state is not None:
         members = await client.call("members", records.NUMBERS[state], FEW)
         if members is not None:
-            ids = sorted((job for job in map(full, members) if before is None or job < before), reverse=True)
+            ids = sorted({job for job in map(full, members) if before is None or job < before}, reverse=True)
             for start in range(0, len(ids), size):
                 yield ids[start : start + size]
             return
@@ -61,14 +61,16 @@ async def _pages(client: Client, state: State | None, before: JobId | None, size
 
 async def tally(client: Client) -> list[QueueInfo]:
     """How many jobs stand where."""
-    counted, paused = await client.call("tally")
-    counts: defaultdict[str, dict[State, int]] = defaultdict(dict)
-    for field, number in batched(counted, 2):
-        queue, _, number_of_state = field.decode().split("\0")
-        state = STATES[int(number_of_state)]
-        counts[queue][state] = counts[queue].get(state, 0) + int(number)
-    stopped = {queue.decode() for queue in paused}
-    return [QueueInfo(name, counts.get(name, {}), name in stopped) for name in sorted(counts.keys() | stopped)]
+    return records.counts(*await client.call("tally"))
+
+
+async def workers(client: Client, now: float | bytes) -> list[Worker]:
+    """Who lives; but for those whose card cannot be read until their next beat."""
+    found = list[Worker]()
+    for one in batched(await client.call("workers", now), 4):
+        with suppress(StoreCorrupt):
+            found.append(records.worker(*one))
+    return sorted(found, key=lambda worker: worker.id)
 
 
 async def describe(client: Client) -> StoreInfo:
@@ -80,43 +82,61 @@ async def describe(client: Client) -> StoreInfo:
         "mode": info.get("redis_mode", info.get("server_mode", "?")),
         "role": info.get("role", "?"),
         "appendonly": "yes" if info.get("aof_enabled") == "1" else "no",
-        "appendfsync": settings.get("appendfsync", "everysec"),
-        "save": settings.get("save", "?"),
+        **{name: settings.get(name, "?") for name in _SETTINGS},
+        "maxmemory": int(info.get("maxmemory", 0)),
         "maxmemory_policy": info.get("maxmemory_policy", "?"),
         "replicas": int(info.get("connected_slaves", 0)),
         "bytes": int(info.get("used_memory", 0)),
         "clock_skew": round(int(clock[0]) + int(clock[1]) / 1e6 - time.time(), 3),
+        **dict(zip(_AUDIT, await client.call("audit"), strict=True)),
     }
     kept = details["appendonly"] == "yes"
-    always = kept and details["appendfsync"] == "always"
+    always = kept and details["appendfsync"] == "always" and details["no-appendfsync-on-rewrite"] == "no"
     return StoreInfo(
         kind="valkey" if "valkey_version" in info else "redis",
         place=client.place.shown,
         version=info.get("valkey_version", info.get("redis_version", "?")),
         survives=("process crash", "power cut") if always else ("process crash",) if kept else (),
-        remarks=tuple(_remarks(details)),
+        remarks=(*_remarks(details), *exposed(client.place.shown)),
         details=details,
     )
 
 
 def _remarks(server: Mapping[str, Any]) -> Iterator[str]:
-    """What this server can lose, and how to set it otherwise."""
+    """What this server can lose, and how to set it otherwise; what must not stay as it is begins with DANGER."""
+    counted, stored, listed, expired = (server[name] for name in _AUDIT)
+    if stored != counted or not listed <= counted <= listed + expired:
+        yield (
+            f"DANGER: jobs are lost: {counted} are counted, {stored} stored, and {listed} stand where they are looked for;"
+            " somebody deleted keys of this app, or the server evicted them"
+        )
+    if server["maxmemory_policy"].startswith("allkeys"):
+        yield (
+            f"DANGER: maxmemory-policy is {server['maxmemory_policy']}: a full server throws accepted jobs away without a word;"
+            " set: CONFIG SET maxmemory-policy noeviction"
+        )
     if server["appendonly"] != "yes":
         yield (
             f"appendonly is no: when the server dies, every job since the last snapshot is lost (save {server['save']!r});"
             " set: CONFIG SET appendonly yes"
         )
+    elif server["appendfsync"] == "?":
+        yield "its appendfsync may not be read: unless it is always, a power cut can lose the last second or two of accepted jobs"
     elif server["appendfsync"] != "always":
         yield f"appendfsync is {server['appendfsync']}: a power cut can lose the last second or two of accepted jobs"
-    if server["maxmemory_policy"] not in ("noeviction", "?"):
+    elif server["no-appendfsync-on-rewrite"] != "no":
         yield (
-            f"maxmemory-policy is {server['maxmemory_policy']}: a full server throws jobs away;"
-            " set: CONFIG SET maxmemory-policy noeviction"
+            "no-appendfsync-on-rewrite is yes: a power cut can lose jobs accepted while the log is rewritten;"
+            " set: CONFIG SET no-appendfsync-on-rewrite no"
         )
     if server["replicas"]:
         yield "it replicates asynchronously: a failover can lose what the replica had not received yet"
     if abs(server["clock_skew"]) > SKEW:
         yield f"its clock differs from ours by {server['clock_skew']:+.1f} s; due times are judged by its clock"
+
+
+_AUDIT = ("jobs_counted", "jobs_stored", "jobs_listed", "jobs_expired")
+_SETTINGS = ("appendfsync", "no-appendfsync-on-rewrite", "save")
 
 
 def _parsed(info: Any) -> dict[str, str]:
@@ -127,7 +147,7 @@ def _parsed(info: Any) -> dict[str, str]:
 async def _settings(client: Client) -> dict[str, str]:
     """Some settings of the server; none where we may not ask for them, as with most hosted ones."""
     try:
-        found = await client.send(b"CONFIG", b"GET", b"appendfsync", b"save")
+        found = await client.send(b"CONFIG", b"GET", *_SETTINGS)
     except (ConfigurationError, BrokerError):
         return {}
     pairs = found.items() if isinstance(found, dict) else batched(found, 2)

@@ -19,6 +19,7 @@ from windlass.errors import (
     BrokerError,
     BrokerUnavailable,
     ConfigurationError,
+    StoreCorrupt,
     StoreFull,
     StoreRefused,
     WindlassError,
@@ -170,6 +171,10 @@ class Place:
         if word == "OOM":
             return StoreFull(
                 f"{self.shown} is full ({said}); nothing was stored. Free memory there, or raise maxmemory"
+            )
+        if word == "WRONGTYPE":
+            return StoreCorrupt(
+                f"{self.shown}: somebody changed a key of this app into one of another type; delete that key ({said})"
             )
         if "unknown command" in said:
             said = said.partition(",")[0]

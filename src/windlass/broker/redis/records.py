@@ -13,9 +13,12 @@ from typing import Any
 
 import msgspec
 
-from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, Reading, Worker
+from windlass.broker import damaged
+from windlass.broker.damaged import decoder
+from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, QueueInfo, Reading, Worker
 from windlass.core.outcome import ErrorInfo, quarantined
 from windlass.core.state import State
+from windlass.errors import PayloadTooLarge, StoreCorrupt
 
 STATES = list(State)
 """A state is stored as its place here; `lib.lua` knows the same numbers."""
@@ -24,6 +27,8 @@ _RUNNING = bytes([NUMBERS[State.RUNNING], 0xCF])
 _PLAIN_LINE = "default\0loop"
 NOBODY = bytes(16)
 """The id of no job."""
+LARGEST = 15 << 20
+"""Bytes of a body or of a result: Redis hangs up on a listener that it owes 32 MB, and a job is told with both."""
 
 
 class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -114,7 +119,11 @@ def binary(data: bytes) -> bytes:
     size = len(data)
     if size < 256:
         return b"\xc4%c%b" % (size, data)
-    return (pack(">BH", 0xC5, size) if size < 65536 else pack(">BI", 0xC6, size)) + data
+    if size < 65536:
+        return pack(">BH", 0xC5, size) + data
+    if size > LARGEST:
+        raise PayloadTooLarge(f"{size:,} bytes are more than Redis can hand over at once; {LARGEST:,} is the limit")
+    return pack(">BI", 0xC6, size) + data
 
 
 @lru_cache(1024)
@@ -128,36 +137,52 @@ def fence(claim: Claim) -> bytes:
     return _RUNNING + claim.token.to_bytes(8, "big")
 
 
-def claims(reply: Sequence[bytes]) -> list[Claim]:
-    """The answer of `claim.lua`."""
-    if not reply:
-        return []
-    now, token = float(reply[0]), int(reply[1])
-    found = list[Claim]()
-    for at in range(2, len(reply), 3):
-        job, former = _made(reply[at + 1]), reply[at + 2]
-        queue, lane = _split(job.line)
-        attempt, crashes, resumed = 1, 0, False
-        if former:
-            stand = _stand(former)
-            attempt, crashes, resumed = stand.attempt + 1, stand.crashes, stand.started_at is not None
-        spent = (attempt, crashes, job.crash_limit, job.created, now, resumed)
-        found.append(Claim(full(reply[at]), token, job.task, queue, lane, job.body, *spent))
-        token += 1
-    return found
+def claims(reply: Sequence[bytes]) -> tuple[list[Claim], list[Claim]]:
+    """The answer of `claim.lua`: the claims, and those of jobs that cannot be read, with which these can be settled."""
+    found, unreadable = list[Claim](), list[Claim]()
+    if reply:
+        now, token = float(reply[0]), int(reply[1])
+        for number, (job, made, former) in enumerate(batched(reply[2:], 3)):
+            try:
+                found.append(_claim(job, token + number, made, former, now))
+            except StoreCorrupt:
+                unreadable.append(Claim(full(job), token + number, "", "", "", made, 1, 0, 0, now, now))
+    return found, unreadable
+
+
+@decoder
+def _claim(stored: bytes, token: int, made: bytes, former: bytes | None, now: float) -> Claim:
+    job, (attempt, crashes, resumed) = _made(made), (1, 0, False)
+    if former is not None:
+        stand = _stand(former)
+        attempt, crashes, resumed = stand.attempt + 1, stand.crashes, stand.started_at is not None
+    queue, lane = _split(job.line)
+    spent = (attempt, crashes, job.crash_limit, job.created, now, resumed)
+    return Claim(full(stored), token, job.task, queue, lane, job.body, *spent)
 
 
 @lru_cache(1024)
 def _split(line: str | None) -> tuple[str, str]:
-    queue, _, lane = (line or _PLAIN_LINE).partition("\0")
+    queue, _, lane = (line or _PLAIN_LINE).rpartition("\0")
     return queue, lane
 
 
+def seen(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0) -> Job:
+    """A job as it is seen from outside, readable or not."""
+    try:
+        return job(stored, made, where, progress, cancelling)
+    except StoreCorrupt:
+        return damaged.unreadable(stored, made)
+
+
+@decoder
 def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0) -> Job:
-    """A job as it is seen from outside."""
+    """The same; raises `StoreCorrupt`."""
     came = _made(made)
     queue, lane = _split(came.line)
-    stand = _stand(where) if where else Stand(NUMBERS[State.READY], 0, 0, 0, came.created, 0, 0, 0, None, None, False)
+    stand = Stand(NUMBERS[State.READY], 0, 0, 0, came.created, 0, 0, 0, None, None, False)
+    if where is not None:
+        stand = _stand(where)
     return Job(
         id=stored,
         task=came.task,
@@ -177,17 +202,25 @@ def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None,
         cancelling=bool(cancelling),
         reason=stand.reason,
         error=None if stand.error is None else _error(stand.error),
-        progress=None if progress is None else msgspec.json.decode(entry(progress).data, type=Progress),
+        progress=_progress(progress),
         body=came.body,
         result=stand.result,
     )
 
 
+@decoder
 def told(stored: JobId, said: bytes) -> Reading:
     """What `tell` (lib.lua) says of a job that has come to its end, and never wrote into its journal."""
     size = int.from_bytes(said[:4], "big")
     ended = job(stored, said[4 : 4 + size], said[4 + size :], None)
     return Reading(ended.state, ended.attempt, [], ended)
+
+
+def _progress(line: bytes | None) -> Progress | None:
+    try:
+        return None if line is None else damaged.progress(entry(line).data)
+    except StoreCorrupt:
+        return None
 
 
 def _error(text: str) -> ErrorInfo:
@@ -201,16 +234,37 @@ def line(given: Entry) -> bytes:
     return _encode(Line(given.kind, given.data, given.at, given.attempt))
 
 
+@decoder
 def entry(stored: bytes) -> Entry:
-    """An entry that was stored."""
+    """An entry that was stored. Raises `StoreCorrupt`."""
     number, _, rest = stored.partition(b":")
     found = _line(rest)
     return Entry(found.kind, found.data, found.at, found.attempt, int(number))
 
 
+@decoder
+def reading(job_id: JobId, reply: Sequence[Any]) -> tuple[Reading, bytes | None]:
+    """The answer of `read.lua`, and the number after which to go on when it does not hold all entries."""
+    number, attempt, last, lines, *rest = reply
+    end = job(job_id, *rest) if len(rest) == 3 else None
+    return Reading(STATES[number], attempt, list(map(entry, lines)), end, last), rest[0] if len(rest) == 1 else None
+
+
+@decoder
 def worker(name: bytes, card: bytes, until: bytes, held: int) -> Worker:
-    """A worker that lives."""
+    """A worker that lives. Raises `StoreCorrupt`."""
     return Worker(name.decode(), msgspec.json.decode(card, type=Card), date(float(until)), held)
+
+
+@decoder
+def counts(counted: Sequence[bytes], paused: Sequence[bytes]) -> list[QueueInfo]:
+    """The answer of `tally.lua`. Raises `StoreCorrupt`."""
+    queues = {name: QueueInfo(name, {}, True) for name in map(bytes.decode, paused)}
+    for field, number in batched(counted, 2):
+        queue, _, state = field.decode().rsplit("\0", 2)
+        info = queues.setdefault(queue, QueueInfo(queue, {}))
+        info.counts[STATES[int(state)]] = info.counts.get(STATES[int(state)], 0) + int(number)
+    return [queues[name] for name in sorted(queues)]
 
 
 def batched(values: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:

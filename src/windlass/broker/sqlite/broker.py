@@ -8,10 +8,11 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import TypeVar
 
 from windlass.broker.sqlite import looks, verbs
-from windlass.broker.sqlite.place import Place
+from windlass.broker.sqlite.place import MEMORY, Place, file_system
 from windlass.broker.sqlite.schema import SAFE
 from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
 from windlass.broker.sqlite.writer import Desk, Verb, Writer
@@ -84,10 +85,16 @@ class SqliteBroker:
 
     async def describe(self) -> StoreInfo:
         found = await self._write(looks.pragmas, None)
-        full = found["synchronous"] >= 2
+        full, disk = found["synchronous"] >= 2, file_system(self._place.path.parent)
         remarks = list[str]()
         if not full:
             remarks.append("synchronous=NORMAL: a power cut loses what was accepted since the last checkpoint")
+        if disk in MEMORY:
+            remarks.append(f"it is in memory ({disk}): every job is gone when the machine restarts; put it on a disk")
+        if disk == "overlay":
+            remarks.append(
+                "it is on an overlay, as a container's own files are: gone with the container; put it on a volume"
+            )
         if sqlite3.sqlite_version_info < SAFE:
             remarks.append(
                 f"SQLite {sqlite3.sqlite_version} is older than {'.'.join(map(str, SAFE))} and could damage a log that several connections"
@@ -97,13 +104,15 @@ class SqliteBroker:
             kind="sqlite",
             place=str(self._place.path),
             version=sqlite3.sqlite_version,
-            survives=("process crash", "power cut") if full else ("process crash",),
+            survives=("process crash", "power cut") if full and disk not in MEMORY else ("process crash",),
             remarks=tuple(remarks),
             details={
                 "synchronous": "FULL" if full else "NORMAL",
                 "journal_mode": found["journal_mode"],
+                "file_system": disk or "?",
                 "schema": found["user_version"],
                 "bytes": found["page_count"] * found["page_size"],
+                "log_bytes": found["log_bytes"],
             },
         )
 
@@ -198,8 +207,16 @@ class SqliteBroker:
     async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
         return await self._write(verbs.promote, (limit, now))
 
-    async def reclaim(self, limit: int = 1000, *, now: float | None = None) -> list[Ready]:
-        return await self._write(verbs.reclaim, (limit, now))
+    async def reclaim(
+        self,
+        limit: int = 1000,
+        *,
+        workers: Sequence[str] | None = None,
+        gap: float = inf,
+        grace: float = 0.0,
+        now: float | None = None,
+    ) -> list[Ready]:
+        return await self._write(verbs.reclaim, (limit, workers, gap, grace, now))
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         return await self._write(verbs.prune, (limit, now))

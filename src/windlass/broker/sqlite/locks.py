@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 from pathlib import Path
 from weakref import WeakSet
@@ -11,15 +12,17 @@ from weakref import WeakSet
 class FileLock:
     """A lock between processes (and threads), of the kernel: it is free again when its holder dies.
 
-    inherited: the locks that were open when this process was forked.
+    mode: of the file. inherited: the locks that were open when this process was forked.
     """
 
     inherited: set[Path] = set()
     _all: WeakSet[FileLock] = WeakSet()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: int = 0o600) -> None:
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with suppress(PermissionError):  # somebody else's
+            os.fchmod(self._file, mode)
         FileLock._all.add(self)
 
     def take(self) -> bool:

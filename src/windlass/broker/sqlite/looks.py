@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from windlass.broker.damaged import decoder, progress, unreadable
 from windlass.broker.sqlite.schema import sql
-from windlass.broker.sqlite.verbs import as_json
+from windlass.broker.sqlite.verbs import as_json, card_of
 from windlass.broker.sqlite.writer import Transaction, Verb
-from windlass.core.job import Card, Entry, Job, JobId, Progress, QueueInfo, Reading, Worker
+from windlass.core.job import Entry, Job, JobId, QueueInfo, Reading, Worker
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
+from windlass.errors import StoreCorrupt
 
 _entries = msgspec.json.Decoder(list[tuple[str, str, float, int, int]])
 
@@ -26,10 +30,20 @@ FEW = 5000
 
 
 def _jobs(tx: Transaction, where: str, values: Sequence[object], source: str = "") -> list[Job]:
-    return [_job(row) for row in tx.con.execute(sql("find", where=where, source=source), values).fetchall()]
+    return [_seen(row) for row in tx.con.execute(sql("find", where=where, source=source), values).fetchall()]
 
 
-def _job(row: Sequence[Any]) -> Job:
+def _seen(row: Sequence[Any]) -> Job:
+    """A job, readable or not."""
+    try:
+        return decoded(row)
+    except StoreCorrupt:
+        return unreadable(row[0], row[-2])
+
+
+@decoder
+def decoded(row: Sequence[Any]) -> Job:
+    """The job of a row of `find`. Raises `StoreCorrupt`."""
     names = "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
     fields = dict(
         zip([*names.split(), "cancelling", "reason", "error", "progress", "body", "result"], row, strict=True)
@@ -39,8 +53,7 @@ def _job(row: Sequence[Any]) -> Job:
     fields["state"], fields["cancelling"] = State(fields["state"]), bool(fields["cancelling"])
     if fields["error"] is not None:
         fields["error"] = msgspec.json.decode(fields["error"], type=ErrorInfo)
-    if fields["progress"] is not None:
-        fields["progress"] = msgspec.json.decode(fields["progress"], type=Progress)
+    fields["progress"] = progress(fields["progress"])
     return Job(**fields)
 
 
@@ -76,11 +89,20 @@ def _read(tx: Transaction, wanted: tuple[JobId, int]) -> Reading | None:
     row = tx.run("read", *wanted).fetchone()
     if row is None:
         return None
-    state = State(row[0])
-    entries = [
-        Entry(kind, bytes.fromhex(data), at, attempt, seq) for kind, data, at, attempt, seq in _entries.decode(row[2])
-    ]
-    return Reading(state, row[1], entries, _get(tx, [wanted[0]])[0] if state.finished else None, row[3])
+    state = _state(row[0])
+    return Reading(state, row[1], entries(row[2]), _get(tx, [wanted[0]])[0] if state.finished else None, row[3])
+
+
+@decoder
+def _state(text: str) -> State:
+    return State(text)
+
+
+@decoder
+def entries(text: str) -> list[Entry]:
+    """The entries of a row of `read`. Raises `StoreCorrupt`."""
+    rows = _entries.decode(text)
+    return [Entry(kind, bytes.fromhex(data), at, attempt, seq) for kind, data, at, attempt, seq in rows]
 
 
 def _tally(tx: Transaction, _: None) -> list[QueueInfo]:
@@ -88,13 +110,16 @@ def _tally(tx: Transaction, _: None) -> list[QueueInfo]:
     for queue, state, jobs, paused in tx.run("tally").fetchall():
         info = queues.setdefault(queue, QueueInfo(queue, {}, bool(paused)))
         if state is not None:
-            info.counts[State(state)] = jobs
+            info.counts[_state(state)] = jobs
     return list(queues.values())
 
 
 def _workers(tx: Transaction, at: float | None) -> list[Worker]:
-    rows = tx.run("workers", tx.now(at)).fetchall()
-    return [Worker(name, msgspec.json.decode(card, type=Card), _date(until), jobs) for name, card, until, jobs in rows]
+    found = list[Worker]()
+    for name, card, until, jobs in tx.run("workers", tx.now(at)).fetchall():
+        with suppress(StoreCorrupt):  # until its next beat
+            found.append(Worker(name, card_of(card), _date(until), jobs))
+    return found
 
 
 def _date(moment: float) -> datetime:
@@ -105,7 +130,10 @@ def _pragmas(tx: Transaction, _: None) -> dict[str, Any]:
     """What the live connection says of itself."""
     con: sqlite3.Connection = tx.con
     names = ("synchronous", "journal_mode", "user_version", "page_count", "page_size")
-    return {name: con.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+    file: str = con.execute("PRAGMA database_list").fetchone()[2]
+    return {name: con.execute(f"PRAGMA {name}").fetchone()[0] for name in names} | {
+        "log_bytes": os.stat(f"{file}-wal").st_size
+    }
 
 
 get, find, read = Verb.each(_get), Verb.each(_find), Verb.each(_read)

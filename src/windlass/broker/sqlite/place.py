@@ -6,10 +6,12 @@ import errno
 import os
 import re
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
+from windlass.core.urls import split
 from windlass.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -24,8 +26,12 @@ NETWORK = re.compile(
     r"nfs\d*|cifs|smb\d*|smbfs|9p|afs|ceph|glusterfs|lustre|ncpfs|virtiofs|fuse\.(sshfs|s3fs|rclone|gcsfuse|goofys)"
 )
 """File systems on which locks, shared memory or fsync are not what they are on a local disk."""
+MEMORY = ("tmpfs", "ramfs")
+"""File systems that a restart of the machine empties."""
 REFUSING = ("EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST", "ENAMETOOLONG", "ELOOP")
 """Errors of the operating system that last until somebody changes the place or its permissions."""
+PRIVATE = 0o600
+"""The mode of a new file: jobs are nobody else's to read."""
 _ESCAPED = re.compile(r"\\(\d{3})")
 _PRIMARY = 0xFF
 """The part of SQLite's extended error codes that names the class."""
@@ -44,9 +50,9 @@ class Place:
 
         An app not called "windlass" has a file of its own beside the one that is named: `jobs.db` becomes `jobs.shop.db`.
         """
-        parts = urlsplit(url)
+        parts = split(url)
         path = Path(unquote(parts.path.removeprefix("/")))
-        if parts.netloc or not path.name or path.name == ":memory:":
+        if parts.netloc or not path.name or path.name == ":memory:" or "\0" in parts.path + unquote(parts.path):
             raise ConfigurationError(
                 f"{url!r} names no file; write sqlite:///relative/path.db or sqlite:////absolute/path.db (memory:// keeps nothing)"
             )
@@ -73,7 +79,8 @@ class Place:
         """Create the folder; raise `StoreRefused` where a store could not keep its promises."""
         folder = self.path.parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # Nobody else's to read. One that is there already is as open as its owner wants.
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise self.mapped(error) from error
         kind = file_system(folder)
@@ -83,17 +90,41 @@ class Place:
             )
         if self.path.is_dir():
             raise StoreRefused(f"{self.path} is a folder; name a file in it, such as {self.path / 'windlass.db'}")
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise StoreRefused(f"{self.path} is no plain file; name one that is, or that does not exist yet")
         for place in (folder, self.path, self.beside("-wal"), self.beside("-lock")):
             if place.exists() and not os.access(place, os.R_OK | os.W_OK):
                 raise StoreRefused(
                     f"{place} cannot be written by this user; make it writable or move the store elsewhere"
                 )
 
+    def create(self) -> None:
+        """Create the file, if it is missing, for its owner only. Its log and locks are as open as it is."""
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
+
+    @property
+    def mode(self) -> int:
+        """Who may read and write the file."""
+        try:
+            return self.path.stat().st_mode & 0o666
+        except FileNotFoundError:
+            return PRIVATE
+
+    def moved(self) -> BrokerUnavailable:
+        """What we write to is not what others find at the path: it would be lost."""
+        return BrokerUnavailable(
+            f"{self.path} was deleted or replaced, or what belongs to it was, while it was open; the call may not have happened."
+            " Start this program anew"
+        )
+
     def mapped(self, error: Exception) -> Exception:
         """What an error of SQLite or of the operating system means, and what can be done about it; any other error as it is."""
         meaning: Exception = error
         if isinstance(error, sqlite3.Error):
             meaning = self._of_sqlite(error)
+        elif isinstance(error, UnicodeDecodeError):  # SQLite quotes what it cannot read
+            meaning = self._corrupt(error)
         elif isinstance(error, OSError) and not isinstance(error, WindlassError):
             meaning = self._of_system(error)
         if meaning is not error:
@@ -114,10 +145,9 @@ class Place:
             case sqlite3.SQLITE_FULL:
                 return self._full()
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return StoreCorrupt(
-                    f"{self.path} is damaged or no store ({error}). Nothing was deleted: move it away, with {self.path.name}-wal, and start"
-                    f" again with an empty store, or rescue what it holds with: sqlite3 {self.path} .recover"
-                )
+                return self._corrupt(error)
+            case sqlite3.SQLITE_ERROR if "JSON" in str(error) or "no such" in str(error):  # not what we put there
+                return self._corrupt(error)
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
                 return StoreRefused(
                     f"{self.path} cannot be written ({error}); make it and its folder writable or move the store elsewhere"
@@ -142,6 +172,12 @@ class Place:
         return BrokerUnavailable(
             f"the store {self.path} was open when this process was forked, and cannot be used here: open it after the fork, or start"
             " the process with the method 'spawn'"
+        )
+
+    def _corrupt(self, error: Exception) -> StoreCorrupt:
+        return StoreCorrupt(
+            f"{self.path} is damaged or no store ({error}). Nothing was deleted: move it away, with {self.path.name}-wal, and start"
+            f" again with an empty store, or rescue what it holds with: sqlite3 {self.path} .recover"
         )
 
     def _full(self) -> StoreFull:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -43,16 +44,27 @@ def write_rows(con: sqlite3.Connection, name: str, rows: Sequence[Sequence[objec
 
 
 def connect(place: Place) -> sqlite3.Connection:
-    """A connection with everything set that does not stay in the file. Only a checkpointer may checkpoint: see `writer`."""
+    """A connection with everything set that does not stay in the file. Only a checkpointer may checkpoint: see `writer`.
+
+    The file may be anybody's: nothing in it can name another file or call what is not harmless, and text that is none is read as such.
+    """
     con = sqlite3.connect(place.path, timeout=PATIENCE, isolation_level=None, cached_statements=256)
+    con.text_factory = _text
     try:
         con.execute(f"PRAGMA synchronous = {'FULL' if place.full else 'NORMAL'}")
         con.execute("PRAGMA wal_autocheckpoint = 0")
         con.execute("PRAGMA trusted_schema = OFF")
+        con.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        if sys.version_info >= (3, 12):
+            con.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
     except BaseException:
         con.close()
         raise
     return con
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def migrations() -> list[str]:
@@ -69,8 +81,15 @@ def prepare(con: sqlite3.Connection, place: Place, steps: Sequence[str]) -> None
     owner: int = con.execute("PRAGMA application_id").fetchone()[0]
     version: int = con.execute("PRAGMA user_version").fetchone()[0]
     tables: int = con.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    strange = con.execute("SELECT group_concat(name) FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone()[
+        0
+    ]
     if owner != APPLICATION_ID and (owner or version or tables):
         raise StoreRefused(f"{place.path} is another program's database; name a file that does not exist yet")
+    if strange is not None:
+        raise StoreRefused(
+            f"{place.path} holds triggers or views ({strange}), and Windlass makes none: drop them if they are yours"
+        )
     if version > len(steps):
         raise StoreTooNew(
             f"{place.path} was written by a newer Windlass (schema {version}, this one knows {len(steps)}): upgrade this program;"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from windlass.broker.damaged import decoder
 from windlass.broker.sqlite.schema import sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Pulse, Ready
@@ -22,9 +23,13 @@ from windlass.core.outcome import (
     Snoozed,
     Succeeded,
     lost,
-    quarantined,
+    orphaned,
 )
 from windlass.core.state import State
+from windlass.errors import StoreCorrupt
+
+FOREVER = 1e12
+"""Seconds; a number that SQLite can reckon with."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,6 +54,7 @@ class Move(NamedTuple):
 
     row: Row
     state: State
+    queue: str
     run_at: float
     attempt: int
     crashes: int
@@ -59,9 +65,13 @@ class Move(NamedTuple):
     expires: bool = True
 
 
-_rows = msgspec.json.Decoder(list[Row])
-_numbers = msgspec.json.Decoder(list[int])
-_claimed = msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None]])
+rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
+numbers_of = decoder(msgspec.json.Decoder(list[int]).decode)
+claimed_of = decoder(
+    msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None]]).decode
+)
+card_of = decoder(msgspec.json.Decoder(Card).decode)
+"""What is stored, decoded. All of them raise `StoreCorrupt`."""
 
 
 def as_json(values: Iterable[object]) -> str:
@@ -71,7 +81,7 @@ def as_json(values: Iterable[object]) -> str:
 
 def _look(tx: Transaction, chosen: str, *values: object) -> list[Row]:
     """The jobs that the statement `chosen` names, by their places."""
-    return _rows.decode(tx.con.execute(sql("look", chosen=sql(chosen)), values).fetchone()[0])
+    return rows_of(tx.con.execute(sql("look", chosen=sql(chosen)), values).fetchone()[0])
 
 
 def _by_id(tx: Transaction, chosen: str, ids: Sequence[JobId]) -> list[Row]:
@@ -141,7 +151,7 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
             break
         lanes = " UNION ALL ".join([sql("claim_lane")] * len(room))
         slots = [value for lane, free in room.items() for value in (lane, free)]
-        found = _claimed.decode(tx.con.execute(sql("claim", lanes=lanes), [worker, now, queue, *slots]).fetchone()[0])
+        found = claimed_of(tx.con.execute(sql("claim", lanes=lanes), [worker, now, queue, *slots]).fetchone()[0])
         if not found:
             continue
         found.sort(key=lambda job: (-job[0], job[1], job[2]))
@@ -180,7 +190,7 @@ def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list
             move = _after(row, outcome, now)
             moves.append(move)
             if move.state is State.READY:
-                ready.append(Ready(row.id, row.queue))
+                ready.append(Ready(row.id, move.queue))
         answers.append((applied, ready))
     write_rows(tx.con, "settle_succeeded", finished)
     _move(tx, moves)
@@ -197,14 +207,14 @@ def _after(row: Row, outcome: Outcome, now: float) -> Move:
     """What becomes of a running job that did not succeed."""
     if row.cancelling and isinstance(outcome, Retried | Snoozed | Released | Parked):
         outcome = Cancelled("cancelled while running")
-    move = Move(row, State.CANCELLED, row.run_at, row.attempt, row.crashes, row.releases)
+    move = _stays(row, State.CANCELLED)
     match outcome:
         case Failed(error, crash):
             move = move._replace(state=State.FAILED, finished_at=now, error=error)
             return move._replace(attempt=row.attempt - crash, crashes=row.crashes + crash)
-        case Retried(delay, error, crash):
-            move = _due(move, delay, now)
-            return move._replace(error=error, attempt=row.attempt - crash, crashes=row.crashes + crash)
+        case Retried(delay, error, crash, queue):
+            move = _due(move, delay, now)._replace(queue=queue or row.queue, error=error)
+            return move._replace(attempt=row.attempt - crash, crashes=row.crashes + crash)
         case Snoozed(delay):
             return _due(move, delay, now)._replace(attempt=row.attempt - 1)
         case Released():
@@ -224,7 +234,7 @@ def _due(move: Move, delay: float, now: float) -> Move:
 
 def _stays(row: Row, state: State) -> Move:
     """To another state, and nothing else is different."""
-    return Move(row, state, row.run_at, row.attempt, row.crashes, row.releases)
+    return Move(row, state, row.queue, row.run_at, row.attempt, row.crashes, row.releases)
 
 
 def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
@@ -235,17 +245,15 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
     for number, move in enumerate(moves, 1):
         row = move.row
         tx.count(row.queue, row.state, -1)
-        tx.count(row.queue, move.state, 1)
+        tx.count(move.queue, move.state, 1)
         tx.changed.append(row.id)
         if move.state is State.READY:
-            ready.append(Ready(row.id, row.queue))
-            tx.ready.add(row.queue)
+            ready.append(Ready(row.id, move.queue))
+            tx.ready.add(move.queue)
         error = None if move.error is None else msgspec.json.encode(move.error)
         counts = move.attempt, move.crashes, move.releases
-        when = move.run_at, move.finished_at
-        rows.append(
-            (row.place, move.state.value, *counts, *when, error, move.reason, move.expires, len(moves) - number)
-        )
+        where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
+        rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, len(moves) - number))
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
     return ready
@@ -265,7 +273,7 @@ Append = Sequence[tuple[Claim, Sequence[Entry]]]
 def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
     running = _running(tx, [claim for pairs in calls for claim, _ in pairs])
     ids = list(dict.fromkeys(job for _, job in running))
-    last = dict(zip(ids, _numbers.decode(tx.run("append_last", as_json(ids)).fetchone()[0]), strict=True))
+    last = dict(zip(ids, numbers_of(tx.run("append_last", as_json(ids)).fetchone()[0]), strict=True))
     rows, answers = list[tuple[object, ...]](), list[list[bool]]()
     for pairs in calls:
         answers.append([(claim.token, claim.id) in running for claim, _ in pairs])
@@ -292,19 +300,26 @@ def _promote(tx: Transaction, batch: Batch) -> list[Ready]:
     return _move(tx, [_stays(row, State.READY) for row in due])
 
 
-def _reclaim(tx: Transaction, batch: Batch) -> list[Ready]:
-    limit, at = batch
+Reclaim = tuple[int, Sequence[str] | None, float, float, float | None]
+
+
+def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
+    limit, workers, gap, grace, at = ask
     now, moves = tx.now(at), list[Move]()
-    for worker, card in tx.run("reclaim_workers", now).fetchall():
-        error = msgspec.json.decode(card, type=Card).last_words or lost(worker)
+    if workers is None and now < tx.run("reclaim_look", now, min(gap, FOREVER), grace).fetchone()[0]:
+        return []
+    for worker, card in tx.run("reclaim_workers", now, None if workers is None else as_json(workers)).fetchall():
+        try:
+            said = card_of(card)
+        except StoreCorrupt:
+            said = Card(host="?", pid=0)
+        words = said.last_words or lost(worker)
         rows = _look(tx, "reclaim_chosen", worker, limit - len(moves))
         if rows:
             tx.run("reclaim_robbed", worker)
         for row in rows:
-            outcome: Outcome = Retried(0.0, error, crash=True)
-            if row.crashes + 1 >= row.crash_limit and not row.cancelling:
-                outcome = Failed(quarantined(error, row.crashes + 1), crash=True)
-            moves.append(_after(row, outcome, now))
+            spent = row.crashes, row.crash_limit, row.cancelling
+            moves.append(_after(row, orphaned(words, *spent, blameless=said.blameless), now))
     return _move(tx, moves)
 
 

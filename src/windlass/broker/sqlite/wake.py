@@ -99,7 +99,10 @@ class Hall:
             self.wake((ALL,))
             return
         for line in message.splitlines():
-            self.wake(msgspec.json.decode(line, type=list[str]))
+            try:
+                self.wake(msgspec.json.decode(line, type=list[str]))
+            except (msgspec.DecodeError, RecursionError):  # somebody else's
+                self.wake((ALL,))
 
 
 class Bell:
@@ -141,8 +144,8 @@ class Bell:
         if here:
             return
         try:  # the folder is there while somebody waits; asking for it costs less than an error
-            names = set(os.listdir(self._folder) if os.access(self._folder, os.F_OK) else ()) - own
-        except FileNotFoundError:
+            names = set(os.listdir(self._folder) if os.access(self._folder, os.R_OK) else ()) - own
+        except OSError:
             return
         messages = {kind: _messages(list(topics)) for kind, topics in changes.items() if topics} if names else {}
         for name in names:
@@ -152,7 +155,7 @@ class Bell:
 
     def _tell(self, path: Path, messages: Sequence[bytes]) -> None:
         try:
-            end = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            end = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError as error:
             if error.errno == ENXIO:  # whoever waited is dead
                 path.unlink(missing_ok=True)
@@ -169,9 +172,9 @@ class Bell:
 def _make_fifo(path: Path) -> None:
     """Make a FIFO, and its folder, which others may be taking away just now."""
     for _ in range(10):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         try:
-            return os.mkfifo(path)
+            return os.mkfifo(path, 0o600)
         except FileNotFoundError:
             continue
     raise FileNotFoundError(path)

@@ -8,6 +8,7 @@ while it holds the write lock: SQLite before 3.51.3 can damage the log when seve
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -15,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
@@ -110,6 +112,14 @@ class Call:
 def _durable(calls: Sequence[Call]) -> bool:
     """Whether one of `calls` must survive a power cut."""
     return any(call.verb.durable for call in calls)
+
+
+def _inode(path: Path) -> int:
+    """Which file is there; 0: none."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
 
 
 class Desk:
@@ -281,7 +291,7 @@ class Writer(Desk):
         super().__init__(place, clock)
         self._bell = bell
         self._log = place.beside("-wal")
-        self._elected, self._synced = False, place.full
+        self._elected, self._synced, self._moved = False, place.full, False
         self._tended = 0.0
 
     def start(self) -> None:
@@ -289,20 +299,26 @@ class Writer(Desk):
         if self.place.beside("-lock") in FileLock.inherited:
             raise self.place.forked()
         self.place.check()
-        self._lock = self.alone = FileLock(self.place.beside("-lock"))
-        self._office = FileLock(self.place.beside("-checkpointer"))
+        self._lock = self.alone = FileLock(self.place.beside("-lock"), self.place.mode)
+        self._office = FileLock(self.place.beside("-checkpointer"), self.place.mode)
         try:
             with self._lock:
+                self.place.create()
                 super().start()
                 try:
                     prepare(self.con, self.place, migrations())
                 except BaseException:
                     self.con.close()
                     raise
+                self._files = self._inodes()
         except BaseException:
             self._lock.close()
             self._office.close()
             raise
+
+    def _inodes(self) -> list[int]:
+        """Which files are where ours should be."""
+        return [_inode(self.place.beside(suffix)) for suffix in ("", "-wal", "-shm", "-lock", "-checkpointer")]
 
     def stop(self) -> None:
         """Close it; the last one to leave takes the log with it, under the lock like every checkpoint."""
@@ -315,6 +331,8 @@ class Writer(Desk):
 
     def begin(self, calls: Sequence[Call]) -> None:
         """Begin a transaction, whose commit waits for the disk when one of `calls` must survive a power cut."""
+        if self._moved:
+            raise self.place.moved()
         synced = self.place.full and _durable(calls)
         if synced != self._synced:
             self.con.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
@@ -323,10 +341,13 @@ class Writer(Desk):
         self.con.execute("BEGIN IMMEDIATE")
 
     def commit(self, tx: Transaction) -> None:
-        """Count, and make it last."""
+        """Count, and make it last, in the file that others see."""
         tx.finish()
         failpoint("sqlite.before_commit")
         self.con.execute("COMMIT")
+        if _inode(self.place.path) != self._files[0]:
+            self._moved = True
+            raise self.place.moved()
 
     def committed(self, done: Sequence[Transaction], calls: list[Call]) -> None:
         """Answer, and wake whoever waits for what changed: first of all whoever has work to do now."""
@@ -344,7 +365,9 @@ class Writer(Desk):
         now = time.monotonic()
         if now - self._tended < CHECKPOINT_EVERY:
             return
-        self._tended = now
+        self._tended, self._moved = now, self._moved or self._inodes() != self._files
+        if self._moved:
+            return
         self._elected = self._elected or self._office.take()
         if not self._elected:
             return

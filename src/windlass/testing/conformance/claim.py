@@ -118,12 +118,12 @@ class Claiming(Chapter):
 
     async def test_a_job_past_its_expiry_is_never_handed_out(self, broker: Broker) -> None:
         """A job past its expiry that has never been started is never handed out, promoted or not."""
-        await add(broker, expires=10.0)
-        await add(broker, expires=10.0, delay=5.0)
+        expired = [await add(broker, expires=10.0), await add(broker, expires=10.0, delay=5.0)]
         behind = await add(broker, priority=0)
         await hire(broker)
         await broker.promote(now=NOW + 6)
         assert [claim.id for claim in await take(broker, now=NOW + 10)] == [behind]
+        assert {one.id for one in await broker.find(state=State.READY)} == set(expired), "until `promote` cancels them"
 
     async def test_a_started_job_does_not_expire(self, broker: Broker) -> None:
         """Expiry is over with the first start."""
@@ -131,6 +131,21 @@ class Claiming(Chapter):
         await end(broker, claim, AGAIN)
         await broker.promote(now=NOW + 20)
         assert [again.id for again in await take(broker, now=NOW + 20)] == [claim.id]
+
+    async def test_a_clock_that_steps_back_holds_up_nothing(self, broker: Broker) -> None:
+        """What is ready is handed out, by a living worker, with a larger token; what is not due waits; leases count from the new time."""
+        first, early = await start(broker), NOW - 3600
+        ready, later = await add(broker), await add(broker, delay=10.0)
+        await hire(broker, now=early)
+        (claim,) = await take(broker, now=early)
+        assert (claim.id, claim.claimed_at) == (ready, early)
+        assert await end(broker, first, AGAIN, now=early + 1)
+        (again,) = await take(broker, now=early + 1)
+        assert again.token > first.token
+        assert await broker.promote(now=early + 59) == []
+        assert await broker.reclaim(now=early + 59) == []
+        assert {one.id for one in await broker.reclaim(now=early + 60)} == {ready, first.id}
+        assert [one.id for one in await broker.promote(now=NOW + 10)] == [later]
 
     async def test_a_worker_that_is_not_alive_gets_nothing(self, broker: Broker) -> None:
         """No beat, or its lease ran out: nothing."""

@@ -50,10 +50,17 @@ async def add(broker: Broker, *, now: float = NOW, **fields: Any) -> JobId:
 
 
 async def hire(
-    broker: Broker, worker: str = "w", *, ttl: float = 60.0, now: float = NOW, words: ErrorInfo | None = None
+    broker: Broker,
+    worker: str = "w",
+    *,
+    ttl: float = 60.0,
+    now: float = NOW,
+    words: ErrorInfo | None = None,
+    blameless: bool = False,
 ) -> Pulse:
     """A worker's beat."""
-    return await broker.beat(worker, Card(host="here", pid=1, last_words=words), ttl, now=now)
+    card = Card(host="here", pid=1, last_words=words, blameless=blameless)
+    return await broker.beat(worker, card, ttl, now=now)
 
 
 async def take(

@@ -35,6 +35,8 @@ OUTCOMES: list[tuple[Outcome, Move]] = [
     (Cancelled("enough"), Move.ABANDON),
     (Retried(0.0, ERROR), Move.RETRY),
     (Retried(30.0, ERROR, crash=True), Move.RETRY),
+    (Retried(0.0, ERROR, queue="videos"), Move.RETRY),
+    (Retried(30.0, ERROR, queue="default"), Move.RETRY),
     (Snoozed(0.0), Move.SNOOZE),
     (Snoozed(30.0), Move.SNOOZE),
     (Released(), Move.RELEASE),
@@ -130,8 +132,9 @@ class AgainstModel(RuleBasedStateMachine):
         self.enqueue(jobs)
         self.claim(list(QUEUES), full, 0)
 
-    @rule(seconds=some([5, 20, 60, 200]))
+    @rule(seconds=some([5, 20, 60, 200, -90]))
     def wait(self, seconds: int) -> None:
+        """Time goes by; a clock that is set may also step back."""
         self.now += seconds
 
     @rule(jobs=st.lists(news, min_size=2, max_size=6))
@@ -171,12 +174,12 @@ class AgainstModel(RuleBasedStateMachine):
 
         self.both(*(move for _, (_, move) in pairs), ask=ask)
 
-    @rule(worker=runs, ttl=some([0.0, 50.0, 300.0, 300.0]), words=some([None, WORDS]))
-    def beat(self, worker: int, ttl: float, words: ErrorInfo | None) -> None:
-        name = self.worker(worker)
+    @rule(worker=runs, ttl=some([0.0, 50.0, 300.0, 300.0]), words=some([None, WORDS]), blameless=st.booleans())
+    def beat(self, worker: int, ttl: float, words: ErrorInfo | None, blameless: bool = False) -> None:
+        name, card = self.worker(worker), Card(host="here", pid=1, last_words=words, blameless=blameless)
 
         async def ask(broker: Broker) -> tuple[bool, set[JobId]]:
-            pulse = await broker.beat(name, Card(host="here", pid=1, last_words=words), ttl, now=self.now)
+            pulse = await broker.beat(name, card, ttl, now=self.now)
             return pulse.alive or ttl == 0, set(pulse.cancelling)
 
         if not self.both(ask=ask)[0]:

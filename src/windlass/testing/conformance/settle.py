@@ -37,7 +37,14 @@ from windlass.testing.conformance.kit import (
 )
 
 FINAL: list[Outcome] = [Succeeded(b"1"), Failed(ERROR), Cancelled("enough")]
-UNDECIDED: list[Outcome] = [AGAIN, Retried(5.0, ERROR, crash=True), Snoozed(5.0), Released(), Parked("what is this?")]
+UNDECIDED: list[Outcome] = [
+    AGAIN,
+    Retried(5.0, ERROR, crash=True),
+    Retried(0.0, ERROR, queue="big"),
+    Snoozed(5.0),
+    Released(),
+    Parked("what is this?"),
+]
 
 TABLE: list[tuple[Outcome, dict[str, Any]]] = [
     (Succeeded(b'{"a":1}'), {"state": State.SUCCEEDED, "result": b'{"a":1}', "attempt": 1}),
@@ -87,6 +94,85 @@ class Settling(Chapter):
             claim = (await take(broker))[0]
         await end(broker, claim, Released())
         assert (await take(broker))[0].attempt == 2
+
+    @pytest.mark.parametrize("delay", [0.0, 7.0])
+    async def test_retried_into_another_queue(self, broker: Broker, second: Broker, delay: float) -> None:
+        """Retried with a `queue`: the job moves to that queue; every verb finds it there, and only there."""
+        claim = await start(broker, queue="small", lane="loop", priority=7, key="k")
+        applied, ready = await broker.settle([(claim, Retried(delay, ERROR, queue="big"))], now=NOW)
+        ready += await broker.promote(now=NOW + delay)
+        assert (applied, [(one.id, one.queue) for one in ready]) == ([True], [(claim.id, "big")])
+        seen = await look(second, claim.id)
+        assert (seen.queue, seen.lane, seen.priority, seen.attempt) == ("big", "loop", 7, 1)
+        assert (seen.task, seen.body, seen.key, seen.error) == (claim.task, claim.body, "k", ERROR)
+        assert await second.find(queue="small") == []
+        assert [one.id for one in await second.find(queue="big", state=State.READY)] == [claim.id]
+        assert [(one.name, one.counts) for one in await second.tally()] == [("big", {State.READY: 1})]
+        assert await add(broker, key="k") == claim.id, "its key is held"
+        assert await take(broker, queues=["small"], now=NOW + delay) == []
+        (again,) = await take(broker, queues=["small", "big"], now=NOW + delay)
+        assert (again.id, again.queue, again.lane, again.attempt) == (claim.id, "big", "loop", 2)
+        assert await end(second, again, DONE)
+        assert [(one.name, one.counts) for one in await broker.tally()] == [("big", {State.SUCCEEDED: 1})]
+
+    async def test_retried_into_a_queue_that_counts_the_crash(self, broker: Broker) -> None:
+        """A move and a crash in one outcome: counted, and the attempt given back."""
+        claim = await start(broker)
+        await end(broker, claim, Retried(5.0, ERROR, crash=True, queue="big"))
+        seen = await look(broker, claim.id)
+        assert (seen.queue, seen.state, seen.attempt, seen.crashes) == ("big", State.SCHEDULED, 0, 1)
+        assert [(one.name, one.counts) for one in await broker.tally()] == [("big", {State.SCHEDULED: 1})]
+
+    async def test_a_moved_job_stays_where_it_is(self, broker: Broker) -> None:
+        """And stands there from then on: what is retried, released, parked, failed, revived or taken back later is in the new queue."""
+        claim = await start(broker)
+        await end(broker, claim, Retried(0.0, ERROR, queue="big"))
+        for outcome in (AGAIN, Released(), Snoozed(5.0), Parked("?"), Failed(ERROR), Retried(0.0, ERROR, queue="big")):
+            (claim,) = await take(broker, queues=["default", "big"])
+            assert claim.queue == "big"
+            await end(broker, claim, outcome)
+            assert [ready.queue for ready in await broker.revive([claim.id], now=NOW)] in ([], ["big"])
+            assert [(one.name, one.counts) for one in await broker.tally()] == [("big", {State.READY: 1})]
+        await take(broker, queues=["big"])
+        assert [ready.queue for ready in await broker.reclaim(now=NOW + 60)] == ["big"]
+
+    async def test_a_moved_job_may_move_back(self, broker: Broker) -> None:
+        """To the queue that it came from, and among jobs that never moved."""
+        claim = await start(broker, priority=9)
+        others = [await add(broker), await add(broker, queue="big")]
+        for queue in ("big", "default", "default"):
+            await end(broker, claim, Retried(0.0, ERROR, queue=queue))
+            (claim,) = await take(broker, 1, queues=[queue])
+            assert claim.queue == queue
+        await end(broker, claim)
+        assert {claim.id for claim in await take(broker, queues=["default", "big"])} == set(others)
+
+    @pytest.mark.parametrize("queue", ["a b", "wörk", "%z.*", "x" * 300])
+    async def test_any_text_names_a_queue(self, broker: Broker, queue: str) -> None:
+        """Enqueued into, claimed from, moved to, counted, paused: whatever its letters are."""
+        claim = await start(broker, queue=queue)
+        assert claim.queue == queue
+        await end(broker, claim, Retried(0.0, ERROR, queue=f"{queue}{queue}"))
+        assert [one.id for one in await broker.find(queue=f"{queue}{queue}", state=State.READY)] == [claim.id]
+        await broker.pause(f"{queue}{queue}")
+        assert [(one.name, one.counts, one.paused) for one in await broker.tally()] == [
+            (f"{queue}{queue}", {State.READY: 1}, True)
+        ]
+        await broker.pause(f"{queue}{queue}", False)
+        (again,) = await take(broker, queues=[f"{queue}{queue}"])
+        assert await end(broker, again, Retried(0.0, ERROR, queue=queue))
+        assert [one.queue for one in await take(broker, queues=[queue])] == [queue]
+        assert await broker.find(queue=f"{queue}{queue}") == []
+
+    async def test_moved_into_a_paused_queue(self, broker: Broker) -> None:
+        """It waits there like any other; the old queue's pause is nothing to it."""
+        claims = [await start(broker), await start(broker, queue="big")]
+        await broker.pause("big")
+        await broker.settle(
+            list(zip(claims, [Retried(0.0, ERROR, queue="big"), Retried(0.0, ERROR, queue="default")], strict=True)),
+            now=NOW,
+        )
+        assert [claim.id for claim in await take(broker, queues=["big", "default"])] == [claims[1].id]
 
     async def test_each_answer_stands_for_its_pair(self, broker: Broker) -> None:
         """Answers which were applied, in the same order; an empty list is no work."""
@@ -138,6 +224,7 @@ class Settling(Chapter):
         await broker.cancel([claim.id], now=NOW)
         assert await broker.settle([(claim, outcome)], now=NOW + 1) == ([True], [])
         seen = await look(broker, claim.id)
+        assert seen.queue == "default"
         assert (seen.state, seen.reason, seen.attempt, seen.crashes) == (
             State.CANCELLED,
             "cancelled while running",

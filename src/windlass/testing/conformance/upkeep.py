@@ -6,9 +6,10 @@ import pytest
 
 from windlass.broker.port import Broker
 from windlass.core.job import DAY
-from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Retried, lost
+from windlass.core.outcome import RELEASE_LIMIT, Cancelled, ErrorInfo, Failed, Outcome, Retried, lost
 from windlass.core.state import State
 from windlass.testing.conformance.kit import (
+    AGAIN,
     DONE,
     ERROR,
     NOW,
@@ -126,6 +127,90 @@ class Reclaiming(Chapter):
         assert not await end(broker, claim, DONE, now=NOW + 60)
         assert await broker.append([(claim, [entry()])], now=NOW + 60) == [False]
         assert await state(broker, claim.id) is State.READY
+
+    async def test_jobs_of_a_blameless_worker_are_released(self, broker: Broker, second: Broker) -> None:
+        """Ready, no crash counted, the attempt given back, its error as it was; the worker is not alive any more."""
+        fresh, failed = await start(broker, crash_limit=1), await start(broker, crash_limit=1)
+        await end(broker, failed, AGAIN)
+        await take(broker)
+        words = ErrorInfo("crash", "Killed", "killed by signal 9", evidence={"signal": 9})
+        await hire(broker, ttl=0.0, words=words, blameless=True)
+        assert {(one.id, one.queue) for one in await second.reclaim(now=NOW)} == {
+            (claim.id, "default") for claim in (fresh, failed)
+        }
+        for claim, error, attempt in ((fresh, None, 0), (failed, ERROR, 1)):
+            seen = await look(broker, claim.id)
+            assert (seen.state, seen.attempt, seen.crashes, seen.error) == (State.READY, attempt, 0, error)
+            assert (seen.run_at, seen.cancelling) == (date(NOW), False)
+            assert not await end(broker, claim, DONE)
+        assert not (await hire(broker)).alive
+
+    async def test_blameless_is_what_the_latest_card_says(self, broker: Broker) -> None:
+        """The worker's card: of its latest beat."""
+        for n, told in enumerate([(True, False), (False, True)]):
+            stored = await add(broker)
+            await hire(broker, f"w{n}", blameless=told[0])
+            await take(broker, worker=f"w{n}")
+            await hire(broker, f"w{n}", ttl=0.0, blameless=told[1])
+            assert [one.id for one in await broker.reclaim(now=NOW)] == [stored]
+            assert (await look(broker, stored)).crashes == (not told[1])
+            await broker.forget([stored])
+
+    async def test_what_a_blameless_worker_was_to_cancel_is_cancelled(self, broker: Broker) -> None:
+        """A job that was to be cancelled is cancelled; no attempt given back."""
+        claim = await start(broker, key="k")
+        await broker.cancel([claim.id], now=NOW)
+        await hire(broker, ttl=0.0, blameless=True)
+        assert await broker.reclaim(now=NOW) == []
+        seen = await look(broker, claim.id)
+        assert (seen.state, seen.reason, seen.attempt) == (State.CANCELLED, "cancelled while running", 1)
+        assert await add(broker, key="k") != claim.id
+
+    async def test_blameless_ends_give_back_a_limited_number_of_times(self, broker: Broker) -> None:
+        """Released: the attempt is given back at most RELEASE_LIMIT times, ready all the same."""
+        await add(broker)
+        for n in range(RELEASE_LIMIT + 2):
+            await hire(broker, f"w{n}")
+            (claim,) = await take(broker, worker=f"w{n}")
+            assert claim.attempt == max(1, n - RELEASE_LIMIT + 1), n
+            await hire(broker, f"w{n}", ttl=0.0, blameless=True)
+            await broker.reclaim(now=NOW)
+
+    async def test_only_from_the_workers_that_are_meant(self, broker: Broker, second: Broker) -> None:
+        """With `workers`, only from these; gap and grace do not count then."""
+        meant = await start(broker)
+        await hire(broker, "other")
+        await add(broker)
+        (other,) = await take(broker, worker="other")
+        assert await second.reclaim(workers=[], now=NOW + 60) == []
+        assert await second.reclaim(workers=["nobody"], now=NOW + 60) == []
+        taken = await second.reclaim(workers=["w", "nobody"], gap=1.0, grace=9.0, now=NOW + 60)
+        assert [one.id for one in taken] == [meant.id]
+        assert await state(broker, other.id) is State.RUNNING
+        assert [one.id for one in await second.reclaim(now=NOW + 60)] == [other.id]
+
+    async def test_after_a_gap_the_living_have_time_to_speak_up(self, broker: Broker, second: Broker) -> None:
+        """When `gap` seconds have passed since the last such call, nothing is taken back for `grace` seconds, whoever asks."""
+        claim = await start(broker)
+        assert await broker.reclaim(gap=10.0, grace=5.0, now=NOW + 41) == []
+        assert await broker.reclaim(gap=10.0, grace=5.0, now=NOW + 50) == []
+        assert await second.reclaim(gap=10.0, grace=5.0, now=NOW + 60) == [], "for the tenth second"
+        assert await broker.reclaim(gap=10.0, grace=5.0, now=NOW + 64.5) == []
+        assert [one.id for one in await second.reclaim(gap=10.0, grace=5.0, now=NOW + 65)] == [claim.id]
+
+    async def test_the_first_to_ask_gives_time_too(self, broker: Broker) -> None:
+        """None was made before: nothing is taken back for `grace` seconds."""
+        claim = await start(broker)
+        assert await broker.reclaim(gap=10.0, grace=5.0, now=NOW + 60) == []
+        assert [one.id for one in await broker.reclaim(gap=10.0, grace=5.0, now=NOW + 65)] == [claim.id]
+
+    async def test_a_clock_that_was_set_back_is_a_gap(self, broker: Broker) -> None:
+        """The store's clock was set back: nothing is taken back for `grace` seconds."""
+        await broker.reclaim(gap=1000.0, grace=0.0, now=NOW + 200)
+        claim = await start(broker)
+        assert await broker.reclaim(gap=1000.0, grace=5.0, now=NOW + 100) == []
+        assert await broker.reclaim(gap=1000.0, grace=5.0, now=NOW + 104.5) == []
+        assert [one.id for one in await broker.reclaim(gap=1000.0, grace=5.0, now=NOW + 105)] == [claim.id]
 
     async def test_bounded_batches_take_everything_in_the_end(self, broker: Broker) -> None:
         """Each call does a bounded batch: a worker that was robbed once cannot keep the rest by beating."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from windlass.broker.port import Broker
 from windlass.core.job import Card, Claim, JobId
@@ -66,6 +67,15 @@ class Waiting(Chapter):
         call = broker.claim(["other", "default"], {"loop": 1}, "waiter", wait=3600.0)
         (found,) = await _woken(call, deeds[deed])
         assert found.id == (new.id if deed == "enqueue" else stored)
+
+    async def test_a_job_that_moves_wakes_a_claim_of_its_new_queue(self, broker: Broker, second: Broker) -> None:
+        """Ready there, and not where it was."""
+        claim = await _running(broker)
+        moved = replace(AGAIN, queue="big")
+        await broker.beat("waiter", CARD, 3600.0)
+        call = broker.claim(["big"], {"loop": 1}, "waiter", wait=3600.0)
+        (found,) = await _woken(call, lambda: second.settle([(claim, moved)]))
+        assert (found.id, found.queue) == (claim.id, "big")
 
     async def test_only_one_of_many_waiting_gets_it(self, broker: Broker, second: Broker) -> None:
         """No job is handed to two claims; who got nothing goes on waiting for the next."""

@@ -9,12 +9,8 @@ while at < #ARGV do
   local live = stand and sub(stand, 2, 11) == fence
   taken[#taken + 1] = live and 1 or 0
   if live and many > 0 then
-    local numbers, log = call('HGET', root .. 'journals', id), root .. 'log:' .. id
-    local last, latest = 0, {p = 0, c = 0}
-    if numbers then
-      local found = cmsgpack.unpack(numbers)
-      last, latest.p, latest.c = found[1], found[2], found[3]
-    end
+    local numbers, log = numbers_of(id) or {0, 0, 0}, root .. 'log:' .. id
+    local last, latest = numbers[1], {p = numbers[2], c = numbers[3]}
     for i = at + 3, at + 1 + many * 2, 2 do
       local kind = ARGV[i]
       last = last + 1

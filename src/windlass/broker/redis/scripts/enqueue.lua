@@ -16,8 +16,17 @@ end
 
 local function is_known(id)
   local stand = call('HGET', root .. 'states', id)
-  tell_of(id, stand and byte(stand, 2) or READY, 0)
+  local state = stand and byte(stand, 2) or READY
+  tell_of(id, state <= CANCELLED and state or PARKED, 0)
   known = true
+end
+
+-- The unfinished job that has a key.
+local function holder_of(key)
+  local id = key ~= '' and call('HGET', root .. 'keys', sub(key, 2))
+  if not id or call('HEXISTS', stored, id) == 0 then return nil end
+  local stand = call('HGET', root .. 'states', id)
+  return (stand and byte(stand, 2) or READY) < SUCCEEDED and id or nil
 end
 
 local function plain(line, priority, many)
@@ -41,7 +50,7 @@ local function plain(line, priority, many)
 end
 
 local function special(line, id, made, delay, moment, key)
-  local namesake = key ~= '' and call('HGET', root .. 'keys', sub(key, 2))
+  local namesake = holder_of(key)
   if namesake and call('HEXISTS', stored, id) == 0 then
     is_known(namesake)
   elseif call('HSETNX', stored, id, head .. made) == 0 then
@@ -59,26 +68,35 @@ local function special(line, id, made, delay, moment, key)
   number = number + 1
 end
 
-while at < #ARGV do
-  if ARGV[at + 1] ~= '' then
-    local many = tonumber(ARGV[at + 2])
-    plain(ARGV[at], tonumber(ARGV[at + 1]), many)
-    at = at + 3 + many * 2
-  else
-    special(ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
-    at = at + 7
+local function all()
+  while at < #ARGV do
+    if ARGV[at + 1] ~= '' then
+      local many = tonumber(ARGV[at + 2])
+      plain(ARGV[at], tonumber(ARGV[at + 1]), many)
+      at = at + 3 + many * 2
+    else
+      special(ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+      at = at + 7
+    end
   end
+  local ids = ARGV[2]
+  if known then -- or an id stands there twice
+    local fresh = {}
+    for i = 1, #ids, 16 do
+      local id = sub(ids, i, i + 15)
+      if added[id] then fresh[#fresh + 1] = id end
+    end
+    ids = table.concat(fresh)
+  end
+  if ids ~= '' and call('APPEND', root .. 'ids:new', ids) >= RUN then open_ids().sort_new() end
 end
 
-local ids = ARGV[2]
-if known then -- or an id stands there twice
-  local fresh = {}
-  for i = 1, #ids, 16 do
-    local id = sub(ids, i, i + 15)
-    if added[id] then fresh[#fresh + 1] = id end
+local ok, why = pcall(all)
+if not ok then -- a key is of another type: none of these is a job; who meets in a list what is left of them will see that
+  for id in pairs(added) do
+    for _, key in ipairs({'jobs', 'states', 'keyed'}) do redis.pcall('HDEL', root .. key, id) end
   end
-  ids = table.concat(fresh)
+  return type(why) == 'table' and why or redis.error_reply(why)
 end
-if ids ~= '' and call('APPEND', root .. 'ids:new', ids) >= RUN then open_ids().sort_new() end
 if jobs then jobs.told() end
 return answer

@@ -5,7 +5,7 @@
 -- By bytes. Lua's own `<` goes by the server's locale.
 local function less(a, b)
   for i = 1, 16 do
-    local x, y = byte(a, i), byte(b, i)
+    local x, y = byte(a, i) or 0, byte(b, i) or 0
     if x ~= y then return x < y end
   end
   return false
@@ -70,7 +70,7 @@ local function sort_new()
   new = table.concat(ids)
   local last = call('ZREVRANGE', root .. 'ids', 0, 0)[1]
   if not last then return write(ids[1], new) end
-  if less(call('GETRANGE', key(last), -16, -1), ids[1]) then return write(last, call('GET', key(last)) .. new) end
+  if less(call('GETRANGE', key(last), -16, -1), ids[1]) then return write(last, (call('GET', key(last)) or '') .. new) end
   insert(new)
 end
 
@@ -85,7 +85,7 @@ local function remove(ids)
     end
   end
   for bound, gone in pairs(runs) do
-    local run, left = call('GET', key(bound)), {}
+    local run, left = call('GET', key(bound)) or '', {}
     for at = 1, #run, 16 do
       local id = sub(run, at, at + 15)
       if not gone[id] then left[#left + 1] = id end
@@ -101,7 +101,7 @@ local function page(limit, many)
   while #out < many do
     local bound = call('ZREVRANGEBYLEX', root .. 'ids', upper, '-', 'LIMIT', 0, 1)[1]
     if not bound then break end
-    local run = call('GET', key(bound))
+    local run = call('GET', key(bound)) or ''
     for at = #run - 15, 1, -16 do
       local id = sub(run, at, at + 15)
       if #out < many and (limit == '' or less(id, limit)) then out[#out + 1] = id end

@@ -1,30 +1,100 @@
 -- One job at a time, with all that may have happened to it: `local jobs = open_jobs()` where lib.lua is not enough.
+-- What somebody else wrote into the records of a job, or deleted, must not be in the way of the others.
 
-local function load(id)
+local function check(sound)
+  if not sound then error('a record that is none of ours') end
+end
+
+-- A job that was never moved. Ends with an error at what cannot be read.
+local function read_made(id, made)
+  local _, created, keep, keep_failed, crash_limit, priority, line, _, key, expires = cmsgpack.unpack_limit(made, 9, 1)
+  local sum = created + keep + keep_failed + crash_limit + priority + (expires or 0) -- an error unless all are numbers
+  line = line or 'default\0loop'
+  local queue = string.match(line, '^(.*)%z')
+  check(sum == sum and queue and find(made, HEAD) and (key == nil or type(key) == 'string'))
+  return {
+    id = id, made = made, whole = true, keeps = sub(made, 11, 20), created = created, keep = keep, keep_failed = keep_failed,
+    crash_limit = crash_limit, priority = priority, line = line, queue = queue, key = key, expires = expires, state = READY, token = 0,
+    run_at = created, attempt = 0, crashes = 0, releases = 0, started_at = nil, worker = nil, timeless = false, finished_at = nil,
+    error = nil, reason = nil,
+  }
+end
+
+-- The same of one whose record cannot be read: the plainest there is, kept for a week.
+local function unreadable(id, made)
+  return {
+    id = id, made = made, keeps = '\202\73\19\168\0\202\73\19\168\0', created = 0, keep = 604800, keep_failed = 604800,
+    crash_limit = 3, priority = 0, key = call('HGET', root .. 'keyed', id) or nil, expires = 0, state = READY, token = 0,
+    run_at = 0, attempt = 0, crashes = 0, releases = 0, timeless = false,
+  }
+end
+
+-- Where the job stands. Ends with an error, and nothing is different then, at what cannot be read.
+local function read_stand(job, stand)
+  local at, state, token, _, _, run_at, attempt, crashes, releases, started_at, worker, timeless = cmsgpack.unpack_limit(stand, 11, 1)
+  local sum = token + run_at + attempt + crashes + releases + (started_at or 0)
+  check(sum == sum and floor(state) == state and state >= SCHEDULED and state <= CANCELLED)
+  if byte(stand) == 159 then _, job.finished_at, _, job.error, job.reason = cmsgpack.unpack_limit(stand, 4, at) end
+  job.state, job.token, job.run_at, job.attempt, job.crashes, job.releases = state, token, run_at, attempt, crashes, releases
+  job.started_at, job.worker, job.timeless = started_at, worker, timeless
+end
+
+-- In which state a job is by the list that it stands in.
+local function state_by_list(id)
+  for state, list in pairs({
+    [SCHEDULED] = 'scheduled', [RUNNING] = 'running', [PARKED] = 'parked',
+    [SUCCEEDED] = 'ended:5', [FAILED] = 'ended:6', [CANCELLED] = 'ended:7',
+  }) do
+    if call('ZSCORE', root .. list, id) then return state end
+  end
+  return READY
+end
+
+-- The line of a job in this state: of one that is ready its own, else one that has such jobs.
+local function line_by_counts(id, state)
+  local guess = 'default\0loop'
+  for _, field in ipairs(call('HKEYS', root .. 'counts')) do
+    local line, counted = string.match(field, '^(.*)%z(%d+)$')
+    if tonumber(counted) == state then
+      if state ~= READY then guess = line elseif call('ZSCORE', root .. 'ready:' .. line, id) then return line end
+    end
+  end
+  return guess
+end
+
+-- The job; nil for an unknown one. A record that cannot be read counts as the plainest one. state: what the list says that it was found in.
+local function load(id, state)
   local made = call('HGET', root .. 'jobs', id)
   if not made then return nil end
-  local job, _, at = {id = id, made = made}
-  _, job.created, job.keep, job.keep_failed, job.crash_limit, job.priority, job.line, _, job.key, job.expires =
-    cmsgpack.unpack_limit(made, 9, 1)
-  job.line = job.line or 'default\0loop'
-  job.queue = string.match(job.line, '^[^%z]*')
+  local ok, job = pcall(read_made, id, made)
+  if not ok then job = unreadable(id, made) end
   local stand = call('HGET', root .. 'states', id)
-  if not stand then
-    job.state, job.token, job.run_at, job.attempt, job.crashes, job.releases = READY, 0, job.created, 0, 0, 0
-    job.timeless = false
-    return job
-  end
-  at, job.state, job.token, _, _, job.run_at, job.attempt, job.crashes, job.releases, job.started_at, job.worker, job.timeless =
-    cmsgpack.unpack_limit(stand, 11, 1)
-  if byte(stand) == 159 then
-    _, job.finished_at, _, job.error, job.reason = cmsgpack.unpack_limit(stand, 4, at)
+  if stand and not pcall(read_stand, job, stand) then job.state = state_by_list(id) end
+  job.state = state or job.state
+  if not ok then
+    job.line = line_by_counts(id, job.state)
+    job.queue = string.match(job.line, '^(.*)%z')
   end
   return job
 end
 
+-- The jobs of a list that is ordered by time (or by worker), from and to there, at most so many. What is no job any more leaves the list.
+local function listed(list, state, from, to, many)
+  local found = {}
+  for _, id in ipairs(call('ZRANGEBYSCORE', root .. list, from, to, 'LIMIT', 0, many)) do
+    local job = load(id, state)
+    if not job then
+      call('ZREM', root .. list, id)
+      for _, key in ipairs({'states', 'keyed'}) do call('HDEL', root .. key, id) end
+    end
+    found[#found + 1] = job
+  end
+  return found
+end
+
 -- The record of where a job stands. Its result is appended by `settle` alone, and never read here.
 local function stand_of(job)
-  local stand = char(job.state) .. whole(job.token) .. sub(job.made, 11, 20) .. double(job.run_at)
+  local stand = char(job.state) .. whole(job.token) .. job.keeps .. double(job.run_at)
     .. cmsgpack.pack(job.attempt, job.crashes, job.releases, job.started_at, job.worker, job.timeless)
   if not (job.finished_at or job.error or job.reason) then return '\155' .. stand end
   return '\159' .. stand .. cmsgpack.pack(job.finished_at, nil, job.error, job.reason)
@@ -38,48 +108,72 @@ local function place_of(job)
   return 'ended:' .. job.state, (job.finished_at or 0) + (job.state == FAILED and job.keep_failed or job.keep)
 end
 
-local changed, became_ready, removed = {}, {}, {}
+local changed, became_ready, removed, trouble = {}, {}, {}, nil
 
-local function leave(job)
-  count(job.line, job.state, -1)
-  call('ZREM', root .. place_of(job), job.id)
-  if job.state == RUNNING then call('SREM', root .. 'cancelling', job.id) end
+local function free_key(job)
   if job.key and call('HGET', root .. 'keys', job.key) == job.id then call('HDEL', root .. 'keys', job.key) end
 end
 
 local function enter(job, state, now)
   job.state = state
   job.finished_at = state >= SUCCEEDED and now or nil
-  count(job.line, state, 1)
-  if job.key and state < SUCCEEDED then call('HSET', root .. 'keys', job.key, job.id) end
-  if job.expires and (state >= SUCCEEDED or job.timeless) then call('ZREM', root .. 'expiring', job.id) end
   local place, order = place_of(job)
   call('ZADD', root .. place, order, job.id)
   call('HSET', root .. 'states', job.id, stand_of(job))
+  count(job.line, state, 1)
+  if state >= SUCCEEDED then
+    free_key(job)
+  elseif job.key then
+    call('HSET', root .. 'keys', job.key, job.id)
+  end
+  if job.expires and (state >= SUCCEEDED or job.timeless) then call('ZREM', root .. 'expiring', job.id) end
   changed[#changed + 1] = job.id
   if state == READY then became_ready[#became_ready + 1] = job end
   if state == SCHEDULED and call('ZRANGE', root .. place, 0, 0)[1] == job.id then wake('\0due', MANY) end
 end
 
-local function move(job, state, now)
-  leave(job)
-  enter(job, state, now)
+-- Write down that a job belongs to another queue.
+local function change_queue(job, queue)
+  if not job.whole then return end
+  job.line = queue .. sub(job.line, #job.queue + 1)
+  job.queue = queue
+  local from, to = cmsgpack.unpack_limit(job.made, 5, 1), cmsgpack.unpack_limit(job.made, 6, 1)
+  job.made = sub(job.made, 1, from) .. cmsgpack.pack(job.line) .. sub(job.made, to + 1)
+  call('HSET', root .. 'jobs', job.id, job.made)
 end
 
--- Make a job ready, or scheduled when there is a delay.
-local function due(job, delay, now)
-  leave(job)
+-- From where it stands to another state, and to another queue, if one is given. First it is there, then it is gone here: a key of another
+-- type, which ends the script, loses no job.
+local function move(job, state, now, queue)
+  local line, was, from = job.line, job.state, place_of(job)
+  if queue and queue ~= '' then change_queue(job, queue) end
+  enter(job, state, now)
+  count(line, was, -1)
+  if place_of(job) ~= from then call('ZREM', root .. from, job.id) end
+  if was == RUNNING then call('SREM', root .. 'cancelling', job.id) end
+end
+
+-- Make a job ready, or scheduled when there is a delay; in another queue, if one is given.
+local function due(job, delay, now, queue)
   job.run_at = now + delay
-  enter(job, delay > 0 and SCHEDULED or READY, now)
+  move(job, delay > 0 and SCHEDULED or READY, now, queue)
 end
 
 local function remove(job)
-  leave(job)
+  count(job.line, job.state, -1)
+  call('ZREM', root .. place_of(job), job.id)
+  free_key(job)
   for _, key in ipairs({'jobs', 'states', 'keyed'}) do call('HDEL', root .. key, job.id) end
   removed[#removed + 1] = job.id
   if job.expires then call('ZREM', root .. 'expiring', job.id) end
   if call('HDEL', root .. 'journals', job.id) == 1 then call('DEL', root .. 'log:' .. job.id) end
   changed[#changed + 1] = job.id
+end
+
+-- Do something for one of several jobs; what goes wrong with it is told at the end, when it was done for the others.
+local function try(what, ...)
+  local ok, why = pcall(what, ...)
+  if not ok then trouble = type(why) == 'table' and why or redis.error_reply(why) end
 end
 
 -- Tell everybody what moved; answers what became ready: id and queue in turn.
@@ -97,13 +191,15 @@ local function told()
 end
 
 -- How a run ended that did not succeed: "F" failed, "C" cancelled, "R" retried, "Z" snoozed, "L" released, "P" parked.
+-- crash: "1" if one is counted, else "0"; behind it the queue that a retried job moves to, if it does.
 local function finish(job, kind, text, delay, crash, now)
   if call('SISMEMBER', root .. 'cancelling', job.id) == 1 and kind ~= 'F' and kind ~= 'C' then
     kind, text = 'C', 'cancelled while running'
   end
   if kind == 'F' or kind == 'R' then
-    job.error, job.attempt, job.crashes = text, job.attempt - crash, job.crashes + crash
-    if kind == 'R' then return due(job, delay, now) end
+    local crashed = sub(crash, 1, 1)
+    job.error, job.attempt, job.crashes = text, job.attempt - crashed, job.crashes + crashed
+    if kind == 'R' then return due(job, delay, now, sub(crash, 2)) end
     return move(job, FAILED, now)
   elseif kind == 'C' then
     job.reason = text
@@ -120,6 +216,6 @@ local function finish(job, kind, text, delay, crash, now)
 end
 
 return {
-  load = load, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish, told = told,
-  changed = changed,
+  load = load, listed = listed, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
+  try = try, told = told, changed = changed, trouble = function() return trouble end,
 }

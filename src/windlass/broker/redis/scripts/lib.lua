@@ -19,17 +19,20 @@
 --   log:ID          zset   a job's entries by their numbers
 --   leases          zset   worker -> the end of its lease, if it lives or still holds a job
 --   gone, resting   zset   worker -> the same: dead for ever; silent, but may live again
---   cards, words, numbers  hash  worker -> what it says of itself; what to say of its jobs when it is dead; its number
+--   cards, words, numbers  hash  worker -> what it says of itself; what to say of its jobs when it is dead ('': they are blameless); its number
+--   look            hash   looked, trusted: when the dead were looked for last, and from when on silence means death
 --   worker_count, token   the last number of a worker; the last token
 --   idle:LINE       zset   channel of a waiting broker -> since when: a claim of it waits for work. Also for the LINEs "\0WORKER" (its claim
 --                          waits until it lives again) and "\0due" (a promote waits for something to be due)
 --   watched, awaited hash  id -> channels: a read waits for any change of the job; for an entry or its end
 
 local root, call = KEYS[1], redis.call
-local byte, sub, char, floor = string.byte, string.sub, string.char, math.floor
+local byte, sub, char, find, floor = string.byte, string.sub, string.char, string.find, math.floor
 local SCHEDULED, READY, RUNNING, PARKED, SUCCEEDED, FAILED, CANCELLED = 0, 2, 3, 4, 5, 6, 7
 local RUN = 4096 -- bytes of a run of ids
 local MANY = 1000 -- arguments that are unpacked at once: a call in Lua takes less than 8,000
+local ANSWER = 1048576 -- bytes of records in one answer, about: Redis hangs up on a listener that it owes 32 MB
+local HEAD = '^\154\203........\202....\202....' -- of a job as it came: an array of ten; when it came, keep, keep_failed
 
 local function clock(given)
   if given ~= '' then return tonumber(given) end
@@ -61,9 +64,34 @@ local function values(key, ids)
   return found
 end
 
+-- The values of the first of these ids: as many as fit into one answer.
+local function values_that_fit(key, ids)
+  local found, size = {}, 0
+  for from = 1, #ids, 32 do
+    local to = math.min(#ids, from + 31)
+    local some = call('HMGET', key, unpack(ids, from, to))
+    for i = 1, to - from + 1 do
+      if size >= ANSWER then return found end
+      found[#found + 1] = some[i]
+      size = size + #(some[i] or '')
+    end
+  end
+  return found
+end
+
 local function count(line, state, change)
   local field = line .. '\0' .. state
-  if call('HINCRBY', root .. 'counts', field, change) == 0 then call('HDEL', root .. 'counts', field) end
+  if call('HINCRBY', root .. 'counts', field, change) <= 0 then call('HDEL', root .. 'counts', field) end
+end
+
+-- Of a job's journal: the numbers of the last entry, the latest progress and the latest checkpoint; nil when it has none. If somebody overwrote
+-- them, the last one is found again.
+local function numbers_of(id)
+  local stored = call('HGET', root .. 'journals', id)
+  if not stored then return nil end
+  local ok, found = pcall(cmsgpack.unpack, stored)
+  if ok and type(found) == 'table' and tonumber(found[1]) and tonumber(found[2]) and tonumber(found[3]) then return found end
+  return {tonumber(call('ZRANGE', root .. 'log:' .. id, -1, -1, 'WITHSCORES')[2]) or 0, 0, 0}
 end
 
 -- Wake waiting claims for `many` jobs that became ready: the longest waiting first, and none of the dead.
@@ -86,7 +114,7 @@ local function tell(who, ids)
   for i, id in ipairs(ids) do
     if found[i] then
       local message, stand = 'j' .. char(#id) .. id, call('HGET', root .. 'states', id)
-      if stand and byte(stand, 2) >= SUCCEEDED and call('HEXISTS', root .. 'journals', id) == 0 then
+      if stand and (byte(stand, 2) or 0) >= SUCCEEDED and call('HEXISTS', root .. 'journals', id) == 0 then
         local made = call('HGET', root .. 'jobs', id)
         if made and #made + #stand < 4096 then message = message .. struct.pack('>I4', #made) .. made .. stand end
       end
@@ -100,10 +128,9 @@ end
 local function seen(id)
   local made = call('HGET', root .. 'jobs', id)
   if not made then return false, false, false, 0 end
-  local progress, numbers = false, call('HGET', root .. 'journals', id)
-  if numbers then
-    local latest = cmsgpack.unpack(numbers)[2]
-    progress = latest > 0 and call('ZRANGEBYSCORE', root .. 'log:' .. id, latest, latest)[1] or false
+  local progress, numbers = false, numbers_of(id)
+  if numbers and numbers[2] > 0 then
+    progress = call('ZRANGEBYSCORE', root .. 'log:' .. id, numbers[2], numbers[2])[1] or false
   end
   return made, call('HGET', root .. 'states', id), progress, call('SISMEMBER', root .. 'cancelling', id)
 end

@@ -1,8 +1,9 @@
 #!lua flags=no-writes
--- All ids in one state, unless they are too many. ARGV: state, how many are too many. Answers nil when they are.
+-- All ids in one state, among others, unless they are too many. ARGV: state, how many are too many. Answers nil when they are.
 
 local state, places = tonumber(ARGV[1]), {}
 if state == READY then
+  places[1] = 'expiring' -- a claim takes what is past its expiry out of its line
   for _, field in ipairs(call('HKEYS', root .. 'counts')) do
     local line = string.match(field, '^(.*)%z' .. READY .. '$')
     if line then places[#places + 1] = 'ready:' .. line end

@@ -4,16 +4,14 @@
 
 local jobs = open_jobs()
 local now, limit = clock(ARGV[1]), tonumber(ARGV[2])
-for _, id in ipairs(call('ZRANGEBYSCORE', root .. 'expiring', '-inf', now, 'LIMIT', 0, limit)) do
-  local job = jobs.load(id)
+for _, job in ipairs(jobs.listed('expiring', nil, '-inf', now, limit)) do
   job.reason = 'expired'
-  jobs.move(job, CANCELLED, now)
+  jobs.try(jobs.move, job, CANCELLED, now)
 end
-for _, id in ipairs(call('ZRANGEBYSCORE', root .. 'scheduled', '-inf', now, 'LIMIT', 0, limit)) do
-  jobs.move(jobs.load(id), READY, now)
-end
+for _, job in ipairs(jobs.listed('scheduled', SCHEDULED, '-inf', now, limit)) do jobs.try(jobs.move, job, READY, now) end
 
 local ready, soon = jobs.told(), ''
+if jobs.trouble() then return jobs.trouble() end
 if #ready == 0 then
   if ARGV[3] ~= '' then call('ZADD', root .. 'idle:\0due', 'NX', now, ARGV[3]) end
   for _, list in ipairs({'scheduled', 'expiring'}) do

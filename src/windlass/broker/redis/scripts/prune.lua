@@ -4,8 +4,8 @@
 local jobs = open_jobs()
 local now, left = clock(ARGV[1]), tonumber(ARGV[2])
 for _, state in ipairs({SUCCEEDED, FAILED, CANCELLED}) do
-  for _, id in ipairs(call('ZRANGEBYSCORE', root .. 'ended:' .. state, '-inf', now, 'LIMIT', 0, left)) do
-    jobs.remove(jobs.load(id))
+  for _, job in ipairs(jobs.listed('ended:' .. state, state, '-inf', now, left)) do
+    jobs.try(jobs.remove, job)
     left = left - 1
   end
 end
@@ -21,4 +21,4 @@ for _, list in ipairs({'leases', 'gone', 'resting'}) do
   end
 end
 jobs.told()
-return tonumber(ARGV[2]) - left
+return jobs.trouble() or tonumber(ARGV[2]) - left

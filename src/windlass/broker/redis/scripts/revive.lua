@@ -13,10 +13,9 @@ for i = 2, #ARGV do
   end
   if revivable then
     if state >= SUCCEEDED then -- its end had a number
-      local numbers = call('HGET', root .. 'journals', job.id)
-      local found = numbers and cmsgpack.unpack(numbers) or {0, 0, 0}
-      found[1] = found[1] + 1
-      call('HSET', root .. 'journals', job.id, cmsgpack.pack(found))
+      local numbers = numbers_of(job.id) or {0, 0, 0}
+      numbers[1] = numbers[1] + 1
+      call('HSET', root .. 'journals', job.id, cmsgpack.pack(numbers))
     end
     job.crashes, job.reason, job.timeless = 0, nil, true
     jobs.due(job, 0, now)

@@ -21,7 +21,10 @@ for _ = 1, tonumber(ARGV[3]) do
     if stand and sub(stand, 2, 11) == ARGV[at + 1] then
       local base = byte(stand) == 155 and sub(stand, 3) or sub(stand, 3, (cmsgpack.unpack_limit(stand, 11, 1)))
       local keep = sub(stand, 13, 16)
-      if not forget_at[keep] then forget_at[keep] = string.format('%.17g', now + struct.unpack('>f', keep)) end
+      if not forget_at[keep] then
+        local seconds = struct.unpack('>f', keep)
+        forget_at[keep] = string.format('%.17g', now + (seconds == seconds and seconds or 0))
+      end
       local n = #applied + 1
       applied[n], all[#all + 1] = id, id
       moved[n * 2 - 1], moved[n * 2] = id, '\157\5' .. base .. done .. ARGV[at + 2]
@@ -58,11 +61,12 @@ for i = at, #ARGV, 6 do
   if stand and sub(stand, 2, 11) == ARGV[i + 1] then
     local kind = ARGV[i + 2]
     jobs = jobs or open_jobs()
-    jobs.finish(jobs.load(ARGV[i]), kind, ARGV[i + 3], kind == 'L' and limit or tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), now)
+    local job = jobs.load(ARGV[i], RUNNING)
+    if job then jobs.try(jobs.finish, job, kind, ARGV[i + 3], kind == 'L' and limit or tonumber(ARGV[i + 4]), ARGV[i + 5], now) end
   else
     stale[#stale + 1] = number
   end
   number = number + 1
 end
 if jobs then ready = jobs.told() end
-return {refused, stale, ready}
+return jobs and jobs.trouble() or {refused, stale, ready}

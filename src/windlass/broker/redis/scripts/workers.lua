@@ -7,6 +7,6 @@ for i = 1, #alive, 2 do
   local number = call('HGET', root .. 'numbers', alive[i])
   local n = #answer
   answer[n + 1], answer[n + 2], answer[n + 3] = alive[i], call('HGET', root .. 'cards', alive[i]), alive[i + 1]
-  answer[n + 4] = call('ZCOUNT', root .. 'running', number, number)
+  answer[n + 4] = number and call('ZCOUNT', root .. 'running', number, number) or 0
 end
 return answer

@@ -1,7 +1,8 @@
 -- ?1: worker, ?2: now, ?3: queue; {lanes} holds a claim_lane for each lane with room. One row of JSON: a step per job would cost
--- a hand-over of the interpreter lock each. A long body is fetched apart.
+-- a hand-over of the interpreter lock each. A long body is fetched apart. JSON has no infinite numbers, and one job must not be in the way
+-- of the others.
 SELECT json_group_array(json_array(
-    priority, run_at, place, id, task, lane, attempt + 1, crashes, crash_limit, created_at,
+    priority, max(-1e18, min(run_at, 1e18)), place, id, task, lane, attempt + 1, crashes, crash_limit, max(-1e18, min(created_at, 1e18)),
     started_at IS NOT NULL, CASE WHEN length(body) <= 65536 THEN hex(body) END
 ))
 FROM ({lanes})
