@@ -11,10 +11,11 @@ from windlass.broker.port import Broker
 
 
 class Connections:
-    """The brokers of one app. After a fork the child opens its own."""
+    """The brokers of one app. After a fork the child opens its own. durability: what each must keep, as the setting says."""
 
-    def __init__(self, make: Callable[[], Broker]) -> None:
+    def __init__(self, make: Callable[[], Broker], durability: str) -> None:
         self._make = make
+        self._durability = durability
         self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Broker]] = WeakKeyDictionary()
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, Broker] = WeakKeyDictionary()
         self._pid = os.getpid()
@@ -34,6 +35,12 @@ class Connections:
     async def _opened(self, loop: asyncio.AbstractEventLoop) -> Broker:
         broker = self._make()
         await broker.open()
+        if self._durability:
+            try:
+                (await broker.describe()).check(self._durability)
+            except BaseException:
+                await broker.close()
+                raise
         self._open[loop] = broker
         return broker
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass.core.durations import seconds, size
+from windlass.core.job import DURABILITY
 from windlass.core.retry import Retry
 from windlass.errors import ConfigurationError
 
@@ -43,6 +45,10 @@ class Settings:
     """Jobs in lane "process" that one runner runs at once, each in a child of its own."""
     runners: int = 1
     """Runner processes under one supervisor."""
+    runner_jobs: int = 0
+    """A runner is replaced after this many jobs, while those that it still runs finish; 0: never."""
+    runner_memory: int = 0
+    """A runner is replaced when it holds more than this (without its children), while its jobs finish; 0: never."""
     child_jobs: int = 100
     """A child of lane "process" is replaced after this many jobs."""
     child_memory: int = 0
@@ -55,6 +61,10 @@ class Settings:
     """How long a failed job is kept."""
     log_lines: int = 1000
     """Lines of log kept per run of a job; more are counted, and said to be missing."""
+    version: str = ""
+    """The version of your code, such as a release or a commit: it is stamped on every attempt."""
+    durability: str = ""
+    """What an accepted job must survive: "process" (a crash of any process), "power" (a power cut) or "node" (the loss of a machine)."""
     retry: Retry = field(default_factory=Retry)
     """The policy of tasks that name none."""
 
@@ -73,22 +83,38 @@ def _count(value: Any) -> int:
         raise ConfigurationError(f"{value!r} is no whole number") from None
 
 
-SETTABLE: dict[str, Callable[[Any], float]] = {
+def _version(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9._+-]{0,40}", value):
+        raise ConfigurationError(f"{value!r} is no version: at most 40 letters, digits and . _ + -")
+    return value
+
+
+def _durability(value: Any) -> str:
+    if value and value not in DURABILITY:
+        raise ConfigurationError(f"{value!r} is none of {', '.join(DURABILITY)}")
+    return str(value)
+
+
+SETTABLE: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("lease", "beat", "upkeep", "shutdown_timeout", "kill_after", "keep", "keep_failed"), _duration),
-    **dict.fromkeys(("concurrency", "threads", "processes", "runners", "child_jobs", "log_lines"), _count),
-    **dict.fromkeys(("child_memory", "max_payload"), size),
+    **dict.fromkeys(
+        ("concurrency", "threads", "processes", "runners", "runner_jobs", "child_jobs", "log_lines"), _count
+    ),
+    **dict.fromkeys(("runner_memory", "child_memory", "max_payload"), size),
+    "version": _version,
+    "durability": _durability,
 }
 """What the environment and pyproject.toml can set, and how it is read."""
-LOCATING = {"url", "app", "name"}
+LOCATING = {"url", "app", "name", "health"}
 """Keys of [tool.windlass] that say where things are; they are no settings."""
 _POSITIVE = {"lease", "beat", "upkeep", "runners", "child_jobs", "max_payload"}
 
 
-def parse(name: str, value: Any, source: str) -> float:
+def parse(name: str, value: Any, source: str) -> Any:
     """One setting from text or a plain value; raises `ConfigurationError` naming where it was set."""
     try:
         amount = SETTABLE[name](value)
-        if amount < 0 or (amount == 0 and name in _POSITIVE):
+        if not isinstance(amount, str) and (amount < 0 or (amount == 0 and name in _POSITIVE)):
             raise ConfigurationError(f"{value!r} is too small")
         return amount
     except ConfigurationError as error:

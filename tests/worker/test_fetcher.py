@@ -75,7 +75,7 @@ class Worker:
             lane.name = name
         self.started: list[tuple[Claim, Identity]] = []
         self.released: list[tuple[Claim, Identity]] = []
-        self.identities = Identities(Keeper(broker, steps), lambda _: None, broker.wake)
+        self.identities = Identities(Keeper(broker, steps), lambda _: None, broker.wake, "")
         self.fetcher = Fetcher(
             broker,
             lambda: ["default"],

@@ -11,12 +11,12 @@ import pytest
 
 from windlass.core.outcome import Succeeded
 from windlass.worker import link
-from windlass.worker.link import Done, Process, cause_of_death, frame
+from windlass.worker.link import Done, Process, frame
 
 CHILD = """
 import os, sys, time
 from windlass.worker.link import Parent
-parent = Parent(int(sys.argv[1]), int(sys.argv[2]))
+parent = Parent(*map(int, sys.argv[1:]))
 {what}
 """
 
@@ -54,6 +54,17 @@ async def test_the_end_is_seen_even_if_a_grandchild_keeps_the_socket(tmp_path: P
     await child.close()
 
 
+async def test_who_hangs_up_before_he_leaves_is_not_killed_for_it(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(link, "GRACE", 20)
+    child = process(
+        tmp_path, monkeypatch, "parent._stream.close(); parent._socket.close(); time.sleep(0.1); os._exit(5)"
+    )
+    assert await child.receive() is None
+    child.kill()
+    assert await child.gone == 5
+    await child.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help")
 async def test_the_leash_kills_a_process_that_holds_its_interpreter(tmp_path: Path, monkeypatch: Any) -> None:
     what = "import re; parent.send(__import__('windlass.worker.link').worker.link.Ready()); re.match(r'(a+)+$', 'a' * 64 + 'b')"
@@ -62,8 +73,3 @@ async def test_the_leash_kills_a_process_that_holds_its_interpreter(tmp_path: Pa
     child.let_go()
     assert await asyncio.wait_for(child.gone, 10) == -9
     await child.close()
-
-
-def test_causes_of_death_are_named() -> None:
-    assert "signal 11 (SIGSEGV)" in cause_of_death(-11).message
-    assert cause_of_death(3).evidence == {"exit_code": 3}

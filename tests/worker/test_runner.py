@@ -29,9 +29,11 @@ from windlass import (
 )
 from windlass.broker.memory import MemoryBroker
 from windlass.core.job import Claim, NewJob
+from windlass.core.outcome import Parked
 from windlass.core.state import State
 from windlass.errors import JobInterrupted
 from windlass.events import JobEnded, JobStarted, WorkerChanged
+from windlass.worker import runner as runner_module
 from windlass.worker.run import Run
 from windlass.worker.runner import work, working
 
@@ -273,6 +275,31 @@ async def test_what_nobody_knows_is_parked_and_revived_by_a_worker_that_does(
     async with working(app):
         assert await app.job("00000000-0000-7000-8000-000000000004").result(timeout=5) == "now"
         await until(lambda: _when(parked, 1))
+
+
+async def test_what_an_older_worker_parks_is_revived_while_both_run(
+    make_app: Callable[..., Windlass], until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "REVIVE", 0.05)
+    old = make_app()
+    new = Windlass(old.url, beat=0.05, lease=2)
+
+    @old.task
+    async def known() -> None: ...
+
+    @new.task(name="later.task")
+    async def later(n: int) -> int:
+        return n
+
+    async with working(new), working(old):
+        jobs: list[Any] = []
+        refused: list[Any] = []
+        old.events.subscribe(refused.append, JobEnded)
+        while not refused:  # until the old one has got hold of one
+            jobs.append(await later.enqueue(len(jobs)))
+            await asyncio.sleep(0.01)
+        assert isinstance(refused[0].outcome, Parked)
+        assert [await job.result(timeout=20) for job in jobs] == list(range(len(jobs)))
 
 
 async def _when(listing: Callable[[], Any], length: int) -> Any:

@@ -16,24 +16,12 @@ from typing import Any
 import pytest
 import worker_tasks
 from test_process_lane import gone
+from trees import HERE, SCRIPT, tree
 
 from windlass import JobCancelled, JobFailed, State, Windlass
 from windlass.worker.heart import Heart
 from windlass.worker.link import Orders
 from windlass.worker.supervisor import Supervisor
-
-HERE = Path(__file__).parent
-SCRIPT = """
-import sys
-import asyncio
-from windlass.worker.link import Orders
-from windlass.worker.supervisor import Supervisor
-async def supervise():
-    supervisor = Supervisor(Orders("worker_tasks:app", settings=eval(sys.argv[1]), burst=len(sys.argv) > 2))
-    supervisor.events.subscribe(lambda event: print(event, file=sys.stderr, flush=True))
-    return await supervisor.run()
-sys.exit(asyncio.run(supervise()))
-"""
 
 
 @pytest.fixture
@@ -45,22 +33,14 @@ async def app(tmp_path: Path) -> AsyncGenerator[Windlass]:
 
 
 @contextmanager
-def supervisor(app: Windlass, *args: str, **settings: Any) -> Generator[subprocess.Popen[str]]:
-    environment = {**os.environ, "WINDLASS_URL": app.url, "PYTHONPATH": str(HERE)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, repr(settings), *args],
-        env=environment,
-        cwd=HERE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        _, said = process.communicate()
-        print(said)
+def supervisor(app: Windlass, *args: str, **settings: Any) -> Generator[subprocess.Popen[bytes]]:
+    with tree(app, folder_of(app) / "log", "worker_tasks:app", *args, **settings) as worker:
+        yield worker.process
+
+
+def folder_of(app: Windlass) -> Path:
+    """Where its store is."""
+    return Path(app.url.removeprefix("sqlite:///")).parent
 
 
 async def enqueue(app: Windlass, name: str, *args: Any, **options: Any) -> Any:
@@ -173,23 +153,18 @@ async def _running(job: Any) -> bool:
 
 async def test_a_job_that_holds_the_interpreter_beyond_its_limit_takes_its_runner_with_it(app: Windlass) -> None:
     with supervisor(app):
-        job = await enqueue(app, "thread.hold_the_gil")
-        with pytest.raises(JobFailed, match=f"job {job.id} was over its time limit"):
+        job = await enqueue(app, "thread.hold_the_gil", retry=worker_tasks.ONCE)
+        with pytest.raises(JobFailed, match=r"over its time limit of 0\.5 s; it held up all other jobs"):
             await job.result(timeout=30)
+        assert (await job.info()).crashes == 0
         assert await (await enqueue(app, "add", 1, 1)).result(timeout=20) == 2
 
 
-@pytest.mark.parametrize(
-    ("culprit", "said"),
-    [("suspect.hold_the_gil", "over its time limit of 0.5 s"), ("suspect.crash", r"killed by signal 11 \(SIGSEGV\)")],
-)
-async def test_the_last_chance_of_suspects_is_a_child_of_their_own_so_only_the_culprit_fails(
-    app: Windlass, culprit: str, said: str
-) -> None:
+async def test_the_last_chance_of_suspects_is_a_child_of_their_own_so_only_the_culprit_fails(app: Windlass) -> None:
     neighbours = [await enqueue(app, "nap", 3) for _ in range(6)] + [await enqueue(app, "thread_nap", 3) for _ in "ab"]
-    guilty = await enqueue(app, culprit)
+    guilty = await enqueue(app, "suspect.crash")
     with supervisor(app):
-        with pytest.raises(JobFailed, match=said):
+        with pytest.raises(JobFailed, match=r"killed by signal 11 \(SIGSEGV\)"):
             await guilty.result(timeout=40)
         for job in neighbours:
             await job.result(timeout=40)
@@ -199,10 +174,8 @@ async def test_the_last_chance_of_suspects_is_a_child_of_their_own_so_only_the_c
 
 def test_an_app_that_cannot_be_imported_ends_it_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import windlass\nx = no_such_name\n")
-    script = SCRIPT.replace("worker_tasks:app", "broken:app")
-    done = subprocess.run(
-        [sys.executable, "-c", script, "{}"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
-    )
+    command = [sys.executable, "-c", SCRIPT, "broken:app", "{}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert "ConfigurationError" in last

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from windlass.events import Events
+from windlass.events import Event, Events, StoreTrouble
 from windlass.settings import Settings
 from windlass.worker import upkeep as module
 from windlass.worker.upkeep import Upkeep
@@ -22,7 +22,7 @@ class Store:
         answers = {1: [0] * limit, 2: [0]}
         return answers.get(len(self.calls), [])
 
-    async def reclaim(self, limit: int) -> list[int]:
+    async def reclaim(self, limit: int, **_: Any) -> list[int]:
         raise OSError("away")
 
     async def prune(self, limit: int) -> int:
@@ -33,35 +33,32 @@ class Store:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(module, "now", lambda: now[0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_silence_after_a_gap_is_not_death(clock: list[float]) -> None:
-    settings = Settings(lease=8, beat=1)
-    keeping: Any = Store()
-    upkeep = Upkeep(keeping, settings, Events())
-    assert not upkeep.may_reclaim(), "we have just come"
-    clock[0] += 2.1
-    assert upkeep.may_reclaim()
-    clock[0] += 5
-    assert not upkeep.may_reclaim(), "we were away"
-    clock[0] += 1
-    assert not upkeep.may_reclaim()
-    clock[0] += 1.1
-    assert upkeep.may_reclaim()
-
-
-async def test_full_batches_are_followed_by_more_and_errors_count_as_a_gap(clock: list[float]) -> None:
-    keeping: Any = Store()
-    upkeep = Upkeep(keeping, Settings(lease=8, beat=1), Events())
-    upkeep.may_reclaim()
-    clock[0] += 2.1
-    assert upkeep.may_reclaim()
+async def test_full_batches_are_followed_by_more_and_errors_are_told() -> None:
+    keeping, troubles, events = Store(), list[Event](), Events()
+    events.subscribe(troubles.append, StoreTrouble)
+    upkeep = Upkeep(cast(Any, keeping), Settings(lease=8, beat=1), events)
     await upkeep._all(upkeep._prune)
     assert keeping.calls == ["prune"] * 3
-    await upkeep._all(upkeep.reclaim)
-    assert not upkeep.may_reclaim()
+    await upkeep._all(upkeep._reclaim)
+    assert [cast(StoreTrouble, trouble).verb for trouble in troubles] == ["reclaim"]
+
+
+async def test_the_dead_are_looked_for_with_a_grace_for_the_living_and_the_buried_without() -> None:
+    keeping, asked = Store(), list[dict[str, Any]]()
+
+    async def reclaim(limit: int, **given: Any) -> list[int]:
+        asked.append(given)
+        return [0] * limit if len(asked) == 2 else []
+
+    keeping.reclaim = reclaim  # type: ignore[method-assign] # it takes whatever it is given
+    upkeep = Upkeep(cast(Any, keeping), Settings(lease=8, beat=1), Events())
+    await upkeep._all(upkeep._reclaim)
+    await upkeep.reclaim(["one"])
+    assert asked == [{"gap": 4.0, "grace": 2.0}, {"workers": ["one"]}, {"workers": ["one"]}]
 
 
 async def test_what_is_due_is_asked_for_again_soon_only_while_there_is_some(

@@ -7,22 +7,36 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from windlass import errors
 from windlass.context import Context, Open, enter
 from windlass.core.durations import seconds
-from windlass.core.outcome import Ending, ErrorInfo, Raised, Rejected, Said, Succeeded, bounded
+from windlass.core.outcome import Died, Ending, ErrorInfo, Raised, Rejected, Said, Succeeded, Unknown, bounded
 from windlass.core.retry import error_name
+from windlass.core.secret import Values
 from windlass.definition import Definition, Program
 from windlass.depends import Resolver
-from windlass.errors import Cancel, DependencyError, Fail, InvalidArguments, JobSignal, RetryAfter, Snooze
+from windlass.errors import (
+    Cancel,
+    DependencyError,
+    Fail,
+    InvalidArguments,
+    JobSignal,
+    RetryAfter,
+    Snooze,
+    UnreadableCheckpoint,
+)
 from windlass.middleware import wrap
 
+Scrub = Callable[[str], str]
 Invoke = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]]
 _OURS = os.path.dirname(errors.__file__) + os.sep
 _FRAMES = 60
+EXIT = "SystemExit"
+"""The type of the error of a job that called `sys.exit`: a crash, though its process may go on."""
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -51,85 +65,108 @@ class Caller:
         opened: gives the context of the run, to whoever asks for it.
         """
         try:
-            enter(opened)
+            opened = _enter(opened, values)
             if self.plain(definition):
                 args, kwargs = definition.arguments.arrange(values, _NOTHING)
-                return self._encoded(definition, await invoke(definition.function, args, kwargs))
+                return self._encoded(definition, opened, await invoke(definition.function, args, kwargs))
             context = opened()
             async with Resolver({Context: context}, self._program.dependency_overrides, self.worker) as resolver:
                 args, kwargs = definition.arguments.arrange(values, await resolver.resolve(definition.needs))
                 call = wrap(self._program.middlewares, context, lambda: invoke(definition.function, args, kwargs))
                 # Encoded before the dependencies close: a result may need its session to be read.
-                return self._encoded(definition, await call())
+                return self._encoded(definition, opened, await call())
         except BaseException as error:
-            return ending_of(error)
+            return ending_of(error, opened)
 
     def perform_here(self, definition: Definition, opened: Open, values: dict[str, Any]) -> Ending:
         """The same for a plain, sync function, in the calling thread. `JobInterrupted` may pass through."""
         try:
-            enter(opened)
+            opened = _enter(opened, values)
             args, kwargs = definition.arguments.arrange(values, _NOTHING)
-            return self._encoded(definition, definition.function(*args, **kwargs))
+            return self._encoded(definition, opened, definition.function(*args, **kwargs))
         except BaseException as error:
-            return ending_of(error)
+            return ending_of(error, opened)
 
-    def _encoded(self, definition: Definition, value: Any) -> Ending:
+    def _encoded(self, definition: Definition, opened: Open, value: Any) -> Ending:
         try:
             return Succeeded(definition.result.encode(value, self._max_payload))
         except InvalidArguments as error:
-            return Rejected(ErrorInfo("result", type(error).__name__, bounded(str(error))))
+            return Rejected(ErrorInfo("result", type(error).__name__, bounded(opened().scrub(str(error)))))
         except Exception as error:
             # A serializer of the user's own may raise anything; the work is done all the same.
-            return Rejected(describe(error, "result"))
+            return Rejected(describe(error, "result", opened().scrub))
 
 
-def ending_of(error: BaseException) -> Ending:
-    """What an error out of a job's code means. Never raises."""
+def _enter(opened: Open, values: dict[str, Any]) -> Open:
+    """Make the context of a run the current one; it hides what is secret in the arguments."""
+    if isinstance(values, Values):
+        opened = partial(_hiding, opened, values.secrets)
+    enter(opened)
+    return opened
+
+
+def _hiding(opened: Open, secrets: Sequence[Any]) -> Context:
+    context = opened()
+    context.hide(*secrets)  # each time: a run that was given up gets a new context when it asks once more
+    return context
+
+
+def ending_of(error: BaseException, opened: Open | None = None) -> Ending:
+    """What an error out of a job's code means, without what the job's context hides. Never raises."""
+    scrub: Scrub = str
     try:
+        if opened is not None:
+            scrub = opened().scrub
         if isinstance(error, JobSignal):
-            return _said(error)
+            return _said(error, scrub)
+        if isinstance(error, UnreadableCheckpoint):
+            return Unknown(str(error))
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            message = f"asked to leave: sys.exit({scrub(repr(error.code)):.80})"
+            return Died(ErrorInfo("crash", EXIT, message, _traceback(error, scrub), {"exit_code": code}))
         lineage = _lineage(error)
         if isinstance(error, DependencyError) and error.__cause__ is not None:
             lineage += _lineage(error.__cause__)
-        return Raised(describe(error), lineage)
+        return Raised(describe(error, scrub=scrub), lineage)
     except Exception as trouble:
-        return Raised(describe(trouble), _lineage(trouble))
+        return Raised(describe(trouble, scrub=scrub), _lineage(trouble))
 
 
-def _said(error: JobSignal) -> Ending:
+def _said(error: JobSignal, scrub: Scrub) -> Ending:
     match error:
         case Snooze():
             return Said("snooze", seconds(error.delay))
         case RetryAfter():
-            return Said("retry", seconds(error.delay), bounded(str(error)))
+            return Said("retry", seconds(error.delay), bounded(scrub(str(error))))
         case Fail():
-            return Said("fail", reason=bounded(str(error.reason)))
+            return Said("fail", reason=bounded(scrub(str(error.reason))))
         case Cancel():
-            return Said("cancel", reason=bounded(str(error.reason)))
+            return Said("cancel", reason=bounded(scrub(str(error.reason))))
         case _:
-            return Raised(describe(error), _lineage(error))
+            return Raised(describe(error, scrub=scrub), _lineage(error))
 
 
 def _lineage(error: BaseException) -> tuple[str, ...]:
     return tuple(error_name(cls) for cls in type(error).__mro__ if cls is not object)
 
 
-def describe(error: BaseException, kind: str = "exception") -> ErrorInfo:
-    """An error as a value, whatever its own code does when asked for its text."""
+def describe(error: BaseException, kind: str = "exception", scrub: Scrub = str) -> ErrorInfo:
+    """An error as a value, whatever its own code does when asked for its text. scrub: what is done to each text before it is cut."""
     cls = type(error)
     name = cls.__qualname__ if cls.__module__ == "builtins" else error_name(cls)
     try:
-        message = str(error)
+        message = scrub(str(error))
     except BaseException as trouble:
         message = f"<its str() raised {type(trouble).__name__}>"
-    return ErrorInfo(kind, name, bounded(message), bounded(_traceback(error)))
+    return ErrorInfo(kind, name, bounded(message), _traceback(error, scrub))
 
 
-def _traceback(error: BaseException) -> str:
+def _traceback(error: BaseException, scrub: Scrub) -> str:
     """The traceback without our own frames: how the job was called is of no interest to its author."""
     try:
         told = traceback.TracebackException(type(error), error, error.__traceback__, limit=-_FRAMES)
         told.stack[:] = [frame for frame in told.stack if not frame.filename.startswith(_OURS)]
-        return "".join(told.format())
+        return bounded(scrub("".join(told.format())))
     except Exception as trouble:
         return f"<no traceback: {type(trouble).__name__}>"

@@ -1,4 +1,4 @@
-"""`print` and `logging` inside a job land in its journal, line by line; code outside of jobs is left alone.
+"""`print` and `logging` inside a job land in its journal, line by line, without what is secret; code outside of jobs is left alone.
 
 stdout and stderr are wrapped and pass everything on. Log records are seen where they are made, by the record factory: a handler
 on the root logger would switch off `logging.basicConfig` and the last resort for everybody else in the process.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -34,13 +35,14 @@ class Tee:
     def write(self, text: str) -> int:
         """Write, and note. What `logging` writes here has been noted as a record already."""
         context = current_or_none()
+        text = text if context is None else context.scrub(text)
         if context is not None and sys._getframe(1).f_globals.get("__name__") != "logging":
             *lines, rest = (_partial.get(context, {}).get(self._name, "") + text).split("\n")
             for line in lines:
                 context.log(line, _LEVELS[self._name])
             if rest or context in _partial:
                 # A line without an end must not grow for ever.
-                _partial.setdefault(context, {})[self._name] = rest[: LOG_LINE_LIMIT + 1]
+                _partial.setdefault(context, {})[self._name] = context.scrub(rest)[: LOG_LINE_LIMIT + 1]
         return int(self._stream.write(text))
 
     def writelines(self, lines: Any) -> None:
@@ -62,15 +64,25 @@ def _noting(make: Any) -> Any:
         context = current_or_none()
         if context is not None:
             try:
-                text = record.getMessage()
-                if record.exc_info and record.exc_info[0]:
-                    text += "\n" + logging.Formatter().formatException(record.exc_info)
-                context.log(text, record.levelname.lower())
+                context.log(_told(record, context.scrub), record.levelname.lower())
             except Exception:
                 pass  # a record whose arguments do not fit: `logging` itself complains about it
         return record
 
     return make_record
+
+
+def _told(record: logging.LogRecord, scrub: Callable[[str], str]) -> str:
+    """What a record says, without what is secret; the record's handlers get no more to see."""
+    said = record.getMessage()
+    if (text := scrub(said)) != said:
+        record.msg, record.args = text, ()
+    if record.exc_info and record.exc_info[0]:
+        told = logging.Formatter().formatException(record.exc_info)
+        if (traceback := scrub(told)) != told:
+            record.exc_text = traceback
+        text += f"\n{traceback}"
+    return text
 
 
 def install() -> None:

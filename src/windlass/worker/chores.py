@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -17,7 +18,12 @@ class Chores:
         """Do this beside whatever else goes on."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logging.getLogger("windlass").error("a bug in Windlass: %s failed", task.get_coro(), exc_info=error)
 
     async def finish(self) -> None:
         """Wait until all is done, also what is begun meanwhile."""

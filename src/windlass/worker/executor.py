@@ -10,9 +10,26 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import cast
+
+import msgspec
 
 from windlass.core.job import Claim
-from windlass.core.outcome import Died, Ending, Outcome, Raised, Released, Succeeded, Unknown, decide
+from windlass.core.outcome import (
+    UNKNOWN_TASK,
+    Died,
+    Ending,
+    ErrorInfo,
+    Failed,
+    Outcome,
+    Raised,
+    Released,
+    Retried,
+    Succeeded,
+    TimedOut,
+    Unknown,
+    decide,
+)
 from windlass.core.payload import Undecodable, policy_of, unpack
 from windlass.core.retry import Retry
 from windlass.definition import Definition
@@ -21,7 +38,9 @@ from windlass.events import Events, JobEnded, JobStarted, WorkerChanged
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
 from windlass.worker import capture
-from windlass.worker.call import describe
+from windlass.worker.call import EXIT, describe
+from windlass.worker.journal import with_log
+from windlass.worker.link import Limited
 from windlass.worker.run import Identity, Lane, Run
 
 LoadCheckpoint = Callable[[Run], Awaitable[bytes | None]]
@@ -40,7 +59,7 @@ class Executor:
     ) -> None:
         self.runs: dict[str, Run] = {}
         self.lanes: dict[str, Lane] = {}
-        self.abandoned = 0
+        self.abandoned = self.ended = 0
         self.on_limited: Callable[[Run], None] = lambda _run: None
         self._definitions = definitions
         self._settings = settings
@@ -56,13 +75,13 @@ class Executor:
         try:
             failpoint("worker.before_start")
             definition = run.definition = self._definitions[claim.task]
-            envelope = run.envelope = unpack(claim.body)
+            envelope = run.envelope = unpack(claim.body, self._settings.max_payload)
             slot = self.lanes[definition.lane]
             lane = (self._isolated(claim) if claim.crashes else None) or slot
             # A child decodes for itself: what travels to it is the name and the bytes.
             run.values = {} if lane.name == "process" else definition.arguments.decode(envelope.args)
         except KeyError:
-            self.finish(run, Unknown(f"no task {claim.task!r} is registered in this worker"))
+            self.finish(run, Unknown(f"{UNKNOWN_TASK}{claim.task!a:.200} is registered in this worker"))
         except (Undecodable, TaskDefinitionError) as error:
             self.finish(run, Unknown(str(error)))
         except Exception as error:
@@ -101,7 +120,8 @@ class Executor:
         if run.limit is not None:
             run.deadline = time.monotonic() + run.limit
             run.timer = self._loop.call_later(run.limit, self.stop, run, "limit")
-            self.on_limited(run)
+            if _is_here(run):
+                self.on_limited(run)
         if self._events.wants(JobEnded):
             run.started = time.monotonic()
         if self._events.wants(JobStarted):
@@ -114,6 +134,7 @@ class Executor:
         if run.context is not None:
             capture.finish(run.context)
         run.ended = True
+        self.ended += 1
         if run.timer is not None:
             run.timer.cancel()
         # Both lead back to the run. Without the circle it goes at once, and the collector need not come for every job.
@@ -140,8 +161,11 @@ class Executor:
     def _outcome(self, run: Run, ending: Ending) -> Outcome | None:
         # Whatever broke out of a job that was told to end, it ended because of that. What it *said* or returned counts.
         if run.why is not None and (run.why == "lost" or isinstance(ending, Raised | Died)):
-            killed = "; it did not stop when told to, and was killed" if isinstance(ending, Died) else ""
-            ending = run.interruption(ending.error.traceback if isinstance(ending, Raised) else "", killed)
+            killed = isinstance(ending, Died) and ending.error.type != EXIT
+            then = "; it did not stop when told to, and was killed" if killed else ""
+            ending = run.interruption(ending.error.traceback if isinstance(ending, Raised | Died) else "", then)
+        if isinstance(ending, Died):
+            ending = Died(with_log(ending.error, run))
         claim = run.claim
         if isinstance(ending, Succeeded):
             return ending
@@ -152,6 +176,7 @@ class Executor:
             ending=ending,
             retry=self._policy(run),
             chance=random.random(),
+            on_oom=run.definition.on_oom if run.begun else None,
         )
 
     def _policy(self, run: Run) -> Retry:
@@ -204,32 +229,38 @@ class Executor:
             if run.identity is identity:
                 self.stop(run, "lost")
 
-    async def drain(self, timeout: float, hurry: asyncio.Event) -> None:
-        """Let all runs finish; after `timeout` seconds, or as soon as `hurry` is set, hand back what still runs.
-
-        Returns when nothing runs any more.
-        """
+    def warn(self) -> None:
+        """Tell all runs that this worker stops, so that they may end soon by themselves."""
         for run in list(self.runs.values()):
             if run.lane is not None and run.why is None:
                 run.lane.tell(run, "shutdown")
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Let all runs finish; as soon as `hurry` is set, hand back what still runs. Returns when nothing runs any more."""
         idle = self._idle = self._loop.create_future()
         if not self.runs:
             return
         hurried = self._loop.create_task(hurry.wait())
-        await asyncio.wait({idle, hurried}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({idle, hurried}, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         for run in list(self.runs.values()):
             self.stop(run, "shutdown")
         if self.runs:
             await idle
 
-    def overdue(self) -> tuple[float, str] | None:
-        """The earliest deadline of a run in this process (by `time.monotonic()`) and its job; None when no run has a limit."""
-        return min(
-            (
-                (run.deadline, run.claim.id)
-                for run in self.runs.values()
-                if run.deadline is not None and run.lane is not None and run.lane.name != "process"
-            ),
-            default=None,
-        )
+    def limits(self) -> list[tuple[str, int]]:
+        """The jobs that run with a time limit in this process, and in which thread."""
+        return [(run.claim.id, run.thread) for run in self.runs.values() if run.deadline and _is_here(run)]
+
+    def limited(self, run: Run) -> Limited:
+        """What a supervisor must know of a run to end it, should its code never let this process do it."""
+        limit, deadline = run.limit or 0.0, run.deadline or 0.0
+        error = ErrorInfo("timeout", "TimeLimitExceeded", f"over its time limit of {limit:g} s")
+        outcome = self._outcome(run, TimedOut(limit, error))
+        claim = msgspec.structs.replace(run.claim, body=b"")
+        return Limited(claim, limit, deadline, cast(Retried | Failed, outcome), run.thread)
+
+
+def _is_here(run: Run) -> bool:
+    """Whether its code runs in this process."""
+    return run.lane is not None and run.lane.name != "process"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 from windlass.broker.port import Claims
 from windlass.core.job import Claim
@@ -53,6 +54,7 @@ class Fetcher:
         self._full = full
         self._groups: list[list[Lane]] = []
         self._strays: list[Lane] = []
+        self._asked: set[float] = set()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -64,8 +66,15 @@ class Fetcher:
         groups += [self._strays] if self._strays else []
         self._tasks = [asyncio.create_task(self._serve(lanes), name="windlass fetcher") for lanes in groups]
 
-    async def stop(self) -> None:
-        """Claim no more; returns when nothing more can arrive."""
+    @property
+    def waits(self) -> float:
+        """For how many seconds the store has not answered a claim; inf when a loop has ended that should not."""
+        if any(task.done() for task in self._tasks) and not self._stopping.is_set():
+            return inf
+        return asyncio.get_running_loop().time() - min(self._asked) if self._asked else 0.0
+
+    async def stop(self, patience: float | None = None) -> None:
+        """Claim no more; returns when nothing more can arrive, or after `patience` seconds of waiting for a store that hangs."""
         self._stopping.set()
         self._identities.close()
         for lanes in self._groups:
@@ -74,7 +83,7 @@ class Fetcher:
                     lane.waiter.set_result(None)
         self._broker.wake()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=patience)
 
     async def _serve(self, lanes: list[Lane]) -> None:
         trouble, troubled = pauses(), False
@@ -108,7 +117,11 @@ class Fetcher:
     async def _claim(self, identity: Identity, room: dict[str, int]) -> list[Claim]:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        claims = await self._broker.claim(self._queues(), room, identity.worker, wait=WAIT)
+        self._asked.add(began)
+        try:
+            claims = await self._broker.claim(self._queues(), room, identity.worker, wait=WAIT)
+        finally:
+            self._asked.discard(began)
         if claims:
             failpoint("worker.after_claim")
             identity.held += len(claims)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
+
+import msgspec
 
 from windlass.broker.port import Broker, Claims
 from windlass.core.job import Card, Pulse
@@ -36,6 +39,12 @@ class Heart:
         # A beat that was under way when its id was retired must not bring it back to life.
         self._lock = asyncio.Lock()
         self._troubled = False
+        self._answered = time.monotonic()
+
+    @property
+    def unanswered(self) -> float:
+        """Seconds since the store answered a beat."""
+        return time.monotonic() - self._answered
 
     async def adopt(self, worker: str) -> None:
         """Keep `worker` alive from now on; returns once the store knows it, however long that takes."""
@@ -46,12 +55,16 @@ class Heart:
             await asyncio.sleep(pause)
 
     async def retire(self, worker: str, card: Card | None = None, tries: int = 3) -> None:
-        """End the life of `worker`. Without an answer of the store, its lease ends by itself."""
+        """End the life of `worker`. Without an answer of the store, its lease ends by itself.
+
+        card: what to say of it at last; by default that no job is to blame: it was given up on purpose.
+        """
         self._workers.discard(worker)
         async with self._lock:
             for _, pause in zip(range(tries), pauses(), strict=False):
                 try:
-                    await self._broker.beat(worker, card or self._card_of(worker), 0)
+                    last = card or msgspec.structs.replace(self._card_of(worker), blameless=True)
+                    await self._broker.beat(worker, last, 0)
                     return
                 except Exception as error:
                     self._events.emit(StoreTrouble("beat", error))
@@ -61,9 +74,12 @@ class Heart:
         """Beat for ever."""
         while True:
             await asyncio.sleep(self._settings.beat)
-            failpoint("supervisor.before_beat")
-            for worker in list(self._workers):
-                await self._beat(worker, self._workers)
+            try:
+                failpoint("supervisor.before_beat")
+                for worker in list(self._workers):
+                    await self._beat(worker, self._workers)
+            except Exception as error:  # whatever it was, the next beat must come
+                self._events.emit(StoreTrouble("beat", error))
 
     async def _beat(self, worker: str, wanted: set[str]) -> bool:
         async with self._lock:
@@ -75,6 +91,7 @@ class Heart:
                 self._troubled = True
                 self._events.emit(StoreTrouble("beat", error))
                 return False
+            self._answered = time.monotonic()
             if self._troubled:
                 self._troubled = False
                 self._events.emit(StoreBack("beat"))

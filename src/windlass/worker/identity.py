@@ -41,12 +41,16 @@ class Identities:
     """All ids of a runner.
 
     on_lost: called with one whose jobs are no longer ours. wake: ends the waits of claims, also of those under an id of the past.
+    version: of the user's code; it stands in every id, and so on every attempt.
     """
 
-    def __init__(self, keeper: Keeper, on_lost: Callable[[Identity], None], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, keeper: Keeper, on_lost: Callable[[Identity], None], wake: Callable[[], None], version: str
+    ) -> None:
         self._keeper = keeper
         self._on_lost = on_lost
         self._wake = wake
+        self._host = socket.gethostname()[:60] + (f"@{version}" if version else "")
         self._all: dict[str, Identity] = {}
         self._newest: Identity | None = None
         self._current: asyncio.Task[Identity] | None = None
@@ -80,7 +84,7 @@ class Identities:
                 return identity
 
     def _renew(self) -> None:
-        identity = self._newest = Identity(f"{socket.gethostname()[:60]}:{new_id()}")
+        identity = self._newest = Identity(f"{self._host}:{new_id()}")
         self._all[identity.worker] = identity
         self._current = asyncio.create_task(self._adopted(identity), name="windlass identity")
 

@@ -11,11 +11,14 @@ import msgspec
 
 from windlass.broker.port import Journals
 from windlass.core.job import Entry, LogLine
+from windlass.core.outcome import ErrorInfo
 from windlass.events import Events, StaleWrite, StoreTrouble
 from windlass.worker.chores import Chores
 from windlass.worker.run import Notes, Run, pauses
 
 PERIOD = 0.1
+LAST_LOG_LIMIT = 10_000
+"""Characters of log that are kept as evidence of a crash: the last ones."""
 PENDING = 5000
 """Entries of one run that wait for the store at most; what comes then is counted, and said to be missing."""
 
@@ -131,7 +134,8 @@ class Journal:
                 self._dirty.add(run)
 
 
-def last_log(run: Run) -> str:
-    """The last lines that a run logged, as evidence."""
+def with_log(error: ErrorInfo, run: Run) -> ErrorInfo:
+    """The error with the last lines that its run logged, as evidence."""
     lines = run.notes.tail if run.notes is not None else ()
-    return "\n".join(msgspec.json.decode(line, type=LogLine).message for line in lines)
+    text = "\n".join(msgspec.json.decode(line, type=LogLine).message for line in lines)[-LAST_LOG_LIMIT:]
+    return msgspec.structs.replace(error, evidence=error.evidence | {"last_log": text}) if text else error

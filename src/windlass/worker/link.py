@@ -14,16 +14,21 @@ import socket
 import subprocess
 import sys
 import threading
+from math import inf
+from resource import RLIMIT_CORE, RUSAGE_SELF, getrlimit, getrusage, setrlimit
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from windlass.core.job import Card, Claim, Entry, Pulse
-from windlass.core.outcome import Ending, ErrorInfo
+from windlass.core.outcome import Ending, ErrorInfo, Failed, Retried
+from windlass.worker.evidence import Evidence, OomKills, Stacks, cause_of_death, leave_stacks, peak
 
 TICK = 0.5
 """Seconds between two `Tick`s of a runner whose event loop turns."""
+STORE_AWAY = 4
+"""The exit code of a runner that cannot begin because its store does not answer: the next one may."""
 FRAME_LIMIT = 256 << 20
 GRACE = 0.3
 """Seconds that the messages of a dead process may take to be read. Somebody it started may hold its socket open for ever."""
@@ -73,10 +78,14 @@ class Start(Struct, tag=True):
 
 
 class Stop(Struct, tag=True):
-    """To a child: the run should end soon, or (interrupt) must end now; "quit": leave. To a runner: drain, or (interrupt) hand back."""
+    """To a child: the run should end soon, or (interrupt) must end now; "quit": leave.
+
+    To a runner: claim no more, and hand back what still runs after `timeout` seconds, or (interrupt) now. Another Stop may be sooner.
+    """
 
     why: str
     interrupt: bool = False
+    timeout: float = inf
 
 
 class Note(Struct, tag=True):
@@ -105,16 +114,45 @@ class Pulsed(Struct, tag=True):
     pulse: Pulse
 
 
+class Limited(Struct):
+    """A run with a time limit (seconds) in a runner's own process, and all that it takes to end it in the runner's place.
+
+    claim: without its body. deadline: by `time.monotonic()`. outcome: what becomes of the job when it is over. thread: see `Run.thread`.
+    """
+
+    claim: Claim
+    limit: float
+    deadline: float
+    outcome: Retried | Failed
+    thread: int
+
+
+class Begun(Struct, tag=True):
+    """From a runner: these runs are about to begin."""
+
+    runs: list[Limited]
+
+
 class Tick(Struct, tag=True):
-    """From a runner: its loop turns. deadline: see `Executor.overdue`. groups: of its children. wish: why it should be replaced."""
+    """From a runner: its loop turns, and this is how it stands.
+
+    limited: which of the runs that it told of (`Begun`) go on, and in which thread. groups: of its children. jobs: runs that have ended.
+    wish: why it should be replaced. stalled: which part of it has come to a halt.
+    """
 
     card: Card
-    deadline: tuple[float, str] | None
+    limited: list[tuple[str, int]]
     groups: list[int]
-    wish: str = ""
+    jobs: int
+    wish: str
+    stalled: str
 
 
-Message = Orders | Ready | Start | Stop | Note | Done | Keep | Pulsed | Tick
+class Breath(Struct, tag=True):
+    """From a runner whose loop does not turn: nothing holds its interpreter, for this comes from another thread."""
+
+
+Message = Orders | Ready | Start | Stop | Note | Done | Keep | Pulsed | Begun | Tick | Breath
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
@@ -135,21 +173,27 @@ class Process:
     """A child process, in a session of its own, on a leash; made in a running loop. `group` is its id and that of its group."""
 
     def __init__(self, module: str) -> None:
+        self._stacks = Stacks()
         ours, theirs = socket.socketpair()
         held, self._leash = os.pipe()
-        fds = (theirs.fileno(), held)
+        fds = (theirs.fileno(), held, self._stacks.file.fileno())
+        self._inherited = peak(getrusage(RUSAGE_SELF))
         command = [sys.executable, "-m", module, *map(str, fds)]
         try:
             self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True)
         except BaseException:
             ours.close()
             os.close(self._leash)
+            self._stacks.file.close()
             raise
         finally:
             theirs.close()
             os.close(held)
+        _leashes.add(self._leash)
         self.group = self._popen.pid
         self.verdict: ErrorInfo | None = None
+        self._evidence: Evidence = {}
+        self._oom_kills = OomKills(self.group)
         self._streams = asyncio.ensure_future(asyncio.open_connection(sock=ours))
         self.gone = asyncio.create_task(self._wait(), name=f"windlass wait {self.group}")
 
@@ -168,7 +212,14 @@ class Process:
                 loop.remove_reader(pidfd)
                 os.close(pidfd)
         kill_group(self.group)
-        return self._popen.wait()
+        try:
+            _, status, usage = os.wait4(self.group, 0)  # noqa: ASYNC222 # it is dead
+        except ChildProcessError:  # done above, or by somebody who waits for every child of this process
+            return self._popen.wait()
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        if (most := peak(usage)) > self._inherited:
+            self._evidence["peak_rss_bytes"] = most
+        return self._popen.returncode
 
     async def send(self, message: Message) -> None:
         """Send; to a process that is dead it goes nowhere."""
@@ -180,16 +231,19 @@ class Process:
         reading = asyncio.ensure_future(self._read())
         await asyncio.wait({reading, self.gone}, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait({reading}, timeout=GRACE)
-        if reading.done():
-            return reading.result()
-        reading.cancel()
+        if not reading.done():
+            reading.cancel()
+        elif (message := reading.result()) is not None:
+            return message
+        # Who is on his way out hangs up first. Killed meanwhile, he would take the true cause along.
+        await asyncio.wait({self.gone}, timeout=GRACE)
         return None
 
     async def _read(self) -> Message | None:
         reader, _ = await asyncio.shield(self._streams)
         try:
             return _decoder.decode(await reader.readexactly(_size(await reader.readexactly(4))))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: of UTF-8
             self.condemn(ErrorInfo("crash", "ProcessMadeNoSense", f"its process sent nonsense: {error}"))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -205,29 +259,54 @@ class Process:
         self.verdict = self.verdict or verdict
         self.kill()
 
+    def look(self) -> None:
+        """To be called now and then (a second apart, or as a job begins): an OOM kill is told from those before."""
+        self._oom_kills.look()
+
+    async def dump(self) -> str:
+        """The stacks of its threads now, though it holds its interpreter; "" when they cannot be had within `DUMP_WAIT`."""
+        return "" if self.gone.done() else await self._stacks.ask(self.group)
+
+    def stack(self) -> str:
+        """The stacks that it left: of its death by a fatal signal, or else of the last `dump`; "" without any. Until `close`."""
+        return self._stacks.last()
+
+    def forget(self) -> None:
+        """Forget its stacks so far: what it does next has nothing to do with them."""
+        self._stacks.clear()
+
     async def death(self) -> ErrorInfo:
-        """What it died of, once it is dead."""
-        return cause_of_death(await asyncio.shield(self.gone)) if self.verdict is None else self.verdict
+        """What it died of, once it is dead, with all evidence there is."""
+        status = await asyncio.shield(self.gone)
+        told = self.verdict or cause_of_death(status, self._oom_kills.more)
+        evidence = told.evidence | self._evidence
+        return msgspec.structs.replace(told, traceback=told.traceback or self.stack(), evidence=evidence)
 
     async def close(self) -> None:
         """Kill what is left, and let go of everything."""
         self.kill()
         await asyncio.wait({self.gone})
         (await self._streams)[1].close()
+        self._stacks.file.close()
         self.let_go()
 
     def let_go(self) -> None:
         """Let go of the leash, as the kernel does when we die."""
         if self._leash >= 0:
+            _leashes.discard(self._leash)
             os.close(self._leash)
             self._leash = -1
 
 
 class Parent:
-    """The parent, as its child sees it: a blocking socket, to which any thread may write."""
+    """The parent, as its child sees it: a blocking socket, to which any thread may write. Made once, first of all."""
 
-    def __init__(self, socket_fd: int, leash_fd: int) -> None:
+    def __init__(self, socket_fd: int, leash_fd: int, stacks_fd: int) -> None:
+        for fd in (socket_fd, leash_fd, stacks_fd):
+            os.set_inheritable(fd, False)  # ours, and not of what a job starts
         _put_on_leash(leash_fd)
+        leave_stacks(stacks_fd)
+        setrlimit(RLIMIT_CORE, (0, getrlimit(RLIMIT_CORE)[1]))  # a core holds every secret of the program
         self._socket = socket.socket(fileno=socket_fd)
         self._stream = self._socket.makefile("rb")
         self._lock = threading.Lock()
@@ -243,6 +322,18 @@ class Parent:
         head = self._stream.read(4)
         data = self._stream.read(_size(head)) if len(head) == 4 else b""
         return _decoder.decode(data) if data else None
+
+
+_leashes: set[int] = set()
+
+
+def _drop_leashes() -> None:
+    # A fork of ours that outlives us must not hold our children: the kernel would not let go of them.
+    while _leashes:
+        os.close(_leashes.pop())
+
+
+os.register_at_fork(after_in_child=_drop_leashes)
 
 
 def kill_group(group: int) -> None:
@@ -275,13 +366,3 @@ def _put_on_leash(fd: int) -> None:
             die_together()
     except BlockingIOError:
         pass  # open and silent, as it should be
-
-
-def cause_of_death(status: int) -> ErrorInfo:
-    """What an exit status says, in words and as evidence."""
-    if status < 0:
-        name = signal.Signals(-status).name
-        hint = " (out of memory, perhaps: the kernel kills like that)" if name == "SIGKILL" else ""
-        return ErrorInfo("crash", "ProcessDied", f"killed by signal {-status} ({name}){hint}", "", {"signal": -status})
-    message = f"left with exit code {status} (os._exit, or a crash in C)"
-    return ErrorInfo("crash", "ProcessDied", message, "", {"exit_code": status})

@@ -1,4 +1,4 @@
-"""A runner as a process of its own: `python -m windlass.worker.process SOCKET LEASH`, started by a supervisor.
+"""A runner as a process of its own: `python -m windlass.worker.process SOCKET LEASH STACKS`, started by a supervisor.
 
 It does not hear terminals and service managers: the supervisor tells it what to do. It dies with its supervisor.
 """
@@ -10,17 +10,34 @@ import gc
 import os
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from math import inf
 
 from windlass import targets
 from windlass.core.urls import masked
 from windlass.definition import Program
-from windlass.errors import ConfigurationError, WindlassError
+from windlass.errors import BrokerError, ConfigurationError, WindlassError
 from windlass.settings import Settings
 from windlass.worker import signals
 from windlass.worker.heart import OnPulse
-from windlass.worker.link import TICK, Keep, Message, Orders, Parent, Pulsed, Ready, Stop, Tick, die_together
+from windlass.worker.link import (
+    STORE_AWAY,
+    TICK,
+    Begun,
+    Breath,
+    Keep,
+    Message,
+    Orders,
+    Parent,
+    Pulsed,
+    Ready,
+    Stop,
+    Tick,
+    die_together,
+)
 from windlass.worker.loading import load
 from windlass.worker.run import Run
 from windlass.worker.runner import Runner, queues_of
@@ -32,18 +49,25 @@ LAST_GRACE = 5.0
 
 
 class Supervised:
-    """The supervisor, as its runner sees it: the keeper of our ids, and who tells us to stop."""
+    """The supervisor, as its runner sees it: the keeper of our ids, and who tells us to stop.
+
+    timeout: for how long what runs may still run then. on_stop: called with the timeout of each Stop.
+    """
 
     def __init__(self, parent: Parent) -> None:
-        self.stopping, self.hurry = asyncio.Event(), asyncio.Event()
+        self.stopping = asyncio.Event()
+        self.timeout = inf
+        self.on_stop: Callable[[float], None] = lambda _timeout: None
+        self.on_pulse: OnPulse = lambda _worker, _pulse: None
         self._parent = parent
         self._loop = asyncio.get_running_loop()
         self._answers: dict[str, asyncio.Future[None]] = {}
-        self._deadline: tuple[float, str] | None = None
-        self.on_pulse: OnPulse = lambda _worker, _pulse: None
+        self._beginning: list[Run] = []
+        self._ticked = time.monotonic()
 
     async def start(self) -> None:
-        threading.Thread(target=self._listen, name="windlass-link", daemon=True).start()
+        for work in (self._listen, self._breathe):
+            threading.Thread(target=work, name="windlass-link", daemon=True).start()
 
     async def stop(self) -> None:
         """The link ends with the process."""
@@ -64,11 +88,19 @@ class Supervised:
             self._loop.call_soon_threadsafe(self._hear, message)
         die_together()
 
+    def _breathe(self) -> None:
+        """Show that the interpreter is free, while the loop stands still."""
+        while True:
+            time.sleep(TICK)
+            if time.monotonic() - self._ticked > 2 * TICK:
+                self._parent.send(Breath())
+
     def _hear(self, message: Message) -> None:
         if isinstance(message, Stop):
+            timeout = 0.0 if message.interrupt else message.timeout
+            self.timeout = min(self.timeout, timeout)
             self.stopping.set()
-            if message.interrupt:
-                self.hurry.set()
+            self.on_stop(timeout)
         elif isinstance(message, Pulsed):
             answer = self._answers.pop(message.worker, None)
             if answer is None:
@@ -78,34 +110,48 @@ class Supervised:
 
     async def ticking(self, runner: Runner) -> None:
         """Show, for ever, that this loop turns, and what a supervisor needs to know should it turn no more."""
-        runner.processes.on_spawn = lambda: self._tick(runner)
-        runner.executor.on_limited = lambda run: self._announce(run, runner)
         while True:
-            self._tick(runner)
+            self.tick(runner)
             await asyncio.sleep(TICK)
 
-    def _announce(self, run: Run, runner: Runner) -> None:
-        # Before its code can take the interpreter for itself. Later deadlines can wait for the next tick.
-        if self._deadline is None or (run.deadline is not None and run.deadline < self._deadline[0]):
-            self._tick(runner)
+    def announce(self, run: Run, runner: Runner) -> None:
+        """Tell of a run before its code can take the interpreter for itself: at once, or just before the loop comes to it."""
+        self._beginning.append(run)
+        if run.thread:
+            self._tell_begun(runner)
+        elif len(self._beginning) == 1:
+            self._loop.call_soon(self._tell_begun, runner)
 
-    def _tick(self, runner: Runner) -> None:
-        self._deadline = runner.executor.overdue()
-        lost = runner.executor.abandoned
-        wish = f"{lost} jobs could not be stopped" if lost else ""
-        self._parent.send(Tick(runner.card(), self._deadline, runner.processes.groups, wish))
+    def _tell_begun(self, runner: Runner) -> None:
+        if begun := [runner.executor.limited(run) for run in self._beginning if not run.ended]:
+            self._parent.send(Begun(begun))
+        self._beginning.clear()
+
+    def tick(self, runner: Runner) -> None:
+        """Show how the runner stands."""
+        executor, groups = runner.executor, runner.processes.groups
+        wish = f"{executor.abandoned} jobs could not be stopped" if executor.abandoned else ""
+        self._parent.send(Tick(runner.card(), executor.limits(), groups, executor.ended, wish, runner.stalled()))
+        self._ticked = time.monotonic()
 
 
 async def serve(parent: Parent, program: Program, orders: Orders, settings: Settings) -> None:
     """Run until told to stop; in a burst, until there is nothing left to do."""
     supervised = Supervised(parent)
     runner = Runner(program, queues=orders.queues, settings=settings, keeper=supervised)
-    runner.hurry = supervised.hurry
+    runner.processes.on_spawn = lambda: supervised.tick(runner)
+    runner.executor.on_limited = lambda run: supervised.announce(run, runner)
     await runner.start()
     ticking = asyncio.create_task(supervised.ticking(runner))
+    # A runner that cannot tick would be taken for a stuck one.
+    ticking.add_done_callback(lambda _ticking: supervised._hear(Stop("shutdown", interrupt=True)))
     await runner.until(supervised.stopping, burst=orders.burst)
-    await runner.stop()
+    supervised.on_stop = runner.hasten
+    await runner.stop(supervised.timeout)
+    if ticking.done():
+        ticking.result()
     ticking.cancel()
+    _leave_soon(0)  # the loop's own end waits for every task, also for one that was given up
 
 
 def prepare(orders: Orders) -> tuple[Program, Settings, Ready]:
@@ -142,10 +188,10 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def main(socket_fd: str, leash_fd: str) -> None:
+def main(*fds: str) -> None:
     """Load the program, run it, and go."""
     signals.ignore()
-    parent = Parent(int(socket_fd), int(leash_fd))
+    parent = Parent(*map(int, fds))
     if not isinstance(orders := parent.receive(), Orders):
         return
     code = 0
@@ -161,11 +207,16 @@ def main(socket_fd: str, leash_fd: str) -> None:
         if os.environ.get("WINDLASS_DEBUG"):
             traceback.print_exc()
         parent.send(Ready(refusal=str(error)))
-        code = 2
+        code = STORE_AWAY if isinstance(error, BrokerError) else 2
+    _leave_soon(code)
+    sys.exit(code)
+
+
+def _leave_soon(code: int) -> None:
+    """Be gone after `LAST_GRACE`, whatever a thread or a task that hears nothing is still at."""
     last = threading.Timer(LAST_GRACE, os._exit, (code,))
     last.daemon = True
     last.start()
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -20,7 +21,7 @@ from windlass.definition import Definition
 
 _LATER: Any = None
 _opening = threading.RLock()  # a finalizer that prints may come back to where it was called from
-TAIL = 5
+TAIL = 50
 """Lines of log that are remembered as evidence, should the process of the job die."""
 
 
@@ -54,6 +55,7 @@ class Run(Struct, eq=False):
     lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
+    thread: the native id of the thread in which its function is called; 0: the main one.
     """
 
     claim: Claim
@@ -72,6 +74,7 @@ class Run(Struct, eq=False):
     told: str | None = None
     limit: float | None = None
     deadline: float | None = None
+    thread: int = 0
     timer: asyncio.TimerHandle | None = None
     started: float = 0.0
     begun: bool = False
@@ -162,6 +165,16 @@ class Lane:
     def kill(self, run: Run) -> bool:
         """`kill_after` is over: end the run by force. False: it cannot be ended, and goes on without a master."""
         return False
+
+
+def named(function: Any, job: str) -> Any:
+    """`function` under the name of a job: the stacks of a process that stands still tell whose code it is in."""
+    return FunctionType(function.__code__.replace(co_name=in_stacks(job)), function.__globals__)
+
+
+def in_stacks(job: str) -> str:
+    """What stacks call the code of a job."""
+    return f"job {job}"
 
 
 def pauses() -> Iterator[float]:

@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from math import inf
 
 from windlass.core.job import DEFAULT_QUEUE, Card, Pulse
+from windlass.core.outcome import UNKNOWN_TASK
 from windlass.core.state import State
 from windlass.definition import Program
 from windlass.events import StoreTrouble, WorkerChanged
@@ -43,6 +46,14 @@ from windlass.worker.signals import catching
 from windlass.worker.upkeep import Upkeep
 
 PAGE = 200
+REVIVE = 10.0
+"""Seconds between two looks at what was parked."""
+MOMENT = 0.5
+"""Seconds that a stop waits for the claims under way: a healthy store ends them at once."""
+LAST_WORDS = 3.0
+"""Seconds at least that a stop tries to store the last outcomes, though its time is over."""
+STALL = 120.0
+"""Seconds after which a loop that still waits for the store will wait for ever: a claim waits for 10 s, and no store takes over 30 s."""
 VERSION = version("windlass")
 
 
@@ -74,6 +85,7 @@ class Runner:
         self.queues = deque(queues_of(program, queues))
         self._started_at = time.time()
         self._state = "running"
+        self._end = inf
         self._stack = AsyncExitStack()
         self._upkeep: Upkeep | None = None
         self._build(keeper)
@@ -87,7 +99,7 @@ class Runner:
             self._upkeep = Upkeep(broker, settings, events)
         keeper.on_pulse = self._on_pulse
         self.keeper = keeper
-        self.identities = Identities(keeper, self._on_lost, broker.wake)
+        self.identities = Identities(keeper, self._on_lost, broker.wake, settings.version)
         self.settler = Settler(
             broker, events, self.journal.flush, self.identities.let_go, patience=settings.shutdown_timeout
         )
@@ -117,6 +129,8 @@ class Runner:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.broker.close)
             await self.broker.open()
+            if self._upkeep is not None and self.settings.durability:  # beside a supervisor, the supervisor has looked
+                (await self.broker.describe()).check(self.settings.durability)
             stack.callback(capture.uninstall)
             capture.install()
             for part in (self.keeper, self.identities, self.journal, self.settler):
@@ -145,11 +159,31 @@ class Runner:
             return
         self._state = "draining"
         self._say("draining", f"{len(self.executor.runs)} jobs run")
-        await self.fetcher.stop()
-        await self.executor.drain(self.settings.shutdown_timeout if timeout is None else timeout, self.hurry)
+        # A store that hangs must not keep the drain from beginning; what it still hands out is given back.
+        await self.fetcher.stop(MOMENT)
+        self.hasten(self.settings.shutdown_timeout if timeout is None else timeout)
+        await self.executor.drain(self.hurry)
+        await self.fetcher.stop(MOMENT)
+        left = self._end - asyncio.get_running_loop().time()
+        self.settler.patience = min(self.settings.shutdown_timeout, max(LAST_WORDS, left))
         self._state = "stopped"
         await self._stack.aclose()
         self._say("stopped")
+
+    def hasten(self, timeout: float) -> None:
+        """While it stops: hand back in `timeout` seconds what runs then (inf: when it has ended). The soonest such call counts."""
+        if timeout < inf:
+            self.executor.warn()
+            loop = asyncio.get_running_loop()
+            loop.call_later(timeout, self.hurry.set)
+            self._end = min(self._end, loop.time() + timeout)
+
+    def stalled(self) -> str:
+        """Which of our loops waits for the store beyond all its deadlines, or has ended by mistake; "" when none does."""
+        for name, part in (("fetch", self.fetcher), ("settle", self.settler)):
+            if self._state == "running" and part.waits > STALL:
+                return f"its {name} loop made no step for {part.waits:.0f} s"
+        return ""
 
     def _queues_now(self) -> Sequence[str]:
         if self._in_turn:
@@ -171,6 +205,7 @@ class Runner:
             started_at=self._started_at,
             version=VERSION,
             state=self._state,
+            code=self.settings.version,
         )
 
     def _on_pulse(self, worker: str, pulse: Pulse) -> None:
@@ -196,17 +231,26 @@ class Runner:
         return None
 
     async def _revive(self) -> None:
-        """What was parked because nobody understood it gets another chance, if its task is known here."""
-        for pause in pauses():
+        """What was parked because nobody understood it gets another chance, if its task is known here.
+
+        Once at the start. After that only what an older worker, which still runs beside us, has parked for want of the task.
+        """
+        everything, trouble = True, pauses()
+        while True:
             try:
-                before: str | None = None
-                while page := await self.broker.find(state=State.PARKED, before=before, limit=PAGE):
-                    await self.broker.revive([job.id for job in page if job.task in self.program.definitions])
-                    before = page[-1].id
-                return
+                await self._revive_known(everything)
+                everything, trouble, pause = False, pauses(), REVIVE * random.uniform(0.8, 1.2)
             except Exception as error:
                 self.program.events.emit(StoreTrouble("revive", error))
-                await asyncio.sleep(pause)
+                pause = next(trouble)
+            await asyncio.sleep(pause)
+
+    async def _revive_known(self, everything: bool) -> None:
+        before: str | None = None
+        while page := await self.broker.find(state=State.PARKED, before=before, limit=PAGE):
+            chosen = (job for job in page if everything or (job.reason or "").startswith(UNKNOWN_TASK))
+            await self.broker.revive([job.id for job in chosen if job.task in self.program.definitions])
+            before = page[-1].id
 
     async def until(self, stop: asyncio.Event, *, burst: bool = False) -> None:
         """Return when `stop` is set; in a burst also once nothing in our queues is ready or running, here or elsewhere."""

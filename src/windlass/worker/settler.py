@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 
 from windlass.broker.port import Claims
 from windlass.core.outcome import ErrorInfo, Failed, Outcome
@@ -39,13 +40,14 @@ class Settler:
         *,
         patience: float,
     ) -> None:
-        self._patience = patience
+        self.patience = patience
         self._broker = broker
         self._events = events
         self._flush = flush
         self._let_go = let_go
         self._waiting: list[Pair] = []
         self._under_way = 0
+        self._asked: float | None = None
         self._wake: asyncio.Future[None] | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -58,6 +60,13 @@ class Settler:
     def backlog(self) -> int:
         """Outcomes that are not stored yet."""
         return len(self._waiting) + self._under_way
+
+    @property
+    def waits(self) -> float:
+        """For how many seconds the store has not answered a write; inf when the writer has ended that should not."""
+        if self._task is not None and self._task.done():
+            return inf
+        return 0.0 if self._asked is None else asyncio.get_running_loop().time() - self._asked
 
     def put(self, run: Run, outcome: Outcome | None) -> None:
         """Take over an outcome; None: the job is not ours any more, and nothing may be written."""
@@ -73,7 +82,7 @@ class Settler:
     async def stop(self) -> None:
         """Store what is left, as long as there is patience."""
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self.patience):
                 while self.backlog:
                     await self._drained.wait()
                     await asyncio.sleep(0)
@@ -96,7 +105,7 @@ class Settler:
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
         self._under_way = len(batch)
         await self._settle(batch)
-        self._under_way = 0
+        self._under_way, self._asked = 0, None
         for run, _ in batch:
             self._let_go(run.identity)
 
@@ -104,6 +113,7 @@ class Settler:
         for tries, pause in enumerate(pauses()):
             try:
                 failpoint("settler.before_settle")
+                self._asked = asyncio.get_running_loop().time()
                 if noted := [run for run, _ in batch if run.notes is not None]:
                     await self._flush(noted)
                 applied, _ = await self._broker.settle([(run.claim, outcome) for run, outcome in batch])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Awaitable, Callable, Sequence, Sized
 
 from windlass.broker.port import Upkeep as Keeping
 from windlass.events import Events, StoreTrouble
@@ -23,12 +23,6 @@ WAIT = 30.0
 """Seconds that a store which can push may keep us waiting for something to be due."""
 GAP = 0.05
 """Seconds between two rounds of promoting where the store pushes: what is due within them is promoted together."""
-_clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def now() -> float:
-    """Seconds since boot, with the time that the machine was suspended."""
-    return time.clock_gettime(_clock)
 
 
 class Upkeep:
@@ -39,8 +33,6 @@ class Upkeep:
         self._settings = settings
         self._events = events
         self._tasks: list[asyncio.Task[None]] = []
-        self._seen = float("-inf")
-        self._trusted = float("inf")
 
     async def start(self) -> None:
         self._tasks = [
@@ -57,41 +49,34 @@ class Upkeep:
     async def _promote_on_time(self) -> None:
         """Promote at the moment when something is due, where the store tells us; elsewhere every `upkeep` seconds."""
         while True:
-            began, pause = now(), self._settings.upkeep
+            began, pause = time.monotonic(), self._settings.upkeep
             try:
                 found = len(await self._broker.promote(BATCH, wait=WAIT))
                 # Nothing, though it might have waited: this store cannot tell us.
-                if found or now() - began >= WAIT / 2:
+                if found or time.monotonic() - began >= WAIT / 2:
                     pause = 0.0 if found >= BATCH else GAP
             except Exception as error:
-                self._trouble("promote", error)
+                self._events.emit(StoreTrouble("promote", error))
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
 
     async def _clean_up(self) -> None:
-        prune_at = now() + random.uniform(0, PRUNE)
+        prune_at = time.monotonic() + random.uniform(0, PRUNE)
         while True:
-            if self.may_reclaim():
-                await self._all(self.reclaim)
-            if now() >= prune_at:
+            await self._all(self._reclaim)
+            if time.monotonic() >= prune_at:
                 await self._all(self._prune)
-                prune_at = now() + PRUNE * random.uniform(0.8, 1.2)
+                prune_at = time.monotonic() + PRUNE * random.uniform(0.8, 1.2)
             await asyncio.sleep(min(self._settings.lease / 4, LOOK) * random.uniform(0.8, 1.2))
 
-    def may_reclaim(self) -> bool:
-        """Whether silence of a worker means its death.
+    async def reclaim(self, workers: Sequence[str]) -> None:
+        """Take back now what these held."""
+        while len(await self._broker.reclaim(BATCH, workers=workers)) >= BATCH:  # noqa: ASYNC110 # nothing to wait for: more is there at once
+            await asyncio.sleep(0)
 
-        After a gap in our own ticks (the machine was suspended, the store away, or we just came) all workers were silent
-        for us; they get the time of two beats to speak up.
-        """
-        moment = now()
-        if moment - self._seen > self._settings.lease / 2:
-            self._trusted = moment + 2 * self._settings.beat
-        self._seen = moment
-        return moment >= self._trusted
-
-    async def reclaim(self) -> Sized:
-        """Take back now what the dead held."""
-        return await self._broker.reclaim(BATCH)
+    async def _reclaim(self) -> Sized:
+        # When nobody has looked for a while (the store or this machine was away, or we are the first to come), all are silent.
+        # They get the time of two beats to speak up.
+        return await self._broker.reclaim(BATCH, gap=self._settings.lease / 2, grace=2 * self._settings.beat)
 
     async def _prune(self) -> Sized:
         return range(await self._broker.prune(BATCH))
@@ -102,8 +87,4 @@ class Upkeep:
             while len(await verb()) >= BATCH:  # noqa: ASYNC110 # nothing to wait for: more is there at once
                 await asyncio.sleep(0)
         except Exception as error:
-            self._trouble(verb.__name__.strip("_"), error)
-
-    def _trouble(self, verb: str, error: Exception) -> None:
-        self._seen = float("-inf")  # the store was away: nobody could beat
-        self._events.emit(StoreTrouble(verb, error))
+            self._events.emit(StoreTrouble(verb.__name__.strip("_"), error))

@@ -1,4 +1,4 @@
-"""A child of lane "process": `python -m windlass.worker.lanes.child SOCKET LEASH`. Runs one job at a time, in its main thread.
+"""A child of lane "process": `python -m windlass.worker.lanes.child SOCKET LEASH STACKS`. Runs one job at a time, in its main thread.
 
 SIGTERM means something only while we have been told to interrupt a job: then it raises `JobInterrupted` in a sync function, and
 cancels an async one. Otherwise it is ignored: a service manager that signals every process at once must not break off
@@ -17,7 +17,7 @@ from typing import Any
 
 from windlass.context import Context
 from windlass.core.job import Entry
-from windlass.core.outcome import Ending, Raised, Unknown
+from windlass.core.outcome import UNKNOWN_TASK, Ending, Raised, Unknown
 from windlass.core.payload import Undecodable, unpack
 from windlass.definition import Program
 from windlass.errors import ConfigurationError, JobInterrupted
@@ -81,7 +81,7 @@ class Child:
             envelope = unpack(start.claim.body)
             values = definition.arguments.decode(envelope.args)
         except KeyError:
-            return Unknown(f"no task {start.claim.task!r} is registered in a child of this worker")
+            return Unknown(f"{UNKNOWN_TASK}{start.claim.task!r} is registered in a child of this worker")
         except (Undecodable, ConfigurationError) as error:
             return Unknown(str(error))
         context.meta = envelope.meta
@@ -120,10 +120,10 @@ async def _serve(parent: Parent, program: Program) -> None:
     await Child(parent, program).serve()
 
 
-def main(socket_fd: str, leash_fd: str) -> None:
+def main(*fds: str) -> None:
     """Load the program, and serve."""
     signals.ignore()
-    parent = Parent(int(socket_fd), int(leash_fd))
+    parent = Parent(*map(int, fds))
     if not isinstance(orders := parent.receive(), Orders):
         return
     try:

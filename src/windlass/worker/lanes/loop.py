@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from windlass.worker.call import Caller
-from windlass.worker.run import Lane, Reports, Run
+from windlass.worker.run import Lane, Reports, Run, named
 
 
 class LoopLane(Lane):
@@ -19,8 +19,9 @@ class LoopLane(Lane):
         self._loop = asyncio.get_running_loop()
 
     def run(self, run: Run) -> None:
-        run.task = self._loop.create_task(self._drive(run))
         self.reports.began(run)
+        drive = LoopLane._drive if run.limit is None else named(LoopLane._drive, run.claim.id)
+        run.task = self._loop.create_task(drive(self, run))
 
     async def _drive(self, run: Run) -> None:
         run.place = True

@@ -8,11 +8,8 @@ hears it too; `kill_after` later the group gets SIGKILL.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from pathlib import Path
-
-import msgspec
+from math import inf
 
 from windlass.core.outcome import Died, Ending, ErrorInfo
 from windlass.definition import Program
@@ -20,14 +17,13 @@ from windlass.errors import ConfigurationError
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
 from windlass.worker.chores import Chores
-from windlass.worker.journal import last_log
+from windlass.worker.evidence import RECENT, Evidence, resident
 from windlass.worker.link import Done, Note, Orders, Process, Ready, Start, Stop
 from windlass.worker.loading import orders_for
 from windlass.worker.run import Lane, Reports, Run
 
 LOOK = 0.1
 """Seconds between two looks at the memory of a job that has a limit."""
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Child(Process):
@@ -38,12 +34,14 @@ class Child(Process):
         self.jobs = 0
         self.ready = False
 
-    async def watch(self, limit: int) -> None:
+    async def watch(self, limit: float) -> None:
         """Kill the child once it, with all that it started, holds more than `limit` bytes."""
-        while (held := resident(self.group)) <= limit:  # noqa: ASYNC110 # nobody tells us: /proc must be asked
-            await asyncio.sleep(LOOK)
-        evidence: dict[str, str | int | float] = {"rss_bytes": held, "memory_limit_bytes": limit}
-        message = f"over its memory limit: {_bytes(held)} of {_bytes(limit)}"
+        while (held := resident(self.group)) <= limit:  # nobody tells us: /proc must be asked
+            self.look()
+            await asyncio.sleep(LOOK if limit < inf else RECENT)
+        await self.dump()
+        evidence: Evidence = {"rss_bytes": held, "memory_limit_bytes": int(limit)}
+        message = f"over its memory limit: {_bytes(held)} of {_bytes(int(limit))}"
         self.condemn(ErrorInfo("crash", "MemoryLimitExceeded", message, "", evidence))
 
 
@@ -127,8 +125,8 @@ class ProcessLane(Lane):
 
     async def _attend(self, run: Run, child: Child) -> Ending:
         """Run in `child` until it says how that ended, or dies."""
-        limit = run.definition.memory
-        watching = None if limit is None else asyncio.create_task(child.watch(limit))
+        limit = run.definition.memory_in(run.claim.queue)
+        watching = asyncio.create_task(child.watch(inf if limit is None else limit))
         if child.ready:
             await self._begin(run, child)
         else:
@@ -146,13 +144,12 @@ class ProcessLane(Lane):
                 elif isinstance(message, Ready):
                     child.condemn(ErrorInfo("crash", "ProcessNotStarted", message.refusal))
         finally:
-            if watching is not None:
-                watching.cancel()
+            watching.cancel()
         child.kill()
-        died, lines = await child.death(), last_log(run)
-        return Died(msgspec.structs.replace(died, evidence=died.evidence | ({"last_log": lines} if lines else {})))
+        return Died(await child.death())
 
     async def _begin(self, run: Run, child: Child) -> None:
+        child.forget()
         self.reports.began(run)
         await child.send(Start(run.claim, run.checkpoint))
 
@@ -168,8 +165,12 @@ class ProcessLane(Lane):
 
     def kill(self, run: Run) -> bool:
         if run.place is not None:
-            run.place.kill()
+            self._chores.begin(self._kill(run.place))
         return True
+
+    async def _kill(self, child: Child) -> None:
+        await child.dump()
+        child.kill()
 
     async def _retire(self, child: Child) -> None:
         """Let a child end by itself, if it does so in time."""
@@ -178,19 +179,6 @@ class ProcessLane(Lane):
             await asyncio.wait({child.gone}, timeout=self._settings.kill_after)
         await child.close()
         self._children.discard(child)
-
-
-def resident(pid: int) -> int:
-    """Resident bytes of a process and its descendants; 0 where there is no /proc, or when it is gone."""
-    total, waiting = 0, [pid]
-    for one in waiting:
-        try:
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
-            for task in Path(f"/proc/{one}/task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
-        except (OSError, ValueError, IndexError):
-            continue  # it has just ended, or this is no Linux
-    return total
 
 
 def _bytes(size: int) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from windlass.errors import JobInterrupted
 from windlass.worker.call import Caller, ending_of
-from windlass.worker.run import Lane, Reports, Run
+from windlass.worker.run import Lane, Reports, Run, named
 
 Work = Callable[[], Any]
 Report = Callable[[Any], None]
@@ -36,6 +36,7 @@ class Worker:
         self._inside = self._doomed = False
         self._thread = threading.Thread(target=self._serve, name=f"windlass-thread-{number}", daemon=True)
         self._thread.start()
+        self.id = self._thread.native_id or 0
 
     def put(self, work: Work, report: Report) -> None:
         """Call `work` in the thread."""
@@ -107,15 +108,19 @@ class ThreadLane(Lane):
             worker.quit()
 
     def run(self, run: Run) -> None:
-        self.reports.began(run)
         if self._caller.plain(run.definition):
-            here = partial(self._caller.perform_here, run.definition, run.open, run.values)
+            perform = Caller.perform_here if run.limit is None else named(Caller.perform_here, run.claim.id)
+            here = partial(perform, self._caller, run.definition, run.open, run.values)
+            self._take(run)
+            self.reports.began(run)
             self._call(run, here, partial(self._ended, run))
         else:
-            run.task = self._loop.create_task(self._drive(run))
+            self.reports.began(run)
+            drive = ThreadLane._drive if run.limit is None else named(ThreadLane._drive, run.claim.id)
+            run.task = self._loop.create_task(drive(self, run))
 
     def _ended(self, run: Run, answer: Any) -> None:
-        self.reports.finish(run, ending_of(answer) if isinstance(answer, BaseException) else answer)
+        self.reports.finish(run, ending_of(answer, run.open) if isinstance(answer, BaseException) else answer)
 
     async def _drive(self, run: Run) -> None:
         """Dependencies and middleware run in the loop, the function between them in a thread."""
@@ -125,6 +130,7 @@ class ThreadLane(Lane):
                 raise JobInterrupted
             answered: asyncio.Future[Any] = self._loop.create_future()
             inner = partial(contextvars.copy_context().run, function, *args, **kwargs)
+            self._take(run)
             self._call(run, inner, lambda answer: None if answered.done() else answered.set_result(answer))
             answer = await answered
             if isinstance(answer, BaseException):
@@ -133,10 +139,15 @@ class ThreadLane(Lane):
 
         self.reports.finish(run, await self._caller.perform(run.definition, run.open, run.values, in_thread))
 
-    def _call(self, run: Run, work: Work, then: Callable[[Any], None]) -> None:
-        """Call `work` in a thread, and then `then` with its answer in the loop."""
+    def _take(self, run: Run) -> None:
+        """Give a run a thread."""
         self._count += not self._idle
-        worker = run.place = self._idle.pop() if self._idle else Worker(self._count)
+        run.place = self._idle.pop() if self._idle else Worker(self._count)
+        run.thread = run.place.id
+
+    def _call(self, run: Run, work: Work, then: Callable[[Any], None]) -> None:
+        """Call `work` in the thread of a run, and then `then` with its answer in the loop."""
+        worker: Worker = run.place
         worker.put(work, lambda answer: self._say(run, then, answer))
 
     def _say(self, run: Run, then: Callable[[Any], None], answer: Any) -> None:
@@ -153,7 +164,7 @@ class ThreadLane(Lane):
         self._woken = False  # first: who finds it set can trust that what he left is still to be heard
         while self._answers:
             run, then, answer = self._answers.popleft()
-            worker, run.place = run.place, None
+            worker, run.place, run.thread = run.place, None, 0
             if run.ended:
                 worker.quit()  # it was given up, and another has its place
             else:
