@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from command import Ran, Windlass, claim
+from msgspec.structs import replace
 
+from windlass.broker.sqlite.broker import SqliteBroker
 from windlass.core.ids import new_id
-from windlass.core.job import Card, NewJob
+from windlass.core.job import Card, NewJob, StoreInfo
 from windlass.core.outcome import Parked
 
 
@@ -59,6 +61,45 @@ def test_a_paused_queue_is_no_fault(windlass: Windlass, store: Any) -> None:
     ran = windlass("doctor")
     assert ran.code == 0
     assert "video is paused, 1 jobs wait" in ran.out
+
+
+def test_what_an_accepted_job_survives_is_said_in_words(windlass: Windlass) -> None:
+    said = {about: text for _, about, text in windlass("doctor").rows}
+    assert said["survives"] == "an accepted job survives: process crash, power cut"
+    assert ["ok", "survives", "an accepted job survives: process crash"] in windlass(
+        "doctor", "--url", "sqlite:///fast.db?synchronous=NORMAL"
+    ).rows
+
+
+def test_a_danger_that_the_store_tells_of_is_wrong(windlass: Windlass, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = SqliteBroker.describe
+
+    async def describe(self: SqliteBroker) -> StoreInfo:
+        return replace(await described(self), remarks=("DANGER: a full disk; make room", "it is slow"))
+
+    monkeypatch.setattr(SqliteBroker, "describe", describe)
+    ran = windlass("doctor")
+    assert ran.code == 1
+    assert wrong(ran) == ["store: a full disk; make room"]
+    assert ["note", "store", "it is slow"] in ran.rows
+
+
+@pytest.mark.parametrize("asked", ["in the code", "in the environment"])
+def test_a_store_that_keeps_less_than_the_app_asks_for(
+    windlass: Windlass, project: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    if asked == "in the code":
+        tasks = (project / "tasks.py").read_text()
+        (project / "tasks.py").write_text(tasks.replace("Windlass()", "Windlass(durability='power')"))
+    else:
+        monkeypatch.setenv("WINDLASS_DURABILITY", "power")
+    assert wrong(windlass("doctor")) == []
+    ran = windlass("doctor", "--url", "sqlite:///fast.db?synchronous=NORMAL")
+    assert ran.code == 1
+    (said,) = wrong(ran)
+    assert said.startswith("durability: durability='power' asks that accepted jobs survive a power cut")
+    assert "synchronous" in said
+    assert any(about == "workers" for _, about, _ in ran.rows)  # and it goes on
 
 
 def test_parked_jobs_and_why(windlass: Windlass, store: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from command import Windlass, claim
 
 from windlass.core.ids import new_id
@@ -37,6 +38,12 @@ def test_pause_and_resume(windlass: Windlass, store: Any) -> None:
     assert windlass("queue", "resume", "video").rows == [["video", "open"]]
     assert [row[1] for row in windlass("queue", "list").rows] == ["paused", "open"]
     assert store(lambda broker: broker.find(queue="mail"))[0].state == "ready"
+
+
+def test_who_looks_asks_nothing_of_the_store(windlass: Windlass, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, queue="mail")
+    monkeypatch.setenv("WINDLASS_DURABILITY", "node")
+    assert windlass("queue", "list").rows[0][0] == "mail"
 
 
 def test_pause_wants_a_queue(windlass: Windlass) -> None:

@@ -103,3 +103,9 @@ def sync_code() -> int:
     task: Task[[int, int], str] = add  # error
     print(task)
     return number
+
+
+def names_that_the_package_does_not_have() -> None:
+    from windlass import Workflow  # error
+
+    print(Workflow)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Annotated
 
 import typer
 
-from windlass.cli import doctor, enqueue, job, queue, worker
+from windlass.cli import doctor, enqueue, health, job, queue, worker
 from windlass.cli.output import Json, document, line
+from windlass.errors import ConfigurationError
 
 app = typer.Typer(
     name="windlass",
@@ -35,6 +37,18 @@ def version(as_json: Json = False) -> None:
     from windlass import __version__
 
     document({"version": __version__}) if as_json else line(__version__)
+
+
+@app.command("health")
+def ask(
+    live: Annotated[bool, typer.Option("--live", help="It is enough that they are alive.")] = False,
+    pid: Annotated[int | None, typer.Option("--pid", help="Only the worker with this process id.")] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for all answers together.")] = health.TIMEOUT,
+) -> None:
+    """Whether the workers of this user here are ready, for probes. Exit codes: 0 all are, 1 one is not, 3 none runs."""
+    if not 0 < timeout < math.inf:
+        raise ConfigurationError(f"--timeout is a number of seconds above 0, not {timeout:g}")
+    raise typer.Exit(health.health(live, pid, timeout))
 
 
 app.command("worker")(worker.worker)

@@ -19,10 +19,11 @@ from windlass.cli.find import App, Name, Target, Url, find, find_store, with_sto
 from windlass.cli.output import Json, document, table
 from windlass.core.job import Job, QueueInfo, StoreInfo, Worker
 from windlass.core.state import State
-from windlass.core.urls import masked
-from windlass.errors import TaskDefinitionError, WindlassError
+from windlass.errors import DurabilityUnavailable, TaskDefinitionError, WindlassError
 
 PARKED_LOOKED_AT = 200
+DANGER = "DANGER: "
+"""How a store's remark begins that tells of jobs which can be lost."""
 _PACKAGES = ("msgspec", "pydantic", "typer", "rich", "watchfiles", "fastapi", "uvloop")
 
 
@@ -60,7 +61,8 @@ def _examine(option: str | None, url: str | None, name: str | None) -> Iterator[
     except WindlassError as error:
         yield wrong("app", str(error))
     try:
-        store = Windlass(url or app.url, name=name or app.name) if app else find_store(url, None, name)
+        store = app or find_store(url, None, name)
+        store = Windlass(url or store.url, name=name or store.name, durability="")  # look, whatever it keeps
         if urlsplit(store.url).scheme == "memory":
             yield note("store", "memory:// keeps jobs in one process and forgets them with it; for tests only")
             return
@@ -68,10 +70,7 @@ def _examine(option: str | None, url: str | None, name: str | None) -> Iterator[
     except WindlassError as error:
         yield wrong("store", str(error))
         return
-    yield ok("store", f"{masked(store.url)}: {info.kind} {info.version} at {info.place}")
-    survives = ", ".join(info.survives)
-    yield (ok if survives else note)("survives", survives or "an accepted job survives nothing")
-    yield from (note("store", remark) for remark in info.remarks)
+    yield from _store(info, app)
     yield from _queues(queues, workers, {one.queue for one in app.definitions.values()} if app else set())
     for (task, reason), count in Counter((job.task, job.reason) for job in parked).items():
         yield wrong("parked", f"{count} of {task}: {reason}; start a worker that knows it, or: windlass job retry ID")
@@ -80,6 +79,22 @@ def _examine(option: str | None, url: str | None, name: str | None) -> Iterator[
 async def _look(broker: Broker) -> tuple[StoreInfo, list[QueueInfo], list[Worker], list[Job]]:
     parked = await broker.find(state=State.PARKED, limit=PARKED_LOOKED_AT)
     return await broker.describe(), await broker.tally(), await broker.workers(), parked
+
+
+def _store(info: StoreInfo, app: Windlass | None) -> Iterator[Finding]:
+    """What it is, which faults an accepted job survives there, and what should be set otherwise."""
+    yield ok("store", f"{info.kind} {info.version} at {info.place}")
+    if info.survives:
+        yield ok("survives", f"an accepted job survives: {', '.join(info.survives)}")
+    else:
+        yield note("survives", "an accepted job survives nothing")
+    for remark in info.remarks:
+        danger = remark.removeprefix(DANGER)
+        yield note("store", remark) if danger == remark else wrong("store", danger)
+    try:
+        info.check(app.settings.durability if app else "")
+    except DurabilityUnavailable as error:
+        yield wrong("durability", str(error))
 
 
 def _tasks(app: Windlass) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from windlass.cli.find import App, Url, find, with_store
 from windlass.cli.follow import follow
 from windlass.cli.output import Json, document, line, talk
 from windlass.core.job import NewJob
+from windlass.core.payload import read_json
 from windlass.core.state import State
 from windlass.errors import ConfigurationError, InvalidArguments, UnknownTask
 
@@ -49,7 +50,7 @@ def enqueue(
         timeout=_duration(limit),
     )  # fmt: skip
     new = _bind(task, context.args)
-    store = store if url is None else Windlass(url, name=store.name)
+    store = store if url is None else Windlass(url, name=store.name, seal=store.seal)
 
     async def work(broker: Broker) -> None:
         (placed,) = await broker.enqueue([new])
@@ -62,7 +63,7 @@ def enqueue(
         if placed.state is State.READY and not any(new.queue in one.card.queues for one in await broker.workers()):
             talk(f"no living worker takes queue {new.queue!r}; start one: windlass worker -q {new.queue}")
         job = await follow(store.job(placed.id), quiet=True)
-        document(msgspec.Raw(job.result or b"null"))
+        document(read_json("the result", job.result or b"null"))
 
     with_store(store, work, create=True)
 

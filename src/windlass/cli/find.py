@@ -46,7 +46,7 @@ def find_store(url: str | None, option: str | None = None, name: str | None = No
     if said is None:
         try:
             app: Windlass = find(option).object
-            return app if name is None else Windlass(app.url, name=name)
+            return app if name is None else Windlass(app.url, name=name, seal=app.seal)
         except AppNotFound:
             pass
     return Windlass(said, name=name or project().get("name") or "windlass")
@@ -69,9 +69,13 @@ def with_store(store: Windlass, work: Callable[[Broker], Awaitable[T]], *, creat
             raise StoreRefused(f"there is no store at {path} yet: nothing was ever enqueued there; is --url right?")
 
     async def session() -> T:
+        # Not the app's own connection, which insists on its `durability`: that concerns who puts jobs in, or runs them.
+        broker = store.make_broker()
         try:
-            return await work(await store.broker())
+            await broker.open()
+            return await work(broker)
         finally:
+            await broker.close()
             await store.close()
 
     return asyncio.run(session())

@@ -12,6 +12,7 @@ import msgspec
 from windlass import Job
 from windlass.cli.output import clean, describe, line
 from windlass.core.job import LogLine, Progress
+from windlass.core.plain import plain
 from windlass.core.state import State
 from windlass.handle import Handle, JobEvent, outcome_of
 
@@ -38,7 +39,7 @@ async def follow(handle: Handle[Any], *, as_json: bool = False, quiet: bool = Fa
 def _json_line(event: JobEvent) -> None:
     data = describe(event.data, whole=True) if event.kind == "end" else event.data
     told = {"event": event.kind, "id": event.id, "attempt": event.attempt, "data": data}
-    print(msgspec.json.encode(told).decode(), flush=True)
+    print(plain(msgspec.json.encode(told).decode()), flush=True)
 
 
 def _text_line(event: JobEvent) -> None:

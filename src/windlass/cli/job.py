@@ -14,10 +14,11 @@ from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.follow import amount, follow
 from windlass.cli.output import Json, describe, document, line, table, talk
 from windlass.core.ids import check_id
-from windlass.core.job import Entry, Job, LogLine
+from windlass.core.job import Job
+from windlass.core.plain import plain
 from windlass.core.state import State
 from windlass.errors import JobNotFound
-from windlass.handle import WAIT
+from windlass.handle import WAIT, JobEvent, event_of
 
 app = typer.Typer(help="List, follow, retry, cancel and delete jobs.", no_args_is_help=True, rich_markup_mode=None)
 for verb in steer.VERBS:
@@ -77,11 +78,11 @@ def show(id: Id, app: App = None, url: Url = None, name: Name = None, as_json: J
         if field == "progress" and job.progress:
             line(field, amount(job.progress), job.progress.message)
         elif field != "error" and value not in (None, {}, False):
-            plain = isinstance(value, (str, int, float, datetime))
-            line(field, value if plain else msgspec.json.encode(value).decode())
+            simple = isinstance(value, (str, int, float, datetime))
+            line(field, value if simple else msgspec.json.encode(value).decode())
     if error := job.error:
         line("error", f"{error.type}: {error.message}", *(f"{name}={value}" for name, value in error.evidence.items()))
-        print(error.traceback, end="")
+        print(plain(error.traceback), end="")
 
 
 @app.command()
@@ -102,28 +103,28 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Print what a job logged, of all its attempts. --json: one line of JSON per line of log."""
-    id = check_id(id)
+    id, store = check_id(id), find_store(url, app, name)
 
     async def work(broker: Broker) -> None:
         last, wait = 0, 0.0
         while (reading := await broker.read(id, after=last, wait=wait)) is not None:
             for entry in reading.entries:
-                last = entry.seq
-                if entry.kind == "log":
-                    _log(entry, as_json)
+                last, event = entry.seq, event_of(entry, store.settings.max_payload)
+                if event.kind == "log":
+                    _log(event, entry.at, as_json)
             if reading.end or not follow:
                 return
             wait = WAIT
         raise JobNotFound(f"there is no job {id}; it never existed, or its time to be kept is over")
 
-    with_store(find_store(url, app, name), work)
+    with_store(store, work)
 
 
-def _log(entry: Entry, as_json: bool) -> None:
-    told, at = msgspec.json.decode(entry.data, type=LogLine), datetime.fromtimestamp(entry.at, UTC)
+def _log(event: JobEvent, written: float, as_json: bool) -> None:
+    told, at = event.data, datetime.fromtimestamp(written, UTC)
     if as_json:
-        one = {"id": entry.seq, "at": at, "attempt": entry.attempt, "level": told.level, "message": told.message}
-        print(msgspec.json.encode(one).decode(), flush=True)
+        one = {"id": event.id, "at": at, "attempt": event.attempt, "level": told.level, "message": told.message}
+        print(plain(msgspec.json.encode(one).decode()), flush=True)
     else:
         line(at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), told.level, told.message)
 

@@ -10,22 +10,37 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from windlass.errors import BrokerError, JobError, JobNotFound, ResultTimeout, UnknownTask, WindlassError
+from windlass.cli import health
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE = 1, 2, 3, 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (by default those of the process); answers the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        asked = health.parse(words[1:]) if words[:1] == ["health"] else None
+        code = _run(words) if asked is None else health.health(*asked)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); the interpreter must not try to flush the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _run(words: list[str]) -> int:
     try:
         import typer
     except ModuleNotFoundError:
         return _say("the command needs its extra: pip install 'windlass[cli]'", USAGE)
     from windlass.cli.commands import command
+    from windlass.errors import WindlassError
 
     try:
-        code = command(args=arguments, prog_name="windlass", standalone_mode=False)
-        sys.stdout.flush()
+        code = command(args=words, prog_name="windlass", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except WindlassError as error:
         if os.environ.get("WINDLASS_DEBUG"):
@@ -33,17 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(str(error), _code(error))
     except typer.Abort:
         return _say("stopped; nothing was done", 128 + signal.SIGINT)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); the interpreter must not try to flush the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except Exception as error:
         return _usage(error)
 
 
-def _code(error: WindlassError) -> int:
+def _code(error: Exception) -> int:
+    from windlass.errors import BrokerError, JobError, JobNotFound, ResultTimeout, UnknownTask
+
     match error:
         case JobError() | ResultTimeout():
             return FAILED
@@ -68,7 +79,9 @@ def _usage(error: Exception) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    print(f"windlass: {' '.join(text.split())}", file=sys.stderr)
+    from windlass.core.plain import plain
+
+    print(f"windlass: {plain(' '.join(text.split()))}", file=sys.stderr)
     return code
 
 

@@ -11,7 +11,8 @@ import msgspec
 import typer
 
 from windlass.core.job import Job
-from windlass.core.payload import Undecodable, unpack
+from windlass.core.payload import Undecodable, read_json, unpack
+from windlass.core.plain import plain
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
@@ -30,7 +31,7 @@ _LONG = ("", "task", "said", "queues", "slots")
 
 def talk(text: str) -> None:
     """Something for the person at the terminal: to stderr."""
-    print(f"windlass: {text}", file=sys.stderr)
+    print(f"windlass: {plain(text)}", file=sys.stderr)
 
 
 def line(*cells: object) -> None:
@@ -41,7 +42,7 @@ def line(*cells: object) -> None:
 def document(value: Any) -> None:
     """One JSON document, indented where a person reads it."""
     data = msgspec.json.encode(value)
-    print((msgspec.json.format(data) if sys.stdout.isatty() else data).decode(), flush=True)
+    print(plain((msgspec.json.format(data) if sys.stdout.isatty() else data).decode()), flush=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -92,11 +93,19 @@ def describe(job: Job, *, whole: bool = False) -> dict[str, Any]:
     `windlass.web.jobs.view` has the same names for a client of the API, who is shown less: no worker, key, evidence, arguments.
     """
     told = {name: getattr(job, name) for name in job.__struct_fields__ if name not in ("body", "result")}
-    if whole:
-        try:
-            envelope = unpack(job.body)
-            told |= {"arguments": envelope.args, "timeout": envelope.timeout, "meta": envelope.meta}
-        except Undecodable:
-            told["arguments"] = None
-        told["result"] = None if job.result is None else msgspec.Raw(job.result)
+    return told | _inside(job) if whole else told
+
+
+def _inside(job: Job) -> dict[str, Any]:
+    """The arguments and the result; "unreadable" says why they are missing."""
+    told: dict[str, Any] = {"arguments": None, "result": None}
+    try:
+        told["result"] = None if job.result is None else read_json("the result", job.result)
+    except Undecodable as error:
+        told["unreadable"] = str(error)
+    try:
+        envelope = unpack(job.body)
+        told |= {"arguments": envelope.shown(), "timeout": envelope.timeout, "meta": envelope.meta}
+    except Undecodable as error:
+        told["unreadable"] = str(error)
     return told

@@ -31,6 +31,10 @@ Queues = Annotated[
 Burst = Annotated[bool, typer.Option("--burst", help="Leave once nothing is ready or running.")]
 Form = StrEnum("Form", ["plain", "json", "rich"])
 Level = StrEnum("Level", ["debug", "info", "warning", "error"])
+Address = Annotated[
+    str | None,
+    typer.Option("--health", envvar="WINDLASS_HEALTH", metavar="[HOST:]PORT", help="Answer /livez and /readyz here."),
+]
 LogFormat = Annotated[Form, typer.Option("--log-format", envvar="WINDLASS_LOG_FORMAT")]
 LogLevel = Annotated[Level, typer.Option("--log-level", envvar="WINDLASS_LOG_LEVEL", case_sensitive=False)]
 NAMED = 5
@@ -47,6 +51,7 @@ def worker(
     runners: Annotated[str | None, typer.Option(help="Runner processes.")] = None,
     shutdown_timeout: Annotated[str | None, typer.Option(help='How long running jobs may finish: "30s".')] = None,
     burst: Burst = False,
+    health: Address = None,
     app: App = None,
     url: Url = None,
     log_format: LogFormat = Form.plain,
@@ -57,7 +62,8 @@ def worker(
         "concurrency": concurrency, "threads": threads, "processes": processes, "runners": runners,
         "shutdown_timeout": shutdown_timeout,
     }  # fmt: skip
-    _run(target or app, url, queue, given, (log_format, log_level), burst=burst)
+    address = settings.project().get("health", "") if health is None else health
+    _run(target or app, url, queue, given, (log_format, log_level), burst=burst, address=str(address))
 
 
 def dev(
@@ -96,11 +102,14 @@ def _run(
     log: tuple[Form, Level],
     *,
     burst: bool = False,
+    address: str = "",
     hint: str = "Ctrl-C drains and stops; twice hands running jobs back at once",
     watch: Callable[[Supervisor], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     from windlass.observe import logs
+    from windlass.worker.health import Health
     from windlass.worker.link import Orders
+    from windlass.worker.notify import Notify
     from windlass.worker.supervisor import Supervisor
 
     own = {name: settings.parse(name, value, f"--{name}") for name, value in given.items() if value is not None}
@@ -112,12 +121,17 @@ def _run(
     async def supervise() -> int:
         supervisor = Supervisor(orders, lambda ready, store: _banner(ready, store, hint))
         logs.subscribe(supervisor.events)
-        watching = asyncio.create_task(watch(supervisor)) if watch else None
+        health = Health(supervisor.readiness)
+        await health.start(address)
+        notify = Notify(supervisor.events, supervisor.readiness, supervisor.cards)
+        beside = [asyncio.create_task(work) for work in (notify.run(), watch(supervisor) if watch else None) if work]
         try:
             return await supervisor.run()
         finally:
-            if watching is not None:
-                watching.cancel()
+            notify.stop()
+            health.stop()
+            for task in beside:
+                task.cancel()
 
     raise typer.Exit(asyncio.run(supervise()))
 
