@@ -163,12 +163,23 @@ def test_the_lane_follows_the_kind_of_function(
         (work, {"memory": "1GB"}, 'memory=... can only be enforced in lane "process"'),
         (work, {"lane": "process", "memory": "much"}, "'much' is no size"),
         (work, {"crash_limit": 0}, "crash_limit is at least 1"),
+        (work, {"on_oom": "big"}, 'on_oom=... needs lane "process"'),
+        (work, {"lane": "process", "on_oom": ""}, "text of 1 to 255 characters, not ''"),
+        (work, {"lane": "process", "on_oom": "b" * 256}, "text of 1 to 255 characters"),
+        (work, {"lane": "process", "on_oom": 7}, "text of 1 to 255 characters, not 7"),
+        (work, {"lane": "process", "on_oom": "big", "queue": "big"}, "is its own queue"),
+        (work, {"lane": "process", "on_oom": "default"}, "is its own queue"),
     ],
 )
 def test_a_lane_that_cannot_be_is_refused(app: Windlass, function: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         app.task(**options)(function)
     assert said in str(refused.value)
+
+
+def test_memory_does_not_hold_in_the_queue_for_what_is_too_big(app: Windlass) -> None:
+    definition = app.task(lane="process", memory="1GB", on_oom="big")(work).definition
+    assert (definition.on_oom, definition.memory_in("default"), definition.memory_in("big")) == ("big", 1 << 30, None)
 
 
 def test_memory_is_a_size(app: Windlass) -> None:
@@ -271,6 +282,8 @@ def test_options_that_make_no_sense_are_refused_at_the_decorator(
     [
         ({"key": ""}, "key must be text of 1 to 255"),
         ({"key": 42}, "key must be text of 1 to 255"),
+        ({"key": "a\0b"}, "not every store can keep"),
+        ({"key": "a\ud800"}, "not every store can keep"),
         ({"at": datetime(2030, 1, 1)}, "is no datetime with a time zone"),
         ({"at": "tomorrow"}, "is no datetime with a time zone"),
         ({"delay": "1 fortnight"}, "is no duration"),

@@ -790,7 +790,7 @@ def test_the_documentation_names_every_answer() -> None:
     common = {"404", "422", "503"}
     assert answers == {
         "/jobs/{job_id}": common | {"200", "304"},
-        "/jobs/{job_id}/result": common | {"200", "202", "409"},
+        "/jobs/{job_id}/result": common | {"200", "202", "409", "500"},
         "/jobs/{job_id}/events": common | {"200", "204"},
         "/jobs/{job_id}/cancel": common | {"202", "409"},
     }

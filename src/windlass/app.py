@@ -8,16 +8,17 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
-import msgspec
-
 from windlass.blocking import background
 from windlass.broker.port import Broker
+from windlass.broker.sealed import sealed
 from windlass.broker.url import make_broker
 from windlass.connections import Connections
 from windlass.core.durations import Duration
 from windlass.core.ids import check_id
-from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob
+from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob, StoreInfo
+from windlass.core.payload import read_json
 from windlass.core.retry import Retry
+from windlass.core.seal import Seal
 from windlass.definition import Definition, Lane, define
 from windlass.errors import BrokerUnavailable, ConfigurationError, DuplicateTask, StoreFull, UnknownTask
 from windlass.events import Events
@@ -46,14 +47,18 @@ class Windlass:
 
     url: "sqlite:///file", "memory://"; by default $WINDLASS_URL, or a SQLite file beside the nearest pyproject.toml.
     name: keeps several apps on one store apart. settings: any field of `Settings`, for example `concurrency=20`.
+    seal: signs or encrypts what jobs carry; by default with the keys in $WINDLASS_ENCRYPTION_KEYS and $WINDLASS_SIGNING_KEYS, if any.
     Nothing is opened before it is used; each event loop gets its own connection.
     """
 
-    def __init__(self, url: str | None = None, *, name: str = "windlass", **settings: Any) -> None:
+    def __init__(
+        self, url: str | None = None, *, name: str = "windlass", seal: Seal | None = None, **settings: Any
+    ) -> None:
         if not name or not name.replace("-", "").replace("_", "").isalnum():
             raise ConfigurationError(f"an app's name is made of letters, digits, '-' and '_', not {name!r}")
         self.url = url or default_url()
         self.name = name
+        self.seal = seal or Seal.from_environment()
         self.settings: Settings = load(**settings)
         self.events = Events()
         self.definitions: dict[str, Definition] = {}
@@ -61,7 +66,7 @@ class Windlass:
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._tasks: dict[str, Task[..., Any, Any]] = {}
         self._first = make_broker(self.url, name)
-        self._connections = Connections(self.make_broker)
+        self._connections = Connections(self.make_broker, self.settings.durability)
 
     def __repr__(self) -> str:
         return f"<Windlass {self.name!r}: {len(self.definitions)} tasks>"
@@ -87,6 +92,7 @@ class Windlass:
         expires: Duration | None = None,
         memory: int | str | None = None,
         crash_limit: int = DEFAULT_CRASH_LIMIT,
+        on_oom: str | None = None,
         meta: dict[str, str] | None = None,
     ) -> TaskDecorator: ...
     def task(self, function: Any = None, /, **given: Any) -> Any:
@@ -95,6 +101,7 @@ class Windlass:
         name: the stable name, "module.function" by default. lane: "loop" for async def, "thread" (default) or "process" for def.
         queue, priority (0 to 9), timeout, retry, keep, expires, meta: defaults for every job; see `Task.options`.
         memory: limit of a run in lane "process". crash_limit: processes that may die under one job before it is quarantined.
+        on_oom: in lane "process", the queue for the next run after one that died for want of memory; `memory` does not hold there.
         Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
         """
         if function is None:
@@ -145,7 +152,8 @@ class Windlass:
     def decode_result(self, job: Job) -> Any:
         """The result of a finished job, by its task's annotation if it is known here. Raises `JobFailed`, `JobCancelled`."""
         definition = self.definitions.get(job.task)
-        return outcome_of(job, definition.result.decode if definition else msgspec.json.decode)
+        decode: Callable[..., Any] = definition.result.decode if definition else partial(read_json, "the result")
+        return outcome_of(job, partial(decode, limit=self.settings.max_payload))
 
     # --- connections
 
@@ -156,17 +164,18 @@ class Windlass:
     def make_broker(self) -> Broker:
         """A new, unopened broker over this app's store."""
         sibling = getattr(self._first, "sibling", None)
-        return cast(Broker, sibling()) if sibling else make_broker(self.url, self.name)
+        broker = cast(Broker, sibling()) if sibling else make_broker(self.url, self.name)
+        return broker if self.seal is None else sealed(broker, self.seal)
 
     @contextmanager
     def store_replaced(self, broker: Broker) -> Generator[None]:
-        """For tests: inside the `with`, everything goes to `broker` (which knows how to make siblings of itself)."""
-        kept = self._first, self._connections
-        self._first, self._connections = broker, Connections(self.make_broker)
+        """For tests: inside the `with`, everything goes to `broker` (which knows how to make siblings of itself), unsealed."""
+        kept = self._first, self._connections, self.seal
+        self._first, self._connections, self.seal = broker, Connections(self.make_broker, ""), None
         try:
             yield
         finally:
-            self._first, self._connections = kept
+            self._first, self._connections, self.seal = kept
 
     def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run `work` in the process's background loop and wait for it."""
@@ -180,6 +189,10 @@ class Windlass:
         from windlass.worker.runner import work  # producers and `windlass version` need no worker
 
         await work(self, queues=queues, burst=burst)
+
+    async def describe(self) -> StoreInfo:
+        """The live store: what it is, and which faults an accepted job survives there."""
+        return await (await self.broker()).describe()
 
     async def close(self) -> None:
         """Close this event loop's connection."""

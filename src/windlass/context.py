@@ -9,12 +9,12 @@ from math import inf, isfinite
 from typing import Any
 
 import msgspec
-from pydantic_core import PydanticSerializationError, to_json
 
 from windlass.core.job import Claim, Entry, LogLine, Progress
 from windlass.core.outcome import bounded
-from windlass.core.payload import check_size
-from windlass.errors import InvalidArguments, WindlassError
+from windlass.core.payload import Undecodable, read_json, write_json
+from windlass.core.secret import SHOWN, texts
+from windlass.errors import InvalidArguments, UnreadableCheckpoint, WindlassError
 
 Sink = Callable[[Entry], None]
 """Takes one journal entry; returns at once, from any thread."""
@@ -50,35 +50,53 @@ class Context:
         self._last_checkpoint = last_checkpoint
         self._max_payload = max_payload
         self._stopping: str | None = None
+        self._hidden: list[str] = []
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Say how far the job is: `current` of `total`, and a word about it. Only the latest is kept."""
         if not all(isfinite(number) for number in (current, total or 0.0)):
             raise InvalidArguments(f"progress is told in finite numbers, not {current!r} of {total!r}")
         total = None if total is None else float(total)
-        data = Progress(float(current), total, bounded(message, LOG_LINE_LIMIT))
+        data = Progress(float(current), total, bounded(self.scrub(message), LOG_LINE_LIMIT))
         self._append("progress", msgspec.json.encode(data))
 
     def log(self, message: object, level: str = "info") -> None:
         """Write a line to the job's journal. `print` and `logging` inside a job land there too."""
-        self._append("log", msgspec.json.encode(LogLine(level, bounded(str(message), LOG_LINE_LIMIT))))
+        self._append("log", msgspec.json.encode(LogLine(level, bounded(self.scrub(str(message)), LOG_LINE_LIMIT))))
 
     def chunk(self, value: Any) -> None:
         """Publish a partial result (a token, a row, a preview's URL) to who follows the job: JSON of at most `max_payload`."""
-        self._append("chunk", self._json("chunk", value))
+        self._append("chunk", write_json("the chunk", value, self._max_payload))
 
     def checkpoint(self, value: Any) -> None:
         """Remember `value` (JSON of at most `max_payload`), so that a later run of this job finds it in `last_checkpoint`.
 
         It is stored before the outcome is. Like `chunk`, raises `InvalidArguments` or `PayloadTooLarge`.
         """
-        self._last_checkpoint = self._json("checkpoint", value)
+        self._last_checkpoint = write_json("the checkpoint", value, self._max_payload)
         self._append("checkpoint", self._last_checkpoint)
 
     @property
     def last_checkpoint(self) -> Any:
-        """The latest checkpoint of this job, of this run or an earlier one; None without one."""
-        return None if self._last_checkpoint is None else msgspec.json.decode(self._last_checkpoint)
+        """The latest checkpoint of this job, of this run or an earlier one; None without one. Raises `UnreadableCheckpoint`."""
+        try:
+            stored = self._last_checkpoint
+            return None if stored is None else read_json("the checkpoint", stored, limit=self._max_payload)
+        except Undecodable as error:
+            raise UnreadableCheckpoint(str(error)) from None
+
+    def hide(self, *values: Any) -> None:
+        """Treat these values as secret from now on: what this job logs, or says in an error, shows "[secret]" in their place.
+
+        Arguments marked with `Secret` are hidden already. Texts of fewer than four characters are not.
+        """
+        self._hidden = sorted({*self._hidden, *texts(values)}, key=len, reverse=True)
+
+    def scrub(self, text: str) -> str:
+        """`text` without what is hidden."""
+        for hidden in self._hidden:
+            text = text.replace(hidden, SHOWN)
+        return text
 
     @property
     def cancelled(self) -> bool:
@@ -96,14 +114,6 @@ class Context:
 
     def _append(self, kind: str, data: bytes) -> None:
         self._sink(Entry(kind, data, time.time(), self.attempt))
-
-    def _json(self, kind: str, value: Any) -> bytes:
-        try:
-            data = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
-        except PydanticSerializationError as error:
-            raise InvalidArguments(f"{type(value).__name__} cannot be stored as JSON: {error}") from None
-        check_size(f"the {kind} takes", data, self._max_payload)
-        return data
 
 
 Open = Callable[[], Context]

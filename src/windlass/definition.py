@@ -76,6 +76,10 @@ class Options(Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not 0 < len(value) <= 255):
                 raise ConfigurationError(f"{name} must be text of 1 to 255 characters, not {value!r:.80}")
+        if self.queue is not None and not self.queue.isprintable():
+            raise ConfigurationError(f"the name of a queue is shown in many places, and {self.queue!r:.80} cannot be")
+        if self.key is not None and any(one == "\0" or "\ud800" <= one <= "\udfff" for one in self.key):
+            raise ConfigurationError(f"key={self.key!r:.80} holds a character that not every store can keep")
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
         if self.retry is not None and not isinstance(self.retry, Retry):
@@ -112,7 +116,10 @@ def _compiled(build: Callable[[Definition], T]) -> cached_property[T]:
 
 @dataclass(slots=False, kw_only=True)
 class Definition:
-    """One task. `memory` (bytes) limits a run in lane "process"; `crash_limit` counts processes that died under one job."""
+    """One task. `memory` (bytes) limits a run in lane "process"; `crash_limit` counts processes that died under one job.
+
+    on_oom: the queue to which a job moves when a run of it died for want of memory.
+    """
 
     name: str
     function: Callable[..., Any]
@@ -120,10 +127,15 @@ class Definition:
     options: Options
     memory: int | None = None
     crash_limit: int = DEFAULT_CRASH_LIMIT
+    on_oom: str | None = None
 
     @property
     def queue(self) -> str:
         return self.options.queue or DEFAULT_QUEUE
+
+    def memory_in(self, queue: str) -> int | None:
+        """The limit of a run from that queue: in its `on_oom` queue, only the machine's own."""
+        return None if queue == self.on_oom else self.memory
 
     @property
     def source(self) -> str:
@@ -167,6 +179,7 @@ def define(
     lane: Lane | None = None,
     memory: int | str | None = None,
     crash_limit: int = DEFAULT_CRASH_LIMIT,
+    on_oom: str | None = None,
     **options: Any,
 ) -> Definition:
     """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
@@ -174,23 +187,42 @@ def define(
     Annotations that name what is not defined yet (forward references) are looked at when the task is first used.
     """
     lane = _lane(function, lane)
+    name = name or stable_name(function)
+    if not isinstance(name, str) or len(name) > 255 or not name.isprintable():
+        raise TaskDefinitionError(
+            f"{function.__qualname__}: a task's name is 1 to 255 printable characters, not {name!r:.80}"
+        )
     if memory is not None and lane != "process":
         raise TaskDefinitionError(f'{function.__qualname__}: memory=... can only be enforced in lane "process"')
     if crash_limit < 1:
         raise TaskDefinitionError(f"{function.__qualname__}: crash_limit is at least 1")
     definition = Definition(
-        name=name or stable_name(function),
+        name=name,
         function=function,
         lane=lane,
         options=Options.parse(**options),
         memory=None if memory is None else size(memory),
         crash_limit=crash_limit,
+        on_oom=on_oom,
     )
+    _check_on_oom(definition)
     try:
         definition.compile()
     except _UndefinedName:
         pass  # perhaps it is defined further down
     return definition
+
+
+def _check_on_oom(definition: Definition) -> None:
+    queue, name = definition.on_oom, definition.function.__qualname__
+    if queue is None:
+        return
+    if definition.lane != "process":
+        raise TaskDefinitionError(f'{name}: on_oom=... needs lane "process", where a run can die alone')
+    if not isinstance(queue, str) or not 0 < len(queue) <= 255:
+        raise TaskDefinitionError(f"{name}: on_oom is a queue, text of 1 to 255 characters, not {queue!r:.80}")
+    if queue == definition.queue:
+        raise TaskDefinitionError(f"{name}: on_oom={queue!r} is its own queue; name another one, with a bigger machine")
 
 
 def _lane(function: Callable[..., Any], lane: Lane | None) -> Lane:

@@ -13,7 +13,8 @@ class ErrorInfo(Struct, frozen=True, omit_defaults=True):
     """Why an attempt did not succeed, as it is stored with the job.
 
     kind: "exception", "timeout", "crash", "quarantined", "result" (could not be stored), "arguments" or "reason" (said by the task).
-    evidence: what is known beside the message: "signal", "exit_code", "rss_bytes", "memory_limit_bytes", "last_log", ...
+    evidence: what is known beside the message: "signal", "exit_code", "peak_rss_bytes", "oom_kill", "rss_bytes",
+    "memory_limit_bytes", "last_log", ...
     """
 
     kind: str
@@ -51,6 +52,10 @@ class StoreRefused(ConfigurationError):
     """The place of the store cannot keep the store's promises (network file system, read-only folder, ...)."""
 
 
+class DurabilityUnavailable(ConfigurationError):
+    """The live store does not keep jobs as safe as the app asks for with `durability=`."""
+
+
 class StoreTooNew(ConfigurationError):
     """The store was written by a newer Windlass; upgrade this program, the store is left as it is."""
 
@@ -65,6 +70,14 @@ class PayloadTooLarge(InvalidArguments):
 
 class Undecodable(WindlassError):
     """A body, its arguments or a result that this program cannot understand. A job with such a body is parked."""
+
+
+class NotOpened(Undecodable):
+    """What is stored is not sealed with a key of this app, or was changed since, or stands in another job's place."""
+
+
+class UnreadableCheckpoint(Undecodable):
+    """The stored checkpoint of this job cannot be read. Unless its code catches this, the job is parked."""
 
 
 class UnknownTask(WindlassError):

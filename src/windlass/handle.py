@@ -7,13 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequ
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
-import msgspec
-
 from windlass.broker.port import Broker
 from windlass.core.durations import Duration, seconds
-from windlass.core.job import Job, LogLine, NewJob, Progress
+from windlass.core.job import Entry, Job, LogLine, NewJob, Progress
+from windlass.core.payload import read_json
 from windlass.core.state import State
-from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout
+from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout, Undecodable
 from windlass.settings import Settings
 
 R = TypeVar("R", covariant=True)
@@ -24,8 +23,8 @@ WAIT = 20.0
 PAST_ALL_ENTRIES = 1 << 60
 """To `read` after this: how the job stands, without its journal."""
 
-_DATA: dict[str, Any] = {"progress": Progress, "log": LogLine}
-"""What the data of an entry is decoded to; any JSON of the other kinds."""
+_DATA: dict[str, Any] = {"progress": Progress, "log": LogLine, "chunk": Any, "checkpoint": Any}
+"""What the data of an entry is decoded to."""
 
 
 class App(Protocol):
@@ -56,6 +55,19 @@ class JobEvent:
     attempt: int
 
 
+def event_of(entry: Entry, limit: float) -> JobEvent:
+    """A journal entry of at most `limit` bytes as an event; one that cannot be read is a log line that says so."""
+    try:
+        data = read_json("its data", entry.data, _DATA[entry.kind], limit)
+        return JobEvent(cast(Any, entry.kind), data, entry.seq, entry.attempt)
+    except KeyError:
+        why = "there is no such kind"
+    except Undecodable as error:
+        why = str(error)
+    line = LogLine("error", f"entry {entry.seq} of kind {entry.kind!a:.40} makes no sense: {why}")
+    return JobEvent("log", line, entry.seq, entry.attempt)
+
+
 class Handle(Generic[R]):
     """A job, by its id. `await handle` is its result. Handles are cheap; make one anywhere with `app.job(job_id)`.
 
@@ -84,7 +96,8 @@ class Handle(Generic[R]):
     async def result(self, timeout: Duration | None = None) -> R:
         """Wait for the job's end and give its result.
 
-        Raises `JobFailed`, `JobCancelled`, `JobNotFound`, or `ResultTimeout` after `timeout`, which leaves the job running.
+        Raises `JobFailed`, `JobCancelled`, `JobNotFound`, `Undecodable` (what is stored is no result of this task, or not sealed by
+        one of our keys), or `ResultTimeout` after `timeout`, which leaves the job running.
         """
         deadline = None if timeout is None else time.monotonic() + seconds(timeout)
         while True:
@@ -136,8 +149,7 @@ class Handle(Generic[R]):
                 raise _not_found(self.id)
             for entry in reading.entries:
                 last = entry.seq
-                data = msgspec.json.decode(entry.data, type=_DATA.get(entry.kind, Any))
-                yield JobEvent(cast(Any, entry.kind), data, entry.seq, entry.attempt)
+                yield event_of(entry, self._app.settings.max_payload)
             if reading.end is not None:
                 yield JobEvent("end", reading.end, reading.last + 1, reading.attempt)
                 return

@@ -114,7 +114,8 @@ class Task(Generic[P, R, Called]):
     def _form(self) -> tuple[NewJob, Callable[[bytes], bytes]]:
         """What all jobs that are enqueued through this have in common: a job without id and body, and what makes a body."""
         options, settings = self._options.over(self.definition.options), self.app.settings
-        pack = packer(timeout=self._options.timeout, retry=self._options.retry, meta=options.meta)
+        secret = sorted(self.definition.arguments.secret)
+        pack = packer(timeout=self._options.timeout, retry=self._options.retry, meta=options.meta, secret=secret)
         blank = NewJob(
             id="",
             task=self.name,

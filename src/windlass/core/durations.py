@@ -12,8 +12,8 @@ Duration = timedelta | float | str
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?B?)", re.IGNORECASE)
+_PART = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(ms|[smhdw])")
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([KMG]?B?)", re.IGNORECASE)
 
 
 def seconds(duration: Duration) -> float:

@@ -4,23 +4,29 @@ Arguments are one JSON object, by parameter name. They are validated and convert
 lax mode, as FastAPI does) on the way in and again on the way out. Bytes are base64, infinities and NaN strings where
 the annotation is float. Where JSON may change a value without notice (`Any`, unions, models with rules of their own), the producer reads
 back what it wrote, and refuses what would not arrive as it was sent.
+
+Whoever reads takes nothing on trust: a limit on the size, no key twice in one object, `Undecodable` for all that is wrong.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, NotRequired, cast
+from math import inf
+from typing import Annotated, Any, NotRequired, cast
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator
+from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, to_json
 from pydantic_core.core_schema import CoreConfig
 from typing_extensions import TypeAliasType, TypedDict
 
 from windlass.core.retry import Retry
+from windlass.core.seal import instead
+from windlass.core.secret import SHOWN, Values, marked, noting
 from windlass.errors import ConfigurationError, InvalidArguments, PayloadTooLarge, TaskDefinitionError
 from windlass.errors import Undecodable as Undecodable
 
@@ -38,39 +44,105 @@ _FAITHFUL = _FAITHFUL_KEYS | {
 """The kinds of pydantic schema whose values always arrive as they were sent."""
 _LONGEST_INTEGER = 4300
 """Digits of the longest integer that can be read back from JSON."""
+_OPTIONS = 1 << 16
+"""Bytes that the options of a job may take."""
+_WRONG = (ValueError, RecursionError, PayloadTooLarge)
+"""What reading may raise: the errors of msgspec and of UTF-8 are ValueErrors."""
 
 
 class Envelope(Struct, gc=False):
-    """A job's body. Fields that only a newer Windlass knows are ignored; a newer `v` is not understood."""
+    """A job's body. Fields that only a newer Windlass knows are ignored; a newer `v` is not understood.
+
+    secret: the arguments that are not to be shown.
+    """
 
     args: Raw
     v: int = VERSION
-    timeout: float | None = None
+    timeout: Annotated[float, Meta(gt=0)] | None = None
     retry: dict[str, Any] | None = None
     meta: dict[str, str] = msgspec.field(default_factory=dict)
+    secret: tuple[str, ...] = ()
+
+    def shown(self) -> dict[str, Any]:
+        """The arguments, as everybody may see them. Raises `Undecodable`."""
+        return Values(read_json("the arguments", bytes(self.args), dict[str, Any]), self.secret).shown()
 
 
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 
 
 def packer(
-    *, timeout: float | None = None, retry: Retry | None = None, meta: Mapping[str, str] | None = None
+    *,
+    timeout: float | None = None,
+    retry: Retry | None = None,
+    meta: Mapping[str, str] | None = None,
+    secret: Sequence[str] = (),
 ) -> Callable[[bytes], bytes]:
-    """Makes bodies of encoded arguments, all with these options that differ from the task's own: they are encoded once."""
-    said = {"v": VERSION, "timeout": timeout, "retry": asdict(retry) if retry else None, "meta": meta or None}
-    rest = msgspec.json.encode({name: value for name, value in said.items() if value is not None})[1:]
+    """Makes bodies of encoded arguments, all with these options that differ from the task's own: they are encoded once.
+
+    Raises `PayloadTooLarge` when the options are no small ones.
+    """
+    given = {
+        "timeout": timeout,
+        "retry": asdict(retry) if retry else None,
+        "meta": meta or None,
+        "secret": secret or None,
+    }
+    said = {"v": VERSION, **{name: value for name, value in given.items() if value is not None}}
+    rest = msgspec.json.encode(said)[1:]
+    if len(rest) > _OPTIONS:
+        raise PayloadTooLarge(f"the options of a job take {len(rest):,} bytes; meta holds small tags, not data")
     return lambda args: b'{"args":%b,%b' % (args, rest)
 
 
-def unpack(body: bytes) -> Envelope:
-    """The envelope in a body; raises `Undecodable`."""
+def unpack(body: bytes, limit: float = inf) -> Envelope:
+    """The envelope in a body whose arguments take at most `limit` bytes; raises `Undecodable`."""
     try:
         envelope = _envelope_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise Undecodable(f"the body is no job envelope: {error}") from None
+        args = bytes(envelope.args)
+        check_size("the arguments take", args, limit)
+        if body != b'{"args":%b,"v":1}' % args:
+            if len(body) - len(args) > 2 * _OPTIONS:
+                raise ValueError(f"{len(body) - len(args):,} bytes of it are no arguments")
+            _no_key_twice(body)
+    except _WRONG as error:
+        raise Undecodable(f"the body is no job envelope: {instead(body) or error}") from None
     if envelope.v > VERSION:
         raise Undecodable(f"the body has version {envelope.v}, this Windlass reads up to {VERSION}: upgrade the worker")
     return envelope
+
+
+def _no_key_twice(data: bytes) -> None:
+    """Raise ValueError when an object of this JSON has a key twice: another reader may take the one that we did not."""
+    if msgspec.json.encode(msgspec.json.decode(data)) == data:
+        return  # what reads back as it was written says nothing twice
+
+    def pairs(members: list[tuple[str, Any]]) -> None:
+        if len(dict(members)) < len(members):
+            raise ValueError("an object has a key twice")
+
+    json.loads(data, object_pairs_hook=pairs)
+
+
+def read_json(what: str, data: bytes, kind: Any = Any, limit: float = inf) -> Any:
+    """JSON that was stored, as a `kind` that msgspec knows. Raises `Undecodable`. what: "the checkpoint"."""
+    try:
+        check_size("it takes", data, limit)
+        return msgspec.json.decode(data, type=kind)
+    except _WRONG as error:
+        raise Undecodable(f"{what} cannot be read: {instead(data) or error}") from None
+
+
+def write_json(what: str, value: Any, limit: float = inf) -> bytes:
+    """Any value that has a JSON form, for `read_json`. Raises `InvalidArguments` or `PayloadTooLarge`."""
+    try:
+        data = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
+        check_size(f"{what} takes", data, limit)
+        if len(data) > _LONGEST_INTEGER:
+            msgspec.json.decode(data)
+    except (PydanticSerializationError, msgspec.MsgspecError) as error:
+        raise InvalidArguments(f"{type(value).__name__} cannot be stored as JSON: {error}") from None
+    return data
 
 
 def policy_of(envelope: Envelope, default: Retry) -> Retry:
@@ -114,7 +186,10 @@ def _same(sent: Any, arrived: Any) -> bool:
 
 
 class Arguments:
-    """The codec for one function's arguments. `hidden` names the injected parameters, which never travel."""
+    """The codec for one function's arguments. `hidden` names the injected parameters, which never travel.
+
+    secret: the parameters that are, or hold, what is marked with `Secret`.
+    """
 
     def __init__(
         self, task: str, function: Callable[..., Any], hints: Mapping[str, Any], hidden: frozenset[str]
@@ -130,6 +205,7 @@ class Arguments:
         self._validator = adapter.validator
         self._serializer = SchemaSerializer(adapter.core_schema, _CORE)
         self._faithful = _faithful(adapter.core_schema)
+        self.secret = _secret(adapter.core_schema)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The given arguments by parameter name, as a call would bind them. Raises `InvalidArguments`."""
@@ -149,13 +225,14 @@ class Arguments:
         try:
             values = self._validator.validate_python(self.bind(args, kwargs))
             data = self._serializer.to_json(values)
+            check_size(f"{self.task}: the arguments take", data, limit)
             if not self._faithful or len(data) > _LONGEST_INTEGER:
                 self._read_back(values, data)
         except ValidationError as error:
-            raise InvalidArguments(f"{self.task}: {_said(error)}") from None
+            raise InvalidArguments(f"{self.task}: {_said(error, self.secret)}") from None
         except (PydanticSerializationError, RecursionError) as error:
-            raise InvalidArguments(f"{self.task}: an argument cannot be stored as JSON: {error}") from None
-        check_size(f"{self.task}: the arguments take", data, limit)
+            said = SHOWN if self.secret else error
+            raise InvalidArguments(f"{self.task}: an argument cannot be stored as JSON: {said}") from None
         return data
 
     def _read_back(self, sent: dict[str, Any], data: bytes) -> None:
@@ -163,7 +240,9 @@ class Arguments:
         try:
             arrived = self._validator.validate_json(data)
         except ValidationError as error:
-            raise InvalidArguments(f"{self.task}: an argument could not be read back: {_said(error)}") from None
+            raise InvalidArguments(
+                f"{self.task}: an argument could not be read back: {_said(error, self.secret)}"
+            ) from None
         if changed := [name for name, value in sent.items() if not _same(value, arrived[name])]:
             raise InvalidArguments(
                 f"{self.task}: {', '.join(changed)} would not arrive as it was sent; annotate it with one exact type "
@@ -171,12 +250,28 @@ class Arguments:
             )
 
     def decode(self, args: Raw | bytes) -> dict[str, Any]:
-        """Arguments by name from JSON. Raises `Undecodable`."""
+        """Arguments by name from JSON, as `Values` where some are secret. Raises `Undecodable`."""
+        data = bytes(args)
         try:
-            values: dict[str, Any] = self._validator.validate_json(bytes(args))
+            values = self._validated(data) if self.secret else self._validator.validate_json(data)
+            if data.count(b":") > len(values):  # so many at least, when each key is there once
+                _no_key_twice(data)
             return values
         except ValidationError as error:
-            raise Undecodable(f"the arguments do not fit {self.task}{self.signature}: {_said(error)}") from None
+            why = _said(error, self.secret)
+        except (ValueError, RecursionError) as error:
+            why = str(error)
+        raise Undecodable(f"the arguments do not fit {self.task}{self.signature}: {why}")
+
+    def _validated(self, data: bytes) -> Values:
+        """The arguments and what is secret in them; no error tells of a value."""
+        try:
+            with noting() as noted:
+                return Values(self._validator.validate_json(data), self.secret, noted)
+        except ValidationError:
+            raise
+        except Exception as error:
+            raise ValueError(f"a validator raised {type(error).__name__}") from None
 
     def arrange(self, values: dict[str, Any], injected: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments of the call that `values` and the `injected` ones stand for."""
@@ -212,12 +307,16 @@ class Result:
                 raise InvalidArguments(f"the result could not be read back from JSON: {_said(error)}") from None
         return data
 
-    def decode(self, data: bytes) -> Any:
-        """A result from JSON; raises `Undecodable`."""
+    def decode(self, data: bytes, limit: float = inf) -> Any:
+        """A result from JSON of at most `limit` bytes; raises `Undecodable`."""
         try:
+            check_size("the result takes", data, limit)
             return self._validator.validate_json(data)
         except ValidationError as error:
-            raise Undecodable(f"the stored result does not fit {self.task}: {_said(error)}") from None
+            why = instead(data) or _said(error)
+        except (RecursionError, PayloadTooLarge) as error:
+            why = str(error)
+        raise Undecodable(f"the stored result does not fit {self.task}: {why}")
 
 
 def check_size(what: str, data: bytes, limit: float) -> None:
@@ -259,7 +358,19 @@ def _adapter(task: str, hint: Any) -> TypeAdapter[Any]:
         ) from None
 
 
-def _said(error: ValidationError) -> str:
-    """A validation error in one line."""
-    parts = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, part['loc'])) or 'value'}: {part['msg']}" for part in parts[:5])
+def _secret(schema: Any) -> frozenset[str]:
+    """The fields of a TypedDict's core schema that are, or hold, what is marked with `Secret`."""
+    definitions: dict[str, Any] = {}
+    if schema["type"] == "definitions":
+        definitions, schema = {one["ref"]: one for one in schema["definitions"]}, schema["schema"]
+    schema = definitions.get(schema.get("schema_ref"), schema)
+    return frozenset(name for name, part in schema["fields"].items() if marked(part, definitions))
+
+
+def _said(error: ValidationError, secret: Collection[str] = ()) -> str:
+    """A validation error in one line. Of what is `secret` only the kind of error: a validator's message may quote the value."""
+    parts = error.errors(include_url=False, include_context=False, include_input=False)[:5]
+    return "; ".join(
+        f"{'.'.join(map(str, part['loc'])) or 'value'}: {part['type'] if {*part['loc'][:1]} & {*secret} else part['msg']}"
+        for part in parts
+    )

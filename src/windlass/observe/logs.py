@@ -18,6 +18,7 @@ import msgspec
 from windlass.context import current_or_none
 from windlass.core.job import Claim
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.core.plain import plain
 from windlass.definition import Program
 from windlass.errors import BrokerUnavailable
 from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreBack, StoreTrouble, WorkerChanged
@@ -26,7 +27,7 @@ LogFormat = Literal["plain", "json", "rich"]
 
 logger = logging.getLogger("windlass")
 _EXTRA = ("job_id", "task", "queue", "attempt", "seconds", "error", "error_type", "worker", "verb")
-_QUIET = frozenset({"started", "draining", "stopped"})
+_QUIET = frozenset({"started", "ready", "reloading", "stopping", "draining", "stopped"})
 """Changes of a worker that are part of its normal life; every other one is worth a warning."""
 
 
@@ -122,7 +123,14 @@ def configure(form: LogFormat = "plain", level: str = "INFO") -> None:
 
 
 class Named(logging.Formatter):
-    """Lines for people; a line about a job that does not name it gets the job's task and id at its end."""
+    """Lines for people; a line about a job that does not name it gets the job's task and id at its end.
+
+    No text, wherever it comes from, can begin a line that looks like one of ours, or command a terminal.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and below it, set in, what else belongs to it."""
+        return plain(super().format(record)).replace("\n", "\n    ")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without the traceback."""
@@ -144,8 +152,8 @@ class JsonLines(logging.Formatter):
         }
         line |= {name: value for name in _EXTRA if (value := getattr(record, name, None)) is not None}
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+            line["traceback"] = record.exc_text or self.formatException(record.exc_info)
+        return plain(msgspec.json.encode(line, enc_hook=str).decode())
 
 
 def _about(level: int, claim: Claim, what: str, **more: Any) -> None:

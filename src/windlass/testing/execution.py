@@ -11,7 +11,7 @@ from windlass.app import Windlass
 from windlass.broker.port import Broker
 from windlass.context import Context
 from windlass.core.job import Card, Claim, Entry, Job
-from windlass.core.outcome import Ending, Raised, Rejected, Released, Unknown, decide
+from windlass.core.outcome import Died, Ending, Raised, Rejected, Released, Unknown, decide
 from windlass.core.payload import Envelope, Undecodable, policy_of, unpack
 from windlass.definition import Definition, Lane
 from windlass.errors import JobFailed
@@ -45,7 +45,7 @@ class Execution:
             while claims:
                 ending = await self._run(broker, claim := claims.pop(0))
                 ran += [job for job in await broker.get([claim.id]) if job is not None]
-                if raising and isinstance(ending, Raised | Rejected):
+                if raising and isinstance(ending, Raised | Rejected | Died):
                     said = f"{claim.task}: {ending.error.type}: {ending.error.message}"
                     raise self._error or JobFailed(claim.id, said, ending.error)
         finally:
@@ -74,6 +74,7 @@ class Execution:
             ending=ending,
             retry=retry,
             chance=_CHANCE,
+            on_oom=definition.on_oom if definition else None,
         )
         assert outcome is not None
         await broker.append([(claim, entries)])

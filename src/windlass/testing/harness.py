@@ -13,6 +13,7 @@ from windlass.broker.memory import MemoryBroker
 from windlass.core.durations import Duration, seconds
 from windlass.core.job import Job, NewJob, Placed
 from windlass.core.payload import unpack
+from windlass.core.secret import Values
 from windlass.task import Task
 from windlass.testing.execution import Execution
 
@@ -109,13 +110,13 @@ class Harness:
         __tracebackhide__ = True
         if found := self._matching(task, arguments):
             return found[0]
-        raise AssertionError(f"{_asked(task, arguments)} was not enqueued. {_listing(self.enqueued())}")
+        raise AssertionError(f"{self._asked(task, arguments)} was not enqueued. {_listing(self.enqueued())}")
 
     def refute_enqueued(self, task: Task[..., Any, Any] | str, /, **arguments: Any) -> None:
         """Assert that `task` was not enqueued with these arguments, or not at all when none are given."""
         __tracebackhide__ = True
         if found := self._matching(task, arguments):
-            raise AssertionError(f"{_asked(task, arguments)} was enqueued after all. {_listing(found)}")
+            raise AssertionError(f"{self._asked(task, arguments)} was enqueued after all. {_listing(found)}")
 
     def _matching(self, task: Task[..., Any, Any] | str, arguments: dict[str, Any]) -> list[Enqueued]:
         absent = object()
@@ -124,6 +125,12 @@ class Harness:
             for one in self.enqueued(task)
             if all(one.arguments.get(name, absent) == value for name, value in arguments.items())
         ]
+
+    def _asked(self, task: Task[..., Any, Any] | str, arguments: Mapping[str, Any]) -> str:
+        name = task.name if isinstance(task, Task) else task
+        if (known := self.app.definitions.get(name)) is not None:
+            arguments = Values(arguments, known.arguments.secret)
+        return f"{name} with {_spelled(arguments)}" if arguments else name
 
     def _told(self, job: NewJob) -> Enqueued:
         envelope = unpack(job.body)
@@ -169,12 +176,8 @@ class Harness:
 
 
 def _spelled(arguments: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r:.200}" for name, value in arguments.items())
-
-
-def _asked(task: Task[..., Any, Any] | str, arguments: Mapping[str, Any]) -> str:
-    name = task.name if isinstance(task, Task) else task
-    return f"{name} with {_spelled(arguments)}" if arguments else name
+    shown = arguments.shown() if isinstance(arguments, Values) else arguments
+    return ", ".join(f"{name}={value!r:.200}" for name, value in shown.items())
 
 
 def _listing(found: Sequence[Enqueued]) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from datetime import UTC, datetime
 from hashlib import blake2b
+from http import HTTPStatus
 
+from msgspec import Raw
 from pydantic import BaseModel, ConfigDict, Field
 
 from windlass.broker.port import Broker
 from windlass.core.job import Job
-from windlass.core.payload import Undecodable, unpack
+from windlass.core.payload import Undecodable, read_json, unpack
 from windlass.core.state import State
 from windlass.handle import PAST_ALL_ENTRIES
+from windlass.web.problems import Problem
+
+logger = logging.getLogger("windlass.web")
 
 LOOK = 1.0
 """Seconds between two looks at what a store does not push (progress), while somebody waits for a change."""
@@ -104,6 +110,16 @@ def meta_of(job: Job) -> dict[str, str]:
         return unpack(job.body).meta
     except Undecodable:
         return {}
+
+
+def result_of(job: Job) -> bytes:
+    """The result of a job that succeeded, as JSON. Raises `Problem` when what is stored is none, or not sealed by one of our keys."""
+    try:
+        return bytes(read_json("the result", job.result or b"null", Raw))
+    except Undecodable as error:
+        logger.warning("job %s: %s", job.id, error)
+        detail = "what is stored as the result of this job cannot be read"
+        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "result-unreadable", detail, id=job.id) from error
 
 
 async def changed(broker: Broker, job: Job, wait: float) -> Job | None:

@@ -18,7 +18,7 @@ from windlass.core.ids import check_id
 from windlass.core.job import Job, Progress
 from windlass.core.state import State
 from windlass.errors import BrokerError, ConfigurationError, InvalidArguments, JobNotFound
-from windlass.web.jobs import JobView, Links, ProgressView, changed, etag, matches, retry_after, view
+from windlass.web.jobs import JobView, Links, ProgressView, changed, etag, matches, result_of, retry_after, view
 from windlass.web.problems import Problem, documented, not_found, problems
 from windlass.web.sse import EventStream, Message
 from windlass.worker.runner import working
@@ -182,12 +182,12 @@ def _add_result(router: APIRouter, desk: _Desk) -> None:
         response_model=Any,
         responses={
             202: {"description": "Not finished; see Retry-After", "model": JobView},
-            **documented(_409="It failed or was cancelled"),
+            **documented(_409="It failed or was cancelled", _500="What is stored is no result"),
         },
     )
     async def result(request: Request, job: Job = desk.found) -> Response:
         if job.state is State.SUCCEEDED:
-            return Response(job.result or b"null", media_type="application/json")
+            return Response(result_of(job), media_type="application/json")
         if not job.state.finished:
             return desk.answer(request, job, HTTPStatus.ACCEPTED)
         if job.state is State.CANCELLED:

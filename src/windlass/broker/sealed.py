@@ -1,0 +1,106 @@
+"""A broker behind a seal: bodies, results, log lines, chunks and checkpoints are sealed on their way in, and opened on their way out.
+
+Not sealed, for the stores read or judge them: a job's name, queue, times and counts, its progress, and why it failed.
+What does not open comes out as bytes that are no JSON (`core.seal.refused`): who decodes them says why, and a worker parks the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from msgspec.structs import replace
+
+from windlass.broker.port import Broker
+from windlass.core.job import Claim, Entry, Job, JobId, NewJob, Placed, Reading, Ready
+from windlass.core.outcome import Outcome, Succeeded
+from windlass.core.seal import Seal, refused
+from windlass.core.state import State
+from windlass.errors import NotOpened
+
+CLEAR = ("progress",)
+"""Kinds of journal entries that stores read."""
+
+
+def sealed(broker: Broker, seal: Seal) -> Broker:
+    """`broker`, behind `seal`."""
+    return cast(Broker, _Sealed(broker, seal))
+
+
+class _Sealed:
+    """The verbs that carry something; all others are the broker's own."""
+
+    def __init__(self, broker: Broker, seal: Seal) -> None:
+        self._broker = broker
+        self._seal = seal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
+        closed = [replace(job, body=self._seal.seal(job.body, "body", job.id, job.task)) for job in jobs]
+        return await self._broker.enqueue(closed, now=now)
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        room: Mapping[str, int],
+        worker: str,
+        *,
+        wait: float = 0.0,
+        now: float | None = None,
+    ) -> list[Claim]:
+        claims = await self._broker.claim(queues, room, worker, wait=wait, now=now)
+        return [replace(claim, body=self._open(claim.body, "body", claim.id, claim.task)) for claim in claims]
+
+    async def settle(
+        self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
+    ) -> tuple[list[bool], list[Ready]]:
+        return await self._broker.settle([(claim, self._closed(claim, outcome)) for claim, outcome in pairs], now=now)
+
+    def _closed(self, claim: Claim, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Succeeded):
+            return Succeeded(self._seal.seal(outcome.result, "result", claim.id, claim.task))
+        return outcome
+
+    async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
+        closed = [(claim, [self._written(claim.id, entry) for entry in entries]) for claim, entries in pairs]
+        return await self._broker.append(closed, now=now)
+
+    def _written(self, job: JobId, entry: Entry) -> Entry:
+        if entry.kind in CLEAR:
+            return entry
+        return replace(entry, data=self._seal.seal(entry.data, entry.kind, job, str(entry.attempt)))
+
+    async def read(
+        self, job: JobId, *, after: int = 0, wait: float = 0.0, seen: tuple[State, int] | None = None
+    ) -> Reading | None:
+        reading = await self._broker.read(job, after=after, wait=wait, seen=seen)
+        if reading is None:
+            return None
+        entries = [self._read(job, entry) for entry in reading.entries]
+        return replace(reading, entries=entries, end=reading.end and self._seen(reading.end))
+
+    def _read(self, job: JobId, entry: Entry) -> Entry:
+        if entry.kind in CLEAR:
+            return entry
+        return replace(entry, data=self._open(entry.data, entry.kind, job, str(entry.attempt)))
+
+    async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
+        return [job and self._seen(job) for job in await self._broker.get(ids)]
+
+    async def find(self, **given: Any) -> list[Job]:
+        return [self._seen(job) for job in await self._broker.find(**given)]
+
+    def _seen(self, job: Job) -> Job:
+        result = job.result
+        if result is not None or job.state is State.SUCCEEDED:
+            # Success without a sealed result is somebody else's word.
+            result = self._open(result or b"", "result", job.id, job.task)
+        return replace(job, body=self._open(job.body, "body", job.id, job.task), result=result)
+
+    def _open(self, data: bytes, *about: str) -> bytes:
+        try:
+            return self._seal.open(data, *about)
+        except NotOpened as error:
+            return refused(error)
