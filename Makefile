@@ -11,7 +11,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types architecture tests bench bench-peers chaos docs-check format install packages clean
+.PHONY: help demo test lint types architecture tests bench bench-peers chaos soak docs-check format install packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -36,14 +36,20 @@ architecture: $(VENV)/.dev ## the layers of the house and its numbers
 tests: $(VENV)/.dev packages ## all tests; ARGS are handed to pytest
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-chaos: $(VENV)/.dev packages ## the tests that kill processes and take stores away
-	$(BIN)/python -m pytest -m chaos $(ARGS)
+chaos: $(VENV)/.dev packages ## every fault of the catalogue, mutants, fuzzers, simulation: about 40 minutes; ARGS="--only A2,D4 --scale 1"
+	CHAOS_LONG=1 $(BIN)/python -m pytest -m chaos -n 2 --dist loadgroup
+	WINDLASS_FUZZ_SECONDS=5 $(BIN)/python -m pytest -n 2 tests/broker/test_stored_fuzz.py tests/security/test_decoder_fuzz.py
+	$(BIN)/python -m windlass.testing.simulate --seeds 20000
+	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
 bench: $(VENV)/.dev ## the figures of benchmarks/, written to benchmarks/results/
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 bench-peers: $(VENV)/.pip ## Windlass beside the other task queues on Redis; ARGS=--quick for a first look
 	@$(BIN)/python benchmarks/peers/run.py $(ARGS)
+
+soak: $(VENV)/.dev packages ## mixed load under kills, with plots of what must stay flat; ARGS="--minutes 30 --store redis"
+	@$(BIN)/python benchmarks/soak/run.py $(ARGS)
 
 docs-check: $(VENV)/.dev ## README and docs: examples run, diagrams and links are current
 	$(BIN)/python -m pytest tests/test_readme.py tests/test_docs.py
@@ -83,5 +89,5 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.pip
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.pip
 	@echo "setting up $(VENV) for development"
-	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast,redis]' --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast,redis,crypto]' --group dev
 	@touch $@ $(VENV)/.demo

@@ -66,6 +66,13 @@ def test_the_layers_in_the_docs_are_those_of_the_linter() -> None:
     assert drawn.splitlines() == [line.replace("(", "").replace(")", "") for line in held]
 
 
+def test_what_can_go_wrong_is_what_the_chaos_suite_plays() -> None:
+    """Stale? `python tests/chaos/run.py --write-docs` writes the catalogue with the figures of the last long run."""
+    command = [sys.executable, "tests/chaos/run.py", "--check-docs"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # --- links and names ----------------------------------------------------------------------------------------
 
 

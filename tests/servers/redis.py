@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import random
 import shutil
 import signal
@@ -31,8 +32,8 @@ PORTS = range(10_000, 22_000)
 """Below those that the kernel gives to clients, so that none takes the place of a server that is away; and a cluster's
 second port, 10,000 higher, is still one that a test may have."""
 
-# Should this process be killed, the kernel kills the server.
-_BOUND = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+BOUND = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Before a command: should this process be killed, the kernel kills what it has started."""
 _DEFAULTS = {"bind": "127.0.0.1", "save": '""', "appendonly": "no", "enable-debug-command": "local"}
 _running: set[RedisServer] = set()
 
@@ -42,6 +43,7 @@ class RedisServer:
 
     tls: listen for TLS only. unix: listen on a socket file, too. password: of the default user.
     options: directives of redis.conf, with underscores; a tuple for one that is given several times. With `sentinel` it is one.
+    What is changed in `options` (names as in the file) and `environment` (variables besides ours) holds from the next start on.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class RedisServer:
         self.path = self.folder / "redis.sock" if unix else None
         self.tls, self.password, self.port = tls, password, 0
         self._sentinel = "sentinel" in options
-        self._options: dict[str, object] = {} if self._sentinel else dict(_DEFAULTS)
-        self._options |= {name.replace("_", "-"): value for name, value in options.items()}
+        self.options: dict[str, object] = {} if self._sentinel else dict(_DEFAULTS)
+        self.options |= {name.replace("_", "-"): value for name, value in options.items()}
+        self.environment: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- its life
@@ -140,20 +143,19 @@ class RedisServer:
     # --- how it is done
 
     def _launch(self, loaded: bool) -> bool:
-        if not self.port:
-            self.port = random.choice(PORTS)
-            self._write()
+        self.port = self.port or random.choice(PORTS)
+        self._write()
         mode = ["--sentinel"] if self._sentinel else []
         with (self.folder / "log").open("ab") as log:
             process = self._process = subprocess.Popen(
-                [*_BOUND, self.binary, str(self.folder / "redis.conf"), *mode],
-                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*BOUND, self.binary, str(self.folder / "redis.conf"), *mode],
+                cwd=self.folder, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         wait_for(lambda: process.poll() is not None or self._answers(process, loaded))
         return process.poll() is None
 
     def _write(self) -> None:
-        options = {"port": self.port, "dir": self.folder, **self._options}
+        options = {"port": self.port, "dir": self.folder, **self.options}
         if self.tls is not None:
             options |= {
                 "port": 0,

@@ -1,0 +1,36 @@
+"""The proof that the suite tests something: it turns red when the product is broken on purpose, in each way that is known to us."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("scenarios_*.py")))
+
+from catalogue import CATALOGUE  # noqa: E402 # not before their asserts are told to say what they saw
+from mutants import MUTANTS  # noqa: E402
+from scenario import play  # noqa: E402
+from stage import STORES  # noqa: E402
+
+PATIENCE = 8.0
+"""Seconds for what will not happen."""
+WHICH = [
+    (one.name, number, store)
+    for one in MUTANTS.values()
+    if one.quick or "CHAOS_LONG" in os.environ  # as `make chaos` sets it
+    for number in one.found
+    for store in one.stores
+    if store in CATALOGUE[number].stores
+]
+
+
+@pytest.mark.parametrize(("name", "number", "store"), WHICH, ids=map("-".join, WHICH))
+async def test_what_is_broken_is_found(name: str, number: str, store: str) -> None:
+    if store not in STORES:
+        pytest.skip(f"no server for {store} is installed: make packages")
+    outcome = await play(CATALOGUE[number], store, mutant=name, patience=PATIENCE)
+    print(*outcome.violations[:3], sep="\n")
+    word = MUTANTS[name].found[number]
+    assert any(word in violation for violation in outcome.violations), f"{name} survived: {MUTANTS[name].what}"
