@@ -1,7 +1,7 @@
 """The house numbers: what keeps the code small enough to be read in an afternoon, checked instead of promised.
 
-Counted over `src/windlass` without `testing/conformance`, which is test code that ships. An exception to a number has a name and a
-reason here, or it is none.
+Counted over `src/windlass` without `testing/conformance` and `testing/simulate`, which are test code that ships. An exception to a
+number has a name and a reason here, or it is none.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ import windlass
 from windlass.broker import port
 
 SOURCE = Path(windlass.__file__).parent
-SHIPPED_TESTS = SOURCE / "testing" / "conformance"
+SHIPPED_TESTS = (
+    SOURCE / "testing" / "conformance",  # for the authors of brokers
+    SOURCE / "testing" / "simulate",  # for whoever changes Windlass, or wants to see its promises tested
+)
 
 MODULE_LINES = 400
 FUNCTION_LINES = 40
 CONSTRUCTOR_PARAMETERS = 8
 PUBLIC_METHODS = 15
-TOTAL_LINES, TOTAL_CODE = 12_000, 8_400
+TOTAL_LINES, TOTAL_CODE = 14_700, 10_350
 """The bar is 5,000 lines, and it is not met: this is what there is, with room for a hundred lines. It may only go down, or up by what a new
-feature costs, and then the change says which. Redis
-cost 1,200. The first number counts every line of Python (docstrings, imports, blank lines; not SQL),
+feature costs, and then the change says which. Redis cost 1,200. The failure catalogue cost 2,600: the finished supervisor (ward, patrol,
+custody: 600), health and sd_notify (430), evidence (180), seals and secrets (450), damaged records (250), limits of what is decoded. The first number counts every line of Python (docstrings, imports, blank lines; not SQL),
 the second only those that hold code.
 """
 
@@ -57,7 +60,7 @@ class Unit(NamedTuple):
 @cache
 def modules() -> dict[str, str]:
     """The text of every module, by its path below `src/windlass`."""
-    files = sorted(path for path in SOURCE.rglob("*.py") if SHIPPED_TESTS not in path.parents)
+    files = sorted(path for path in SOURCE.rglob("*.py") if not any(tests in path.parents for tests in SHIPPED_TESTS))
     return {path.relative_to(SOURCE).as_posix(): path.read_text() for path in files}
 
 
