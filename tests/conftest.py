@@ -20,13 +20,9 @@ CHAOS = {
     "broker/redis/test_redis_places.py": ("cluster", "sentinels"),
     "broker/redis/test_redis_damage.py": ("",),
     "broker/test_sqlite_faults.py": ("",),
-    "worker/test_blockers.py": ("",),
     "worker/test_evidence.py": ("",),
     "worker/test_leash.py": ("",),
     "worker/test_oom.py": ("",),
-    "worker/test_restarts.py": ("",),
-    "worker/test_supervisor_troubles.py": ("",),
-    "worker/test_zombies.py": ("",),
     "broker/test_sqlite_store.py": ("kill", "full_disk", "damaged", "dead", "takes_over", "after_the_commit", "fork"),
 }
 """Files whose tests kill processes or take the store away, and the words in the names of those that do ("": all)."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import io
 import multiprocessing
 import random
@@ -31,6 +32,7 @@ from history import Outcome  # noqa: E402
 from scenario import play  # noqa: E402
 from stage import STORES  # noqa: E402
 
+PR_SET_PDEATHSIG = 1  # of Linux
 STORM = "A16"
 SAID = 8000
 """Characters of what a broken play has said that are shown."""
@@ -108,8 +110,9 @@ def chosen(asked: argparse.Namespace) -> Iterator[tuple[str, str]]:
 
 
 def end_in_order() -> None:
-    """So that a play that is broken off by a signal takes its processes, disks and servers with it."""
+    """So that a play that is broken off, by a signal or by our own death, takes its processes, disks and servers with it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def played(number: str, store: str, scale: int, seed: int) -> tuple[Outcome, str]:

@@ -273,7 +273,11 @@ WRITTEN: Mapping[str, tuple[list[str], Callable[[str], Any], tuple[type[Exceptio
         lambda url: (masked(url), list(exposed(url)), make_broker(url, "windlass")),
         (ConfigurationError,),
     ),
-    "places": (["sqlite:///a/b.db", "sqlite:////data/x.db?synchronous=normal"], lambda url: SqlitePlace.of(url, "a"), (ConfigurationError,)),
+    "places": (
+        ["sqlite:///a/b.db", "sqlite:////data/x.db?synchronous=normal"],
+        lambda url: SqlitePlace.of(url, "a"),
+        (ConfigurationError,),
+    ),
     "text that is shown": (["a\x1b[2Jb", "\u202e"], plain, ()),
 }  # fmt: skip
 
