@@ -54,7 +54,7 @@ def main() -> int:
     plays.sort(key=lambda one: (order.index(one.scenario), one.store))
     print("\n" + report.summary(report.totals(plays)))
     if not (asked.only or asked.store):
-        made = report.results(plays, time.monotonic() - began, "make chaos")
+        made = report.results(plays, time.monotonic() - began, " ".join(["python tests/chaos/run.py", *sys.argv[1:]]))
         report.store(made)
         report.PAGE.write_text(report.page(CATALOGUE, made))
     return int(any(one.violations for one in plays))

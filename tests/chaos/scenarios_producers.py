@@ -205,17 +205,22 @@ async def back(proxy: Proxy) -> None:
 
 
 async def idle(stage: Stage, down: Callable[[], Awaitable[None]], up: Callable[[], Awaitable[None]]) -> None:
-    """A worker without work loses its store for ten seconds (in the long form for a minute), and gets it back."""
-    worker, seconds = stage.worker(**USUAL), 60 if stage.scale > 1 else 10
+    """A worker without work loses its store for so long that it notices (in the long form for a minute), and gets it back."""
+    worker, seconds = stage.worker(**USUAL), 60.0 if stage.scale > 1 else 10.0
     await stage.said("started", 2)
     await stage.ended(await stage.enqueue("quick", 10))
     pids = family(worker.pid)
     lines, used = stage.log.count("\n"), cpu(pids)
     stage.harm("store away")
+    began = now()
     await down()
     await asyncio.sleep(seconds)
+    await until(
+        lambda: stage.log.count("\n") > lines
+    )  # a line that swallows everything is noticed within twenty seconds
+    seconds = now() - began
     share, said = 100 * (cpu(pids) - used) / seconds, stage.log.count("\n") - lines
-    stage.notes.append(f"cut off for {seconds} s: {share:.1f} % of one core, {said} lines of log")
+    stage.notes.append(f"cut off for {seconds:.0f} s: {share:.1f} % of one core, {said} lines of log")
     await up()
     assert 0 < said < MOST_LINES
     assert share < MOST_CPU or stage.scale == 1, f"{share:.1f} % of a core"

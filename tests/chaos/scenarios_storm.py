@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 from collections.abc import Callable
 
-from scenario import scenario
+from scenario import SQLITE, scenario
 from stage import LEASE, Stage, Stopped, alive, until
 
 SHORT, LONG = 300, 5000
@@ -114,4 +114,6 @@ async def storm(stage: Stage) -> None:
         storm.strike()
     await storm.calm()
     await stage.ended()
-    assert not long or any(words in stage.log for words in ZOMBIE), "no zombie came back"
+    # On SQLite, who is stopped is likely to be inside a transaction: then everybody waits, and nobody is taken for dead.
+    zombies = any(words in stage.log for words in ZOMBIE)
+    assert zombies or not long or stage.store == SQLITE, "no zombie came back"

@@ -102,18 +102,31 @@ def once(method: Callable[..., Any], trouble: Exception) -> Callable[..., Any]:
 # --- mistakes of our own
 
 
-@pytest.mark.parametrize("verb", ["keep", "give_back"])
+@pytest.mark.parametrize(
+    ("owner", "verb"), [(Custody, "keep"), (Custody, "give_back"), (Ward, "death")], ids=["keep", "give_back", "death"]
+)
 async def test_a_mistake_about_one_runner_costs_that_runner_at_most(
-    app: Windlass, start: Any, until: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any, verb: str
+    app: Windlass,
+    start: Any,
+    until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+    tmp_path: Path,
+    owner: Any,
+    verb: str,
 ) -> None:
-    monkeypatch.setattr(Custody, verb, once(getattr(Custody, verb), RuntimeError("a mistake")))
+    monkeypatch.setattr(owner, verb, once(getattr(owner, verb), RuntimeError("a mistake")))
     parent = start()
-    if verb == "give_back":
+    job = await enqueue(app, "hang_once", str(tmp_path / "mark"))
+    if verb != "keep":
+        await until((tmp_path / "mark").exists)
         await until(lambda: parent.ready)
         (ward,) = parent.supervisor._wards
         ward.kill()
-    await until(lambda: parent.heard("died") == 1)
+    await until(lambda: parent.heard("started") == (1 if verb == "keep" else 2))
     await until(lambda: parent.ready and len(parent.supervisor._wards) == 1)
+    if verb != "keep":
+        await job.result(timeout=20)  # its old lease has ended
     assert await (await enqueue(app, "add", 1, 2)).result(timeout=20) == 3
     assert await parent.end() == 0
     assert "a bug in Windlass" in caplog.text

@@ -81,6 +81,12 @@ class Custody:
         except Exception as error:
             self._events.emit(StoreTrouble("reclaim", error))  # the upkeep will come to it
 
+    def let_go(self, ward: Ward) -> None:
+        """Beat no more for a dead runner, whatever became of its ids."""
+        for worker in list(ward.ids):
+            self._heart.drop(worker)
+            self._forget(worker)
+
     async def _time_out(self, ward: Ward, words: ErrorInfo) -> bool:
         """Write down how the culprits ended; False when the store does not take it within a lease."""
         failpoint("supervisor.before_time_out")

@@ -59,7 +59,7 @@ class Heart:
 
         card: what to say of it at last; by default that no job is to blame: it was given up on purpose.
         """
-        self._workers.discard(worker)
+        self.drop(worker)
         async with self._lock:
             for _, pause in zip(range(tries), pauses(), strict=False):
                 try:
@@ -69,6 +69,10 @@ class Heart:
                 except Exception as error:
                     self._events.emit(StoreTrouble("beat", error))
                     await asyncio.sleep(pause)
+
+    def drop(self, worker: str) -> None:
+        """Beat no more for `worker`, whose lease ends by itself."""
+        self._workers.discard(worker)
 
     async def run(self) -> None:
         """Beat for ever."""

@@ -71,11 +71,12 @@ class Patrol:
         over = watchdog.over(ward.limited.values(), time.monotonic(), self._settings.kill_after)
         if ward.stuck is not None and not over:
             return
+        since = ward.ticked
         stacks, before, asked = await ward.dump(), ward.spent(), time.monotonic()
         while over and ward.breathed < asked and time.monotonic() < asked + watchdog.SILENCE:  # noqa: ASYNC110 # it may stay away
             await asyncio.sleep(TICK / 5)
         now = time.monotonic()
-        if now - ward.ticked <= watchdog.SILENCE or ward.stopped() or ward.gone.done():
+        if ward.ticked > since or ward.stopped() or ward.gone.done():
             return
         if ward.stuck is None:
             ward.stuck = ErrorInfo("crash", "Stuck", "its event loop stands still", stacks)

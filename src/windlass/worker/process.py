@@ -85,7 +85,10 @@ class Supervised:
 
     def _listen(self) -> None:
         while (message := self._parent.receive()) is not None:
-            self._loop.call_soon_threadsafe(self._hear, message)
+            try:
+                self._loop.call_soon_threadsafe(self._hear, message)
+            except RuntimeError:
+                return  # the loop is closed: we are on our way out, and the leash holds
         die_together()
 
     def _breathe(self) -> None:

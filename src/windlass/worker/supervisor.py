@@ -246,7 +246,12 @@ class Supervisor:
             await self._bury(ward, await ward.gone)
         except Exception as error:
             self._blunder(ward, error)
+            self._chores.begin(self._fill(FIRST_WAIT))
         finally:
+            if not ward.at_work.done():
+                ward.at_work.set_result(False)
+            if self._custody is not None:
+                self._custody.let_go(ward)
             await ward.close()
             self._wards.discard(ward)
             self._changed.set()

@@ -97,10 +97,10 @@ class Ward(Process):
     def spent(self) -> dict[int, float]:
         """The CPU time of each of its threads so far, in seconds; 0: the main one. Empty where the kernel does not tell."""
         spent = dict[int, float]()
-        try:
-            for one in Path(f"/proc/{self.group}/task").iterdir():
-                thread = int(one.name)
-                spent[0 if thread == self.group else thread] = int((one / "schedstat").read_text().split()[0]) / 1e9
-        except OSError:
-            pass  # a thread, or all of it, has just ended
+        for file in Path(f"/proc/{self.group}/task").glob("*/schedstat"):
+            try:
+                thread = int(file.parent.name)
+                spent[0 if thread == self.group else thread] = int(file.read_text().split()[0]) / 1e9
+            except OSError:
+                continue  # it has just ended
         return spent
