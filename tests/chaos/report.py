@@ -76,7 +76,8 @@ def results(plays: Sequence[Outcome], seconds: float, command: str) -> Results:
             {
                 "scenario": one.scenario, "store": one.store, "faults": one.faults, "jobs": one.jobs, "lost": one.lost,
                 "again": one.doubled, "unexpected": one.unexpected, "recovery": one.recovery, "notes": one.notes,
-                "violations": [words.partition("\n")[0] for words in one.violations], "skipped": one.skipped, "seconds": round(one.seconds, 1),
+                "violations": [words.partition("\n")[0] for words in one.violations],
+                "skipped": one.skipped, "seconds": round(one.seconds, 1),
             }
             for one in plays
         ],
