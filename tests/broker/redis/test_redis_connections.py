@@ -10,14 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
+import redis.asyncio as redis
 from faults import A_WHILE, CARD, SOON, Connect, Start, insist, journal, soon, started, until, waiting, works
 
 from servers import Proxy, RedisServer
 from windlass.broker.redis.broker import RedisBroker
+from windlass.broker.url import make_broker
 from windlass.core.job import JobId, NewJob
 from windlass.core.state import State
 from windlass.errors import BrokerUnavailable
@@ -134,9 +137,35 @@ async def test_a_killed_server_loses_nothing_that_it_accepted(start: Start, conn
         await until(lambda before=len(accepted): len(accepted) > before + 30)
         await asyncio.to_thread(server.restart)
     producing.cancel()
+    await soon(asyncio.wait({producing}))
+    assert producing.cancelled()
     assert None not in await insist(broker.get, accepted)
     assert [one.name for one in await broker.tally() if one.paused] == ["paused"]
     assert await broker.settle([(claim, DONE)]) == ([True], [])
+
+
+async def test_a_cancellation_that_the_library_loses_is_not_lost(
+    shared: RedisServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio.wait_for does in Python 3.11, when what it waits for is done in the same moment."""
+    write = redis.Connection.send_packed_command
+
+    async def careless(self: redis.Connection, *args: Any, **kwargs: Any) -> None:
+        caller = asyncio.current_task()
+        assert caller is not None
+        caller.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        await write(self, *args, **kwargs)
+
+    broker = make_broker(shared.url(), "windlass")
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Connection, "send_packed_command", careless)
+        opening = asyncio.ensure_future(broker.open())
+        await soon(asyncio.wait({opening}))
+        assert opening.cancelled()
+    await works(await connect(shared.url()))
+    await broker.close()
 
 
 async def test_waiting_calls_outlive_their_server(start: Start, connect: Connect) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Iterator
 from typing import Any, cast
@@ -110,10 +111,15 @@ class Place:
         else:
             options["host"], options["port"] = host
         made: Any = self._class(**options)
+        caller = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelled = caller.cancelling()
         try:
             await made.connect()
             await made.send_command("SUBSCRIBE", channel)
             await made.read_response(push_request=True)
+            # The library writes within asyncio.wait_for, in which Python 3.11 can lose a cancellation.
+            if caller.cancelling() > cancelled:
+                raise asyncio.CancelledError
         except BaseException as error:  # a cancelled call, too, leaves no connection behind
             await made.disconnect(nowait=True)
             if isinstance(
