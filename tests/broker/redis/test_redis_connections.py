@@ -163,9 +163,9 @@ async def test_a_cancellation_that_the_library_loses_is_not_lost(
         patch.setattr(redis.Connection, "send_packed_command", careless)
         opening = asyncio.ensure_future(broker.open())
         await soon(asyncio.wait({opening}))
-        assert opening.cancelled()
-    await works(await connect(shared.url()))
     await broker.close()
+    assert opening.cancelled()
+    await works(await connect(shared.url()))
 
 
 async def test_waiting_calls_outlive_their_server(start: Start, connect: Connect) -> None:
