@@ -192,7 +192,7 @@ async def test_a_stream_that_is_refused_is_opened_again(page: Page) -> None:
     await expect(card(page, "Probe").locator(".state")).to_have_text("done")
     await expect(page.get_by_text("Connection lost")).to_be_hidden()
     assert refusals == []
-    await stop_all(page)
+    await expect(page.get_by_text("5 of 5 jobs finished")).to_be_visible()
 
 
 async def test_everything_can_be_reached_by_keyboard(page: Page) -> None:

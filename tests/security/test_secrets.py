@@ -11,6 +11,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,6 +151,11 @@ async def test_a_canary_shows_nowhere(
         said[form] = await asyncio.to_thread(run, *command, "--log-level", "debug", url=url, **keys)
         if form == "worker plain":
             jobs |= {f"again {what}": job_id for what, job_id in (await plant(app)).items()}
+    broker = await app.broker()
+    for n in count():  # a burst does not wait for what is to be tried again later
+        if not await broker.find(state=State.SCHEDULED, limit=1):
+            break
+        said[f"worker, once more: {n}"] = await asyncio.to_thread(run, *forms["worker plain"], url=url, **keys)
     said |= await asyncio.to_thread(over_the_command, url, jobs, **keys)
     said |= await over_http(app, jobs)
     said |= await in_python(app)

@@ -173,6 +173,32 @@ async def test_a_process_tells_its_stacks_though_it_holds_its_interpreter(tmp_pa
 
 
 @LINUX
+async def test_who_can_answer_is_not_sent_the_signal(tmp_path: Path, monkeypatch: Any) -> None:
+    """To walk the stacks of threads that run is what crashes: about one time in a thousand."""
+    what = """
+import signal, threading
+from windlass.worker.link import Ready
+signal.signal(signal.SIGRTMAX - 1, lambda *_: os._exit(9))
+def work(depth):
+    return work(depth - 1) if depth else None
+def go_on():
+    while True: work(20)
+for _ in range(3): threading.Thread(target=go_on, daemon=True).start()
+parent.send(Ready())
+while True: work(20)
+"""
+    child = process(tmp_path, monkeypatch, what)
+    await child.receive()
+    for _ in range(20):
+        told = await child.dump()
+        assert told.startswith("Current thread")
+        assert told.count("in go_on") == 3
+        assert "in <module>" in told.partition("\n\n")[0]
+    assert not child.gone.done()
+    await child.close()
+
+
+@LINUX
 async def test_the_last_stack_is_that_of_the_death_and_the_culprit_is_on_top(tmp_path: Path, monkeypatch: Any) -> None:
     what = """
 import ctypes, threading

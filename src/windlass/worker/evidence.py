@@ -8,19 +8,28 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import FrameType
 from typing import cast
 
 from windlass.core.outcome import ErrorInfo, bounded
 
 DUMP = signal.SIGRTMAX - 1 if hasattr(signal, "SIGRTMAX") else None
-"""The signal on which a process of ours writes down its stacks; None where there is no such thing."""
+"""The signal on which a process of ours writes down its stacks, whatever holds its interpreter; None where there is no such thing."""
+POLITE = 0.5
+"""Seconds that a process has to write its stacks as one of its own threads, before it is sent the signal."""
 DUMP_WAIT = 1.0
 """Seconds to wait for these stacks. A process that is stopped never answers."""
+DEPTH = 100
+"""Calls that are written of each thread."""
+END = b"\0"
+"""What a process writes when it has written all that it was asked for."""
 RECENT = 1.0
 """Seconds that may pass between the kernel's count of an OOM kill and the death it means."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -49,14 +58,19 @@ def peak(usage: resource.struct_rusage) -> int:
 
 
 class Stacks:
-    """A file in memory into which a process writes its stacks: when a fatal signal strikes it, and when it is asked."""
+    """A file in memory into which a process writes its stacks: when a fatal signal strikes it, and when it is asked.
+
+    fds: what the process gets (`leave_stacks`).
+    """
 
     def __init__(self) -> None:
         # Unbuffered, and never moved: the process writes at a place in the file that it shares with us.
         if hasattr(os, "memfd_create"):
-            self.file = FileIO(os.memfd_create("windlass-stacks"), "r+")
+            self._file = FileIO(os.memfd_create("windlass-stacks"), "r+")
         else:
-            self.file = TemporaryFile(buffering=0)  # noqa: SIM115 # its owner closes it
+            self._file = TemporaryFile(buffering=0)  # noqa: SIM115 # its owner closes it
+        self._pipe = list(os.pipe())
+        self.fds = (self._file.fileno(), self._pipe[0])
         self._asked = 0
 
     def last(self) -> str:
@@ -65,29 +79,50 @@ class Stacks:
 
     def clear(self) -> None:
         """Forget what was written."""
-        self.file.seek(0)
-        self.file.truncate()
+        self._file.seek(0)
+        self._file.truncate()
         self._asked = 0
 
     async def ask(self, pid: int) -> str:
-        """The stacks of process `pid` now, though it holds its interpreter; "" when they cannot be had."""
-        # Sent to a process that does not expect it (not ready yet, or it was told to forget), the signal would kill.
+        """The stacks of process `pid` now, though it holds its interpreter; "" when they cannot be had.
+
+        The signal comes second: while threads run Python, to walk their stacks at any moment crashes the process once in a thousand times.
+        Threads that have not come to answer for so long all wait for one that is in C, and all stacks stand still.
+        """
+        # Asked before it expects to be (not ready yet, or it was told to forget), the process would answer late, and the signal would kill.
         if DUMP is None or not _has(pid, "SigCgt"):
             return ""
         self.clear()
-        os.kill(pid, DUMP)
-        end = time.monotonic() + DUMP_WAIT
-        while time.monotonic() < end and (not self._size or _has(pid, "SigPnd", "ShdPnd", "SigBlk")):  # noqa: ASYNC110 # nobody tells us
-            await asyncio.sleep(0.005)
+        os.write(self._pipe[1], b"?")
+        if not await self._within(POLITE, self._answered):
+            os.kill(pid, DUMP)
+            await self._within(DUMP_WAIT, lambda: bool(self._size) and not _has(pid, "SigPnd", "ShdPnd", "SigBlk"))
         self._asked = self._size
         return self._text(0)
 
+    def _answered(self) -> bool:
+        return self._size > 0 and os.pread(self._file.fileno(), len(END), self._size - len(END)) == END
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._file.close()
+        while self._pipe:
+            os.close(self._pipe.pop())
+
+    async def _within(self, seconds: float, done: Callable[[], bool]) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:  # nobody tells us
+            if self._file.closed or done():
+                return True
+            await asyncio.sleep(0.005)
+        return False
+
     @property
     def _size(self) -> int:
-        return 0 if self.file.closed else os.fstat(self.file.fileno()).st_size
+        return 0 if self._file.closed else os.fstat(self._file.fileno()).st_size
 
     def _text(self, start: int) -> str:
-        data = b"" if self.file.closed else os.pread(self.file.fileno(), _READ, start)
+        data = b"" if self._file.closed else os.pread(self._file.fileno(), _READ, start)
         return bounded(_culprit_first(data.decode("utf-8", "replace")))
 
 
@@ -103,16 +138,37 @@ def _has(pid: int, *masks: str) -> bool:
 
 def _culprit_first(text: str) -> str:
     """Stacks of many threads, that of the one at fault first, where no limit cuts it off."""
-    return "\n\n".join(sorted(text.split("\n\n"), key=lambda one: not one.startswith(("Fatal", "Current"))))
+    return "\n\n".join(sorted(text.strip("\0").split("\n\n"), key=lambda one: not one.startswith(("Fatal", "Current"))))
 
 
-def leave_stacks(fd: int) -> None:
-    """From now on, this process writes its stacks to `fd`: for the parent's `Stacks`."""
-    faulthandler.enable(fd)
+def leave_stacks(file: int, wishes: int) -> None:
+    """From now on, this process writes its stacks to `file` for the parent's `Stacks`: when it dies, and for each byte in `wishes`."""
+    faulthandler.enable(file)
     if DUMP is not None:
-        faulthandler.register(DUMP, fd, all_threads=True)
+        threading.Thread(target=_write_stacks, args=(file, wishes), name="windlass-stacks", daemon=True).start()
+        faulthandler.register(DUMP, file, all_threads=True)
     # What a job forks is not this process, and writes where everybody does.
-    os.register_at_fork(after_in_child=partial(os.dup2, 2, fd, False))
+    os.register_at_fork(after_in_child=partial(os.dup2, 2, file, False))
+
+
+def _write_stacks(file: int, wishes: int) -> None:
+    main = threading.main_thread().ident
+    while os.read(wishes, 1):
+        threads = sys._current_frames()
+        threads.pop(threading.get_ident())
+        stacks = [
+            _stack("Current thread" if one == main else f"Thread 0x{one:016x}", top) for one, top in threads.items()
+        ]
+        os.write(file, "\n".join(stacks).encode("utf-8", "replace") + END)
+
+
+def _stack(thread: str, frame: FrameType | None) -> str:
+    """The calls of a thread, as `faulthandler` writes them."""
+    lines = [f"{thread} (most recent call first):\n"]
+    while frame is not None and len(lines) <= DEPTH:
+        lines.append(f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}\n')
+        frame = frame.f_back
+    return "".join(lines)
 
 
 class OomKills:

@@ -176,7 +176,7 @@ class Process:
         self._stacks = Stacks()
         ours, theirs = socket.socketpair()
         held, self._leash = os.pipe()
-        fds = (theirs.fileno(), held, self._stacks.file.fileno())
+        fds = (theirs.fileno(), held, *self._stacks.fds)
         self._inherited = peak(getrusage(RUSAGE_SELF))
         command = [sys.executable, "-m", module, *map(str, fds)]
         try:
@@ -184,7 +184,7 @@ class Process:
         except BaseException:
             ours.close()
             os.close(self._leash)
-            self._stacks.file.close()
+            self._stacks.close()
             raise
         finally:
             theirs.close()
@@ -287,7 +287,7 @@ class Process:
         self.kill()
         await asyncio.wait({self.gone})
         (await self._streams)[1].close()
-        self._stacks.file.close()
+        self._stacks.close()
         self.let_go()
 
     def let_go(self) -> None:
@@ -301,11 +301,11 @@ class Process:
 class Parent:
     """The parent, as its child sees it: a blocking socket, to which any thread may write. Made once, first of all."""
 
-    def __init__(self, socket_fd: int, leash_fd: int, stacks_fd: int) -> None:
-        for fd in (socket_fd, leash_fd, stacks_fd):
+    def __init__(self, socket_fd: int, leash_fd: int, stacks_fd: int, wishes_fd: int) -> None:
+        for fd in (socket_fd, leash_fd, stacks_fd, wishes_fd):
             os.set_inheritable(fd, False)  # ours, and not of what a job starts
         _put_on_leash(leash_fd)
-        leave_stacks(stacks_fd)
+        leave_stacks(stacks_fd, wishes_fd)
         setrlimit(RLIMIT_CORE, (0, getrlimit(RLIMIT_CORE)[1]))  # a core holds every secret of the program
         self._socket = socket.socket(fileno=socket_fd)
         self._stream = self._socket.makefile("rb")
