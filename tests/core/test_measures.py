@@ -32,6 +32,7 @@ from windlass.core.measures import (
     percentile,
     seen,
     span,
+    stale,
 )
 from windlass.core.outcome import ErrorInfo
 
@@ -136,6 +137,13 @@ def test_the_span_of_a_moment_holds_it(now: float, step: int) -> None:
     at = span(now, step)
     assert at % step == 0
     assert at <= now < at + step
+
+
+@pytest.mark.parametrize(("step", "keep"), STEPS.items())
+def test_a_span_is_stale_when_it_has_been_over_for_its_time(step: int, keep: float) -> None:
+    at = span(NOW, step)
+    assert not stale(at, step, at + step + keep - 0.1)
+    assert stale(at, step, at + step + keep)
 
 
 def test_folding_adds_what_is_of_one_combination() -> None:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from heapq import heappop, heappush, nlargest
-from itertools import count
+from heapq import heappop, heappush, nlargest, nsmallest
+from itertools import count, islice
 from math import inf
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -40,6 +40,7 @@ from windlass.core.job import (
     StoreInfo,
     Worker,
 )
+from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, seen, span, stale
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
@@ -133,6 +134,10 @@ class Space:
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
         self.looked, self.trusted = -inf, -inf
+        self.writers: dict[str, tuple[int, float]] = {}
+        self.spans: dict[tuple[int, int], list[Rollup]] = {}
+        self.faults: dict[str, Fault] = {}
+        self.book: dict[tuple[str, str], bytes] = {}
 
     def trusts_silence(self, now: float, gap: float, grace: float) -> bool:
         """Whether a worker that is silent may be taken for dead."""
@@ -478,6 +483,8 @@ class MemoryBroker:
                     pruned += 1
             for name in [name for name, one in space.workers.items() if not one.held and one.until + DAY <= now]:
                 del space.workers[name]
+            space.writers = {name: (last, at) for name, (last, at) in space.writers.items() if at + DAY > now}
+            space.spans = {place: found for place, found in space.spans.items() if not stale(*place, now)}
             return pruned
 
     async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
@@ -548,6 +555,68 @@ class MemoryBroker:
             living = [(name, one) for name, one in sorted(self._space.workers.items()) if one.alive(now)]
             return [Worker(name, one.card, _date(one.until), len(one.held)) for name, one in living]
 
+    async def record(self, writer: str, number: int, report: Report, *, now: float | None = None) -> bool:
+        with self._at(now) as now:
+            space = self._space
+            if number <= space.writers.get(writer, (0, 0.0))[0]:
+                return False
+            space.writers[writer] = number, now
+            for step in STEPS if report.rollups else ():
+                place = span(now, step), step
+                space.spans[place] = folded(space.spans.get(place, ()), report.rollups)
+            for one in report.sightings:
+                space.faults[one.fingerprint] = seen(space.faults.get(one.fingerprint), one, now)
+            for fault in nsmallest(len(space.faults) - FAULTS, space.faults.values(), key=_sight):
+                del space.faults[fault.fingerprint]
+            return True
+
+    async def series(
+        self, step: int, since: float, until: float, *, queue: str | None = None, task: str | None = None
+    ) -> list[Rollup]:
+        with self._space.lock:
+            spans = [(at, found) for (at, of), found in self._space.spans.items() if of == step and since <= at < until]
+        dated = [msgspec.structs.replace(one, at=at, step=step) for at, found in spans for one in found]
+        wanted = (one for one in dated if queue in (None, one.queue) and task in (None, one.task))
+        return sorted(wanted, key=lambda one: (one.at, one.key))
+
+    async def faults(self, limit: int = 50, *, before: tuple[float, str] | None = None) -> list[Fault]:
+        with self._space.lock:
+            found = [fault for fault in self._space.faults.values() if before is None or _sight(fault) < before]
+        return nlargest(limit, found, key=_sight)
+
+    async def mark(self, fingerprints: Sequence[str], state: Mark, until: float = 0.0) -> list[str]:
+        with self._space.lock:
+            faults = self._space.faults
+            known = [one for one in dict.fromkeys(fingerprints) if one in faults]
+            faults |= {one: msgspec.structs.replace(faults[one], state=state, until=until) for one in known}
+            return known
+
+    async def put(self, shelf: str, name: str, data: bytes) -> None:
+        with self._space.lock:
+            self._space.book[shelf, name] = data
+
+    async def leaf(self, shelf: str, name: str) -> bytes | None:
+        with self._space.lock:
+            return self._space.book.get((shelf, name))
+
+    async def leaves(
+        self, shelf: str, *, after: str | None = None, limit: int = 50, newest_first: bool = False
+    ) -> list[tuple[str, bytes]]:
+        with self._space.lock:
+            found = sorted(
+                ((at[1], data) for at, data in self._space.book.items() if at[0] == shelf), reverse=newest_first
+            )
+        past = (one for one in found if after is None or (one[0] < after if newest_first else one[0] > after))
+        return list(islice(past, limit))
+
+    async def remove(self, shelf: str, name: str) -> bool:
+        with self._space.lock:
+            return self._space.book.pop((shelf, name), None) is not None
+
+
+def _sight(fault: Fault) -> tuple[float, str]:
+    return fault.last_seen, fault.fingerprint
+
 
 def _date(moment: float) -> datetime:
     return datetime.fromtimestamp(moment, UTC)
@@ -556,4 +625,4 @@ def _date(moment: float) -> datetime:
 def _claim(record: _Record, now: float, resumed: bool) -> Claim:
     job, limit, enqueued = record.job, record.new.crash_limit, record.job.created_at.timestamp()
     start = (job.id, record.token, job.task, job.queue, job.lane, job.body, job.attempt, job.crashes)
-    return Claim(*start, limit, enqueued, now, resumed)
+    return Claim(*start, limit, enqueued, now, resumed, job.run_at.timestamp())

@@ -12,9 +12,6 @@ Common to all verbs:
   next verb that changes something has returned: the job is then as it was, its attempt not spent.
 * A call that fails with `BrokerUnavailable` may have happened. Ids and tokens make every repeat harmless.
 * Verbs may be called from any number of tasks of one event loop at once; a cancelled call may or may not have happened.
-
-Seats kept for later verbs, each a Protocol of its own beside these: `Measures` (record, series: the history that workers write) and
-`Book` (put, list, remove: small named records such as schedules, limits, audit entries).
 """
 
 from __future__ import annotations
@@ -38,6 +35,7 @@ from windlass.core.job import (
     StoreInfo,
     Worker,
 )
+from windlass.core.measures import Fault, Mark, Report, Rollup
 from windlass.core.outcome import Outcome
 from windlass.core.state import State
 
@@ -88,6 +86,7 @@ class Claims(Protocol):
 
         Queues in the order asked, then the higher priority, then the longer due (the earlier `run_at`), also when taken one at a time.
         Each claim spends an attempt and carries a token that is larger than any earlier token of that job id, forgotten jobs included.
+        It says since when the job was due (its `run_at`).
         No job is ever handed to two claims, however many workers claim at once.
         A paused queue gives nothing. A job past its expiry that has never been started is never handed out.
         A worker that is not alive (no beat, or its lease ran out) gets nothing.
@@ -193,7 +192,8 @@ class Upkeep(Protocol):
         """Delete finished jobs, journal included, that are past their time to be kept, at most `limit`; answers how many.
 
         Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`.
-        Workers that have been gone for a day are forgotten.
+        Workers that have been gone for a day are forgotten, and those who have written no report for a day.
+        Of the history, the spans that have been over for the time that `STEPS` says are forgotten.
         """
         ...
 
@@ -257,5 +257,66 @@ class Presence(Protocol):
         ...
 
 
-class Broker(Opens, Enqueues, Claims, Journals, Upkeep, Inspects, Presence, Protocol):
+class Measures(Protocol):
+    """The history, written by the workers themselves. The numbers are those of `windlass.core.measures`."""
+
+    async def record(self, writer: str, number: int, report: Report, *, now: float | None = None) -> bool:
+        """Add a report to the history: to the spans of `now`, one of each step, and to the faults. Answers whether it was added.
+
+        A writer numbers its reports upwards. One whose number is not above its latest was added already: nothing is different then.
+        Rollups of one combination add up. At most SERIES combinations are kept apart in one span; what is new beyond them is
+        counted under the task "" of its queue.
+        Sightings of one fingerprint add up, the latest being the fault's example; its VERSIONS latest versions are kept.
+        A sighting opens a resolved fault again, and a snoozed one whose time is over.
+        At most FAULTS faults are kept: the one seen longest ago goes first.
+        """
+        ...
+
+    async def series(
+        self, step: int, since: float, until: float, *, queue: str | None = None, task: str | None = None
+    ) -> list[Rollup]:
+        """The rollups of the spans of `step` that begin at `since` or later, and before `until`; of one queue, of one task, if given.
+
+        In the order of time, queue, task and outcome. There is nothing of a step that is not kept.
+        """
+        ...
+
+    async def faults(self, limit: int = 50, *, before: tuple[float, str] | None = None) -> list[Fault]:
+        """The faults, the one seen latest first (of those seen at once the larger fingerprint), at most `limit`.
+
+        `before` continues a listing: when the last fault of it was seen, and its fingerprint.
+        """
+        ...
+
+    async def mark(self, fingerprints: Sequence[str], state: Mark, until: float = 0.0) -> list[str]:
+        """Note what a person says of these faults, until when if they are snoozed; answers which of them there are."""
+        ...
+
+
+class Book(Protocol):
+    """Small records by name, on shelves: settings, schedules, audit entries."""
+
+    async def put(self, shelf: str, name: str, data: bytes) -> None:
+        """Keep `data` under this name, in the place of what was there."""
+        ...
+
+    async def leaf(self, shelf: str, name: str) -> bytes | None:
+        """What is kept under this name; None when there is nothing."""
+        ...
+
+    async def leaves(
+        self, shelf: str, *, after: str | None = None, limit: int = 50, newest_first: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """Names of one shelf with their data, by name, at most `limit`; with `newest_first` by descending name.
+
+        `after` continues a listing: only names that come after it, in that order.
+        """
+        ...
+
+    async def remove(self, shelf: str, name: str) -> bool:
+        """Keep this no longer; answers whether it was there."""
+        ...
+
+
+class Broker(Opens, Enqueues, Claims, Journals, Upkeep, Inspects, Presence, Measures, Book, Protocol):
     """A whole broker."""

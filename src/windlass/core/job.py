@@ -73,6 +73,7 @@ class Claim(Struct, frozen=True, gc=False):
     """A job in a worker's hands. `token` is the fence: every write about this run names it. Times are Unix seconds.
 
     resumed: False when it was never handed out before, so that its journal need not be asked for a checkpoint.
+    due_at: since when it was due.
     """
 
     id: JobId
@@ -87,6 +88,7 @@ class Claim(Struct, frozen=True, gc=False):
     enqueued_at: float
     claimed_at: float
     resumed: bool = True
+    due_at: float = 0.0
 
     __repr__ = _shown
 

@@ -92,6 +92,11 @@ def span(now: float, step: int) -> int:
     return int(now // step) * step
 
 
+def stale(at: int, step: int, now: float) -> bool:
+    """Whether the time to keep the span that began then is over."""
+    return at + step + STEPS[step] <= now
+
+
 def folded(known: Iterable[Rollup], more: Iterable[Rollup]) -> list[Rollup]:
     """The rollups of one span, with more of them: one for each combination.
 

@@ -10,10 +10,12 @@ from servers import BINARIES, MISSING, Certificates, RedisCluster, RedisSentinel
 from servers.certificates import OPENSSL
 from windlass.broker.redis.broker import RedisBroker
 from windlass.testing.conformance import Conformance
+from windlass.testing.conformance.book import Bookkeeping
 from windlass.testing.conformance.claim import Claiming
 from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.journal import Journalling
 from windlass.testing.conformance.machine import check_against_model
+from windlass.testing.conformance.measures import Listing, Measuring
 from windlass.testing.conformance.settle import Settling
 from windlass.testing.conformance.waiting import Crowding, Waiting
 
@@ -34,7 +36,7 @@ def test_redis_agrees_with_the_model(shared: RedisServer) -> None:
     check_against_model(make)
 
 
-class Elsewhere(Enqueueing, Claiming, Settling, Journalling, Waiting, Crowding):
+class Elsewhere(Enqueueing, Claiming, Settling, Journalling, Measuring, Listing, Bookkeeping, Waiting, Crowding):
     """The chapters that between them use every kind of call, with one key and many, at once and waiting."""
 
 

@@ -17,6 +17,7 @@ from windlass.broker.redis import looks, records
 from windlass.broker.redis.client import Client, NotDone
 from windlass.broker.redis.ear import job as topic_of
 from windlass.broker.redis.ear import work
+from windlass.broker.redis.history import KEPT, History
 from windlass.broker.redis.records import NOBODY, STATES, batched, full, short
 from windlass.core.job import (
     DAY,
@@ -60,7 +61,7 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between two looks of a waiting call while the store is away: so many at first, and at last."""
 
 
-class RedisBroker:
+class RedisBroker(History):
     """Jobs in Redis 7.0 or newer, or in Valkey: standalone, behind sentinels, or in one slot of a cluster.
 
     url: see `Place`. name: each app has keys of its own, which begin with `{name}:`. For one event loop.
@@ -280,7 +281,7 @@ class RedisBroker:
         )
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
-        return int(await self._call("prune", _time(now), limit, DAY))
+        return int(await self._call("prune", _time(now), limit, DAY, *KEPT))
 
     # --- looking and steering ---------------------------------------------------------------------------------
 

@@ -153,11 +153,13 @@ def claims(reply: Sequence[bytes]) -> tuple[list[Claim], list[Claim]]:
 @decoder
 def _claim(stored: bytes, token: int, made: bytes, former: bytes | None, now: float) -> Claim:
     job, (attempt, crashes, resumed) = _made(made), (1, 0, False)
+    due_at = job.created
     if former is not None:
         stand = _stand(former)
         attempt, crashes, resumed = stand.attempt + 1, stand.crashes, stand.started_at is not None
+        due_at = stand.run_at
     queue, lane = _split(job.line)
-    spent = (attempt, crashes, job.crash_limit, job.created, now, resumed)
+    spent = (attempt, crashes, job.crash_limit, job.created, now, resumed, due_at)
     return Claim(full(stored), token, job.task, queue, lane, job.body, *spent)
 
 

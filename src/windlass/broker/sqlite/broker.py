@@ -11,7 +11,7 @@ from functools import partial
 from math import inf
 from typing import TypeVar
 
-from windlass.broker.sqlite import looks, verbs
+from windlass.broker.sqlite import history, looks, verbs
 from windlass.broker.sqlite.place import MEMORY, Place, file_system
 from windlass.broker.sqlite.schema import SAFE
 from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
@@ -31,6 +31,7 @@ from windlass.core.job import (
     StoreInfo,
     Worker,
 )
+from windlass.core.measures import Fault, Mark, Report, Rollup
 from windlass.core.outcome import Outcome
 from windlass.core.state import State
 from windlass.errors import BrokerUnavailable
@@ -256,3 +257,33 @@ class SqliteBroker:
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         return await self._look(looks.workers, now)
+
+    # --- the history and the book -----------------------------------------------------------------------------
+
+    async def record(self, writer: str, number: int, report: Report, *, now: float | None = None) -> bool:
+        return await self._write(history.record, (writer, number, report, now))
+
+    async def series(
+        self, step: int, since: float, until: float, *, queue: str | None = None, task: str | None = None
+    ) -> list[Rollup]:
+        return await self._look(history.series, (step, since, until, queue, task))
+
+    async def faults(self, limit: int = 50, *, before: tuple[float, str] | None = None) -> list[Fault]:
+        return await self._look(history.faults, (limit, before))
+
+    async def mark(self, fingerprints: Sequence[str], state: Mark, until: float = 0.0) -> list[str]:
+        return await self._write(history.mark, (fingerprints, state, until))
+
+    async def put(self, shelf: str, name: str, data: bytes) -> None:
+        await self._write(history.put, (shelf, name, data))
+
+    async def leaf(self, shelf: str, name: str) -> bytes | None:
+        return await self._look(history.leaf, (shelf, name))
+
+    async def leaves(
+        self, shelf: str, *, after: str | None = None, limit: int = 50, newest_first: bool = False
+    ) -> list[tuple[str, bytes]]:
+        return await self._look(history.leaves, (shelf, after, limit, newest_first))
+
+    async def remove(self, shelf: str, name: str) -> bool:
+        return await self._write(history.remove, (shelf, name))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from windlass.broker.damaged import decoder
+from windlass.broker.sqlite import history
 from windlass.broker.sqlite.schema import sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Pulse, Ready
@@ -158,9 +159,9 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
-        for _, _, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text in found:
+        for _, due_at, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text in found:
             body = bytes.fromhex(text) if text is not None else tx.run("claim_body", place).fetchone()[0]
-            spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed))
+            spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed), due_at)
             claims.append(Claim(job, place, task, queue, lane, body, *spent))
             room[lane] -= 1
             tx.changed.append(job)
@@ -324,12 +325,12 @@ def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
 
 
 def _prune(tx: Transaction, batch: Batch) -> int:
-    limit, at = batch
-    now = tx.now(at)
+    limit, now = batch[0], tx.now(batch[1])
     rows = _look(tx, "prune", now, limit)
     _delete(tx, rows)
     tx.run("prune_workers", now, DAY)
     tx.run("prune_tally")
+    history.prune(tx, now, limit, DAY)
     return len(rows)
 
 

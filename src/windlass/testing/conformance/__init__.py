@@ -20,10 +20,12 @@ def test_mine_agrees_with_the_model(tmp_path_factory):
 The chapters need pytest and pytest-asyncio, the machine Hypothesis too. What the port leaves open (ties) no test asks for.
 """
 
+from windlass.testing.conformance.book import Bookkeeping
 from windlass.testing.conformance.claim import Claiming
 from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
+from windlass.testing.conformance.measures import Listing, Measuring
 from windlass.testing.conformance.presence import Beating
 from windlass.testing.conformance.settle import Settling
 from windlass.testing.conformance.upkeep import Promoting, Pruning, Reclaiming
@@ -41,6 +43,9 @@ class Conformance(
     Pruning,
     Looking,
     Steering,
+    Measuring,
+    Listing,
+    Bookkeeping,
     Waiting,
     Crowding,
 ):

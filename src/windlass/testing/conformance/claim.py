@@ -24,9 +24,20 @@ class Claiming(Chapter):
             b"\x00",
         )
         assert (claim.attempt, claim.crashes, claim.crash_limit) == (1, 0, 7)
-        assert (claim.enqueued_at, claim.claimed_at) == (NOW, NOW + 2)
+        assert (claim.enqueued_at, claim.due_at, claim.claimed_at) == (NOW, NOW, NOW + 2)
         seen = await look(broker, stored)
         assert (seen.state, seen.attempt, seen.worker, seen.started_at) == (State.RUNNING, 1, "w", date(NOW + 2))
+
+    async def test_tells_since_when_it_was_due(self, broker: Broker) -> None:
+        """`due_at` is the job's `run_at`: of one that was scheduled its due time, of one that became ready again that moment."""
+        await add(broker, delay=5.0)
+        await hire(broker)
+        await broker.promote(now=NOW + 10)
+        (claim,) = await take(broker, now=NOW + 20)
+        assert claim.due_at == NOW + 5
+        await end(broker, claim, AGAIN, now=NOW + 30)
+        (claim,) = await take(broker, now=NOW + 40)
+        assert (claim.enqueued_at, claim.due_at, claim.claimed_at) == (NOW, NOW + 30, NOW + 40)
 
     async def test_at_most_room_of_each_lane(self, broker: Broker) -> None:
         """At most `room[lane]` of each lane; lanes that are not in `room` give nothing."""

@@ -21,6 +21,12 @@
 --   gone, resting   zset   worker -> the same: dead for ever; silent, but may live again
 --   cards, words, numbers  hash  worker -> what it says of itself; what to say of its jobs when it is dead ('': they are blameless); its number
 --   look            hash   looked, trusted: when the dead were looked for last, and from when on silence means death
+--   span:STEP:AT    hash   what happened in so many seconds from then on: "queue\0task\0outcome" -> a count, and how many times are in each bucket
+--                          of wait and of run (as msgpack)
+--   spans:STEP      zset   which of them there are, by their beginning
+--   told, writers   hash, zset  writer -> the number of its latest report; by when it came
+--   faults, sighted hash, zset  fingerprint -> failures that look alike (measures.py: Fault); by when the latest was seen
+--   shelf:SHELF, names:SHELF  hash, zset  name -> what is kept under it; the names in their order
 --   worker_count, token   the last number of a worker; the last token
 --   idle:LINE       zset   channel of a waiting broker -> since when: a claim of it waits for work. Also for the LINEs "\0WORKER" (its claim
 --                          waits until it lives again) and "\0due" (a promote waits for something to be due)

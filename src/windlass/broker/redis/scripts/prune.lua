@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Forget what was kept long enough. ARGV: now, limit, seconds to remember a worker. Answers how many jobs were deleted.
+-- Forget what was kept long enough. ARGV: now, limit, seconds to remember a worker and a writer, then steps of the history, each with how long
+-- its spans are kept. Answers how many jobs were deleted.
 
 local jobs = open_jobs()
 local now, left = clock(ARGV[1]), tonumber(ARGV[2])
@@ -19,6 +20,17 @@ for _, list in ipairs({'leases', 'gone', 'resting'}) do
       end
     end
   end
+end
+for i = 4, #ARGV, 2 do
+  local spans = root .. 'spans:' .. ARGV[i]
+  for _, at in ipairs(call('ZRANGEBYSCORE', spans, '-inf', now - ARGV[i + 1] - ARGV[i], 'LIMIT', 0, tonumber(ARGV[2]))) do
+    call('UNLINK', root .. 'span:' .. ARGV[i] .. ':' .. at)
+    call('ZREM', spans, at)
+  end
+end
+for _, writer in ipairs(call('ZRANGEBYSCORE', root .. 'writers', '-inf', now - tonumber(ARGV[3]))) do
+  call('HDEL', root .. 'told', writer)
+  call('ZREM', root .. 'writers', writer)
 end
 jobs.told()
 return jobs.trouble() or tonumber(ARGV[2]) - left

@@ -1,0 +1,2 @@
+-- ?1: fingerprint
+SELECT data FROM fault WHERE fingerprint = ?1
