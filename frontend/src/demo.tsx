@@ -1,0 +1,15 @@
+import "uplot/dist/uPlot.min.css";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/shell.css";
+import "./styles/parts.css";
+import "./styles/pages.css";
+import "@preact/signals";
+import { setTransport } from "./api";
+import { start } from "./app";
+import { Play } from "./fixtures/play";
+import { startRouter } from "./router";
+
+setTransport(new Play(new URLSearchParams(location.search).get("fixtures") === "empty"));
+startRouter({ hash: true });
+start();

@@ -1,0 +1,53 @@
+/** The stream of one job: log lines and progress as they come; a change of state asks for the job anew. */
+import { useEffect, useState } from "preact/hooks";
+import { openEvents } from "../api";
+import { flowing } from "../live";
+import { printJson } from "../json";
+import type { JobEvent, LogLine, Progress } from "../types";
+
+const KEPT = 100_000; // lines; the oldest go first
+
+interface Heard { lines: readonly LogLine[]; chunks: readonly string[]; progress: Progress | null; state: "connecting" | "live" | "lost" | "ended" }
+const NOTHING: Heard = { lines: [], chunks: [], progress: null, state: "connecting" };
+
+export function useJobEvents(id: string, changed: () => void, ready: boolean): Heard {
+  const [heard, setHeard] = useState(NOTHING);
+  const [run, setRun] = useState(0);
+  const open = flowing.value;
+  useEffect(() => { if (ready && open) setRun((n) => n + 1); }, [id, ready, open]);
+  useEffect(() => {
+    if (!run || !open) return undefined;
+    let coming: JobEvent[] = [];
+    let frame = 0;
+    let seenState = false;
+    // The stream begins at the beginning each time; what was shown is replaced with the first of it, not doubled.
+    let fresh = true;
+    const apply = (): void => {
+      frame = 0;
+      const events = coming;
+      coming = [];
+      const begin = fresh;
+      fresh = false;
+      setHeard((before) => {
+        const from = begin ? NOTHING : before;
+        const lines = events.flatMap((one) => (one.event === "log" ? [one.data] : []));
+        const chunks = events.flatMap((one) => (one.event === "chunk" ? [typeof one.data === "string" ? one.data : printJson(one.data, 0)] : []));
+        const progress = events.reduce<Progress | null>((last, one) => (one.event === "progress" ? one.data : last), from.progress);
+        const ended = events.some((one) => one.event === "end");
+        return { lines: lines.length ? [...from.lines, ...lines].slice(-KEPT) : from.lines, chunks: chunks.length ? [...from.chunks, ...chunks] : from.chunks, progress,
+          state: ended ? "ended" : "live" };
+      });
+      // The first state only says what the read has just told.
+      if (events.some((one) => one.event === "end" || (one.event === "state" && seenState))) changed();
+      seenState = seenState || events.some((one) => one.event === "state");
+    };
+    const close = openEvents(id, {
+      message: (event) => { coming.push(event); frame ||= requestAnimationFrame(apply); },
+      open: () => setHeard((before) => ({ ...before, state: "live" })),
+      lost: () => setHeard((before) => (before.state === "ended" ? before : { ...before, state: "lost" })),
+    });
+    return () => { close(); cancelAnimationFrame(frame); };
+  }, [run]);
+  useEffect(() => () => setHeard(NOTHING), [id]);
+  return heard;
+}
