@@ -29,6 +29,9 @@ export function duration(seconds: number | null | undefined): string {
   return `${Math.floor(t / 24)}d ${t % 24}h`;
 }
 
+/** A length without parts that are nothing, for what somebody chose: 2h, 5m, 5 s. */
+export const length = (seconds: number): string => duration(seconds).replace(/\.0(?= )| 0+[smh]$/, "");
+
 /** Jobs per second; below one in ten seconds per minute, below that per hour. */
 export function rate(perSecond: number): string {
   if (perSecond <= 0) return "0 /s";

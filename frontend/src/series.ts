@@ -1,5 +1,5 @@
 /** Charts from series: pure, so that they are tested without a canvas. */
-import { OUTCOMES, type Outcome, type Series } from "./types";
+import { OUTCOMES, type Outcome, type Percentiles, type Series } from "./types";
 
 export type Column = (number | null)[];
 
@@ -11,6 +11,16 @@ export function times(series: Series): number[] {
 
 const lengthOf = (series: Series): number =>
   Math.max(series.wait.p50.length, series.run.p50.length, ...Object.values(series.outcomes).map((one) => one.length), 0);
+
+/** The series without a last step that is not over: half a minute's jobs would look like a collapse. */
+export function whole(series: Series, now: number): Series {
+  const size = lengthOf(series);
+  if (!size || Date.parse(series.start) + size * series.step * 1000 <= now) return series;
+  const cut = <T,>(values: T[]): T[] => values.slice(0, size - 1);
+  const parts = (of: Percentiles): Percentiles => ({ p50: cut(of.p50), p95: cut(of.p95), p99: cut(of.p99) });
+  const outcomes = Object.fromEntries(Object.entries(series.outcomes).map(([name, values]) => [name, cut(values)]));
+  return { ...series, outcomes, wait: parts(series.wait), run: parts(series.run) };
+}
 
 /** The outcomes that occur, in their fixed order, so that a colour never changes its place. */
 export const occurring = (series: Series): Outcome[] => OUTCOMES.filter((one) => series.outcomes[one]?.some((n) => n > 0));
@@ -31,13 +41,4 @@ export function folded(values: readonly number[], most: number): number[] {
     found.unshift(values.slice(Math.max(0, end - size), end).reduce((sum, one) => sum + one, 0));
   }
   return found;
-}
-
-export const total = (series: Series, outcome: Outcome): number => (series.outcomes[outcome] ?? []).reduce((sum, one) => sum + one, 0);
-
-/** The top of a scale: the next of 1, 2, 2.5, 5 times a power of ten. */
-export function niceTop(most: number): number {
-  if (!(most > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(most));
-  return ([1, 2, 2.5, 5, 10].find((one) => one * power >= most * 0.999) ?? 10) * power;
 }

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { reads } from "../api";
-import { bytes, duration, plural } from "../format";
+import { bytes, length, plural, shortId } from "../format";
 import { useRead } from "../read";
 import { Link, param, queuePath, setQuery, taskPath, workerPath } from "../router";
 import { Ago, Card, Clock, CodeBlock, CopyButton, Elapsed, Head, Skeleton, Tabs, TaskName, Trouble, useTitle } from "../parts/basic";
@@ -30,8 +30,8 @@ function Facts({ job }: { job: JobDetail }): JSX.Element {
     ["Queue", <Link to={queuePath(job.queue)}>{job.queue}</Link>], ["Made", <Ago at={job.created_at} />],
     [job.state === "scheduled" ? "Due" : "Ready", <Clock at={job.run_at} />], ["Started", job.started_at && <Clock at={job.started_at} />],
     [job.finished_at ? "Ran" : "Runs for", job.started_at && (job.finished_at || job.state === "running") ? <Elapsed from={job.started_at} until={job.finished_at} /> : null],
-    ["Worker", job.worker && <Link class="mono" to={workerPath(job.worker)}>{job.worker}</Link>], ["Lane", job.lane], ["Priority", String(job.priority)],
-    ["Timeout", job.timeout === null ? null : duration(job.timeout)], ["Expires", job.expires_at && <Ago at={job.expires_at} />],
+    ["Worker", job.worker && <Link class="mono" to={workerPath(job.worker)} title={job.worker}>{shortId(job.worker)}</Link>], ["Lane", job.lane], ["Priority", String(job.priority)],
+    ["Timeout", job.timeout === null ? null : length(job.timeout)], ["Expires", job.expires_at && <Ago at={job.expires_at} />],
     ["Key", job.key && <span class="mono">{job.key}</span>], ["Code", job.version && <span class="mono">{job.version}</span>],
     ["Crashes", job.crashes ? <span class="bad-text">{job.crashes}</span> : null], ["Reason", job.reason],
     ...Object.entries(job.meta).map(([name, value]): [string, JSX.Element] => [name, <Link class="mono" to="/jobs" query={{ q: `meta.${name}:${value}` }}>{value}</Link>]),
@@ -58,7 +58,7 @@ function Attempt({ run, open }: { run: Span; open: boolean }): JSX.Element {
         <Icon name="right" /><b>Attempt {run.attempt}</b><span class={`kind is-${run.kind}`}>{run.kind}</span>
         <span class="error-text"><b>{run.error?.type}</b> {run.error?.message}</span><span class="faint"><Clock at={run.until ?? run.at} /></span>
       </summary>
-      {run.worker && <p class="faint">on <Link class="mono" to={workerPath(run.worker)}>{run.worker}</Link>, after <Elapsed from={run.at} until={run.until} /></p>}
+      {run.worker && <p class="faint">on <Link class="mono" to={workerPath(run.worker)} title={run.worker}>{shortId(run.worker)}</Link>, after <Elapsed from={run.at} until={run.until} /></p>}
       {run.error?.traceback ? <Traceback text={run.error.traceback} /> : <p class="faint">No traceback was kept of this attempt.</p>}
     </details>
   );

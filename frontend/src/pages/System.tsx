@@ -1,7 +1,7 @@
 /** What it all stands on: the store and what it survives, who runs which version, who did what. */
 import type { JSX } from "preact";
 import { reads } from "../api";
-import { duration, plural } from "../format";
+import { length, plural } from "../format";
 import { printJson } from "../json";
 import { useRead } from "../read";
 import { Link, param, setQuery } from "../router";
@@ -65,7 +65,7 @@ export function System(): JSX.Element {
                 <tbody>{value.versions.map((one) => <tr key={one.version + one.code}><td class="mono">{one.version}</td><td class="mono">{one.code || "–"}</td><td class="right"><Link class="plain number" to="/workers">{one.workers}</Link></td></tr>)}</tbody></table></div>
                 : <Empty title="No worker lives" />}
             </Card>
-            <Card title="History is kept"><dl class="facts">{value.retention.map((one) => <div key={one.step}><dt>in steps of {duration(one.step)}</dt><dd>{plural(Math.round(one.kept / 86_400), "day")}</dd></div>)}</dl></Card>
+            <Card title="History is kept"><dl class="facts">{value.retention.map((one) => <div key={one.step}><dt>in steps of {length(one.step)}</dt><dd>{plural(Math.round(one.kept / 86_400), "day")}</dd></div>)}</dl></Card>
             <Card title="Settings"><dl class="facts wide">{Object.entries(value.settings).map(([name, one]) => <div key={name}><dt class="mono">{name}</dt><dd class="mono">{shown(one)}</dd></div>)}</dl></Card>
           </div>
         </div>

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { perform } from "../actions";
 import { act, reads } from "../api";
-import { compact, duration, share } from "../format";
+import { compact, duration, length, share } from "../format";
 import { parseJson, printJson } from "../json";
 import { useRead } from "../read";
 import { go, jobPath, Link, queuePath } from "../router";
@@ -53,7 +53,7 @@ export function Task({ name }: { name: string }): JSX.Element {
   const { task, series } = value;
   const facts: [string, JSX.Element | string][] = [
     ["Queue", <Link to={queuePath(task.queue)}>{task.queue}</Link>], ["Lane", task.lane], ["Attempts", String(task.attempts)],
-    ["Timeout", task.timeout === null ? "none" : duration(task.timeout)], ["Ended", compact(task.count)], ["Failed", share(task.failed_share)],
+    ["Timeout", task.timeout === null ? "none" : length(task.timeout)], ["Ended", compact(task.count)], ["Failed", share(task.failed_share)],
     ["Median run", duration(task.p50)], ["95 % run in", duration(task.p95)], ["Source", <span class="mono">{task.source}</span>],
   ];
   return (

@@ -7,15 +7,17 @@ import { now } from "../live";
 import { dark, zone } from "../settings";
 import type { Column } from "../series";
 
-export interface Line { label: string; tone: string; fill?: boolean; dash?: number[]; value: (index: number) => string }
+export interface Line { label: string; tone: string; fill?: boolean; calm?: boolean; dash?: number[]; value: (index: number) => string }
 export interface Mark { at: number; label: string }
 interface Props {
   title: string; times: number[]; columns: Column[]; lines: Line[]; axis: (value: number) => string; marks?: Mark[]; height?: number; step: number;
+  steps?: number[]; // between the lines of the upright axis
   onSpan?: (from: number, until: number) => void;
 }
 
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-const tint = (text: string, alpha: number): string => `color-mix(in srgb, ${text} ${alpha * 100}%, transparent)`;
+/** Opaque, so that what is drawn over another colour does not mix with it. */
+const tint = (text: string, part: number): string => `color-mix(in srgb, ${text} ${part * 100}%, ${colour("surface")})`;
 
 /** An axis line every so many seconds, at round hours of the zone. */
 function axisTimes(zoneName: string) {
@@ -31,17 +33,17 @@ function options(props: Props, width: number, marks: () => Mark[], hover: (index
   const [ink, grid, font] = [colour("faint"), colour("line-soft"), `11px ${colour("sans")}`];
   const axis = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 6 };
   return {
-    width, height: props.height ?? 180, padding: [10, 8, 0, 0], legend: { show: false },
+    width, height: props.height ?? 180, padding: [10, 18, 0, 0], legend: { show: false },
     cursor: { y: false, points: { show: !props.lines[0]?.fill, size: 6 }, drag: { x: Boolean(props.onSpan), y: false, setScale: false } },
     select: { show: true, left: 0, top: 0, width: 0, height: 0 },
     scales: { x: { time: true }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.08 : 1] } },
     axes: [
       { ...axis, grid: { show: false }, values: axisTimes(zone.value), space: 70, size: 26 },
-      { ...axis, values: (_, splits) => splits.map((value) => (value === 0 ? "0" : props.axis(value))), size: 58, space: 34 },
+      { ...axis, values: (_, splits) => splits.map((value) => (value === 0 ? "0" : props.axis(value))), size: 58, space: 34, incrs: props.steps },
     ],
     series: [{}, ...props.lines.map((line): uPlot.Series => ({
       label: line.label, stroke: colour(line.tone), width: line.fill ? 1 : 1.6, dash: line.dash, points: { show: false }, spanGaps: false,
-      fill: line.fill ? tint(colour(line.tone), 0.62) : undefined,
+      fill: line.fill ? tint(colour(line.tone), line.calm ? 0.42 : 0.85) : undefined,
       paths: line.fill ? uPlot.paths.stepped?.({ align: 1 }) : undefined,
     }))],
     hooks: {

@@ -3,7 +3,7 @@ import { bytes } from "../format";
 import { now } from "../live";
 import { Link, workerPath } from "../router";
 import type { WorkerRow } from "../types";
-import { Ago, Elapsed } from "./basic";
+import { Elapsed } from "./basic";
 import { Slots } from "./figures";
 
 /** Seconds since the last sign of life, told from when the lease ends: late is a worker whose lease is over. */
@@ -21,7 +21,7 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
         <thead><tr>
           <th scope="col">worker</th><th scope="col">slots</th>
           {!brief && <><th scope="col" class="c3">queues</th><th scope="col" class="c2">code</th></>}
-          <th scope="col" class="right c2">memory</th>{!brief && <th scope="col" class="right">up for</th>}
+          <th scope="col" class="right c2">memory</th>{!brief && <th scope="col" class="right c2">up for</th>}
         </tr></thead>
         <tbody>
           {rows.map((row) => (
@@ -31,7 +31,7 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
               <td><div class="slot-lines">{Object.entries(row.slots).map(([lane, total]) => <span key={lane}><span class="faint lane">{lane}</span><Slots busy={row.busy[lane] ?? 0} total={total} name={lane} /></span>)}</div></td>
               {!brief && <><td class="c3">{row.queues.join(", ") || <span class="faint">all</span>}</td><td class="c2 mono">{row.code || row.version}</td></>}
               <td class="right number c2">{bytes(row.rss)}</td>
-              {!brief && <td class="right"><Elapsed from={row.started_at} /></td>}
+              {!brief && <td class="right c2"><Elapsed from={row.started_at} /></td>}
             </tr>
           ))}
         </tbody>
@@ -39,5 +39,3 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
     </div>
   );
 }
-
-export const LastSign = ({ row }: { row: WorkerRow }): JSX.Element => <>lease until <Ago at={row.until} /></>;
