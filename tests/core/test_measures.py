@@ -16,7 +16,6 @@ from windlass.core import measures
 from windlass.core.measures import (
     BOUNDS,
     FAULTS,
-    FRAME,
     SERIES,
     STEPS,
     VERSIONS,
@@ -25,12 +24,12 @@ from windlass.core.measures import (
     Rollup,
     Sighting,
     bucket,
-    fingerprint,
     folded,
     frame,
     merged,
     percentile,
     seen,
+    sighted,
     span,
     stale,
 )
@@ -256,28 +255,37 @@ def test_the_frame_of_an_exception_group() -> None:
     assert frame(text) == "shop/tasks.py in work"
 
 
-def test_a_frame_is_bounded() -> None:
-    assert len(frame(f'File "{"x" * 9999}.py", line 1, in {"f" * 9999}')) == FRAME
+@given(st.text(), st.text())
+def test_of_any_failure_there_is_a_sighting(text: str, more: str) -> None:
+    one = sighted("t", "j", ErrorInfo("exception", text, more, text), final=True, version=more)
+    assert (len(one.fingerprint), one.count, one.final) == (16, 1, 1)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Sighting) == one
 
 
-@given(st.text())
-def test_any_text_has_a_frame(text: str) -> None:
-    assert len(frame(text)) <= FRAME
-    assert len(fingerprint(text, ErrorInfo("exception", text, text, text))) == 16
+def test_the_texts_of_a_sighting_are_bounded() -> None:
+    """What one task raises must not fill the store, nor be in the way of a report."""
+    long = "\ud800" + "x" * 99_999
+    traceback = f'File "{long}.py", line 1, in {long}'
+    one = sighted("t", "j", ErrorInfo("exception", long, long, traceback), final=False, version=long)
+    assert all(len(part) < 600 for part in (one.type, one.frame, one.message, one.version))
+    assert msgspec.msgpack.encode(one)
 
 
 def test_what_looks_alike_has_one_fingerprint() -> None:
-    def error(
-        type: str = "ValueError", message: str = "a", line: int = 1, file: str = "/r/1/shop/tasks.py"
-    ) -> ErrorInfo:
-        return ErrorInfo("exception", type, message, f'  File "{file}", line {line}, in work\n')
+    def mark(task: str = "t", type: str = "ValueError", file: str = "/r/1/shop/tasks.py", **more: Any) -> str:
+        frame = f'  File "{file}", line {more.get("line", 1)}, in work\n'
+        return sighted(
+            task, "j", ErrorInfo("exception", type, more.get("message", "a"), frame), final=False
+        ).fingerprint
 
-    one = fingerprint("t", error())
-    assert one == fingerprint("t", error(message="b", line=9, file="/r/2/shop/tasks.py"))
-    others = [("u", error()), ("t", error("KeyError")), ("t", error(file="/r/1/shop/other.py"))]
-    assert len({one, *(fingerprint(*other) for other in others)}) == 4
-    assert fingerprint("t", ErrorInfo("crash", "Killed", "signal 9")) != one
-    assert fingerprint("\ud800", error())
+    assert mark() == mark(message="b", line=9, file="/r/2/shop/tasks.py")
+    others = mark("u"), mark(type="KeyError"), mark(file="/r/1/shop/other.py"), mark(file="")
+    assert len({mark(), *others}) == 5
+
+
+def test_a_sighting_and_a_later_one() -> None:
+    both = sighting("v1", 2, 1).plus(sighting("v2", 3, 0, "k", "n"))
+    assert both == sighting("v2", 5, 1, "k", "n")
 
 
 def test_the_limits_are_what_the_design_says() -> None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from windlass.core.job import DAY, JobId
-from windlass.core.outcome import ErrorInfo
+from windlass.core.outcome import ErrorInfo, bounded
 
 STEPS = {60: DAY, 600: 7 * DAY, 3600: 90 * DAY}
 """The lengths of spans, and how long the spans of each are kept; seconds."""
@@ -133,6 +133,10 @@ class Sighting(Struct, frozen=True, array_like=True):
     message: str
     version: str = ""
 
+    def plus(self, one: Sighting) -> Sighting:
+        """Both, the other one being the later."""
+        return replace(one, count=self.count + one.count, final=self.final + one.final)
+
 
 class Fault(Struct, frozen=True, array_like=True):
     """Failures that look alike. Times are Unix seconds.
@@ -187,17 +191,18 @@ def frame(traceback: str) -> str:
     if not frames:
         return ""
     file, function = (own or frames)[-1]
-    return f"{'/'.join(_SLASHES.split(file)[-2:])} in {function}"[-FRAME:]
+    return f"{'/'.join(_SLASHES.split(file)[-2:])} in {function}"
 
 
-def fingerprint(task: str, error: ErrorInfo) -> str:
-    """What failures that look alike have in common: the task, the type of the error and its frame, as 16 hex digits."""
-    about = "\0".join((task, error.type, frame(error.traceback)))
-    return blake2b(about.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+def sighted(task: str, job: JobId, error: ErrorInfo, final: bool, version: str = "") -> Sighting:
+    """One failure. Those of one task, with one type of error and one frame, look alike and have one fingerprint: 16 hex digits."""
+    what = task, bounded(error.type, TEXT), bounded(frame(error.traceback), TEXT)
+    fingerprint = blake2b("\0".join(what).encode(), digest_size=8).hexdigest()
+    return Sighting(fingerprint, *what, 1, int(final), job, bounded(error.message, TEXT), bounded(version, TEXT))
 
 
-FRAME = 200
-"""Characters of a frame that are kept."""
+TEXT = 500
+"""Characters of each text of a failure that are kept, about."""
 _FRAME = re.compile(r'^[ |]*File "([^"\n]+)", line \d+, in ([^\n]+)$', re.MULTILINE)
 _SLASHES = re.compile(r"[/\\]")
 _INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")

@@ -117,13 +117,12 @@ class Executor:
 
     def began(self, run: Run) -> None:
         """Told by the lane when the function is about to be called: the clock starts."""
+        now = run.started = time.monotonic()
         if run.limit is not None:
-            run.deadline = time.monotonic() + run.limit
+            run.deadline = now + run.limit
             run.timer = self._loop.call_later(run.limit, self.stop, run, "limit")
             if _is_here(run):
                 self.on_limited(run)
-        if self._events.wants(JobEnded):
-            run.started = time.monotonic()
         if self._events.wants(JobStarted):
             self._events.emit(JobStarted(run.claim))
 
@@ -135,6 +134,8 @@ class Executor:
             capture.finish(run.context)
         run.ended = True
         self.ended += 1
+        if run.started:
+            run.took = time.monotonic() - run.started
         if run.timer is not None:
             run.timer.cancel()
         # Both lead back to the run. Without the circle it goes at once, and the collector need not come for every job.
@@ -143,8 +144,7 @@ class Executor:
             del self.runs[run.claim.id]
         outcome = self._outcome(run, ending)
         if self._events.wants(JobEnded):
-            took = time.monotonic() - run.started if run.started else 0.0
-            self._events.emit(JobEnded(run.claim, outcome, took))
+            self._events.emit(JobEnded(run.claim, outcome, max(0.0, run.took)))
         failpoint("worker.after_run")
         # The slot first: so the fetcher wakes before the settler, and the store settles while what was fetched runs.
         slot = run.slot

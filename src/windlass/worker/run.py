@@ -21,6 +21,7 @@ from windlass.definition import Definition
 
 _LATER: Any = None
 _opening = threading.RLock()  # a finalizer that prints may come back to where it was called from
+NOT_STARTED = -1.0
 TAIL = 50
 """Lines of log that are remembered as evidence, should the process of the job die."""
 
@@ -56,6 +57,7 @@ class Run(Struct, eq=False):
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     thread: the native id of the thread in which its function is called; 0: the main one.
+    started: the `time.monotonic()` at which its function was called. took: seconds from then to its end, or NOT_STARTED.
     """
 
     claim: Claim
@@ -77,6 +79,7 @@ class Run(Struct, eq=False):
     thread: int = 0
     timer: asyncio.TimerHandle | None = None
     started: float = 0.0
+    took: float = NOT_STARTED
     begun: bool = False
     ended: bool = False
 

@@ -3,7 +3,7 @@
 1. the broker            everything below talks to it
 2. capture               before the first job can print
 3. the keeper, the ids   who beats for us; an id lives before anything is claimed, and until every outcome is stored
-4. journal and settler   before any run can end; the settler stops once everything is stored
+4. journal and settler   before any run can end; the settler stops once everything is stored, and then the recorder knows all
 5. dependencies, lanes   before any run can start
 6. upkeep, revival       embedded only, beside a supervisor the supervisor does the upkeep; the revival once
 7. the fetcher           from here on jobs come. It stops first: nothing new comes while the rest drains
@@ -40,6 +40,7 @@ from windlass.worker.journal import Journal
 from windlass.worker.lanes.loop import LoopLane
 from windlass.worker.lanes.process import ProcessLane
 from windlass.worker.lanes.thread import ThreadLane
+from windlass.worker.recorder import Recorder
 from windlass.worker.run import Identity, Reports, Run, pauses
 from windlass.worker.settler import BACKLOG, Settler
 from windlass.worker.signals import catching
@@ -100,8 +101,14 @@ class Runner:
         keeper.on_pulse = self._on_pulse
         self.keeper = keeper
         self.identities = Identities(keeper, self._on_lost, broker.wake, settings.version)
+        self.recorder = Recorder(broker, events, settings.version)
         self.settler = Settler(
-            broker, events, self.journal.flush, self.identities.let_go, patience=settings.shutdown_timeout
+            broker,
+            events,
+            self.journal.flush,
+            self.identities.let_go,
+            self.recorder.note,
+            patience=settings.shutdown_timeout,
         )
         executor = Executor(self.program.definitions, settings, self.settler.put, events, self._load_checkpoint)
         self.executor = executor
@@ -133,7 +140,7 @@ class Runner:
                 (await self.broker.describe()).check(self.settings.durability)
             stack.callback(capture.uninstall)
             capture.install()
-            for part in (self.keeper, self.identities, self.journal, self.settler):
+            for part in (self.keeper, self.identities, self.journal, self.recorder, self.settler):
                 stack.push_async_callback(part.stop)
                 await part.start()
             await stack.enter_async_context(self.caller.worker)

@@ -10,8 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 
-from windlass.broker.port import Claims
+from windlass.broker.port import Broker
+from windlass.core.job import Job
 from windlass.core.outcome import ErrorInfo, Failed, Outcome
+from windlass.core.state import State
 from windlass.errors import BrokerError
 from windlass.events import Events, StaleWrite, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
@@ -26,17 +28,19 @@ Pair = tuple[Run, Outcome]
 
 
 class Settler:
-    """The queue of outcomes and its one writer. `flush` stores the journals of ended runs; `let_go` hears of each that is done.
+    """The queue of outcomes and its one writer. `flush` stores the journals of ended runs; `let_go` hears of each that is done, `note` of
+    all that were written at once, and which of them were applied.
 
     patience: how long a stop waits, in seconds, for a store that does not take what is left.
     """
 
     def __init__(
         self,
-        broker: Claims,
+        broker: Broker,
         events: Events,
         flush: Callable[[Sequence[Run]], Awaitable[None]],
         let_go: Callable[[Identity], None],
+        note: Callable[[Sequence[Pair], Sequence[bool]], None],
         *,
         patience: float,
     ) -> None:
@@ -45,6 +49,7 @@ class Settler:
         self._events = events
         self._flush = flush
         self._let_go = let_go
+        self._note = note
         self._waiting: list[Pair] = []
         self._under_way = 0
         self._asked: float | None = None
@@ -118,6 +123,7 @@ class Settler:
                     await self._flush(noted)
                 applied, _ = await self._broker.settle([(run.claim, outcome) for run, outcome in batch])
                 failpoint("settler.after_settle")
+                happened = applied if not tries or all(applied) else await self._happened(batch, applied)
             except Exception as error:
                 self._events.emit(StoreTrouble("settle", error))
                 if not isinstance(error, BrokerError) and tries >= 3:
@@ -125,6 +131,7 @@ class Settler:
                     return
                 await asyncio.sleep(pause)
                 continue
+            self._note(batch, happened)
             if tries:
                 self._events.emit(StoreBack("settle"))
             # After a try without an answer, "not applied" may only mean that the first one was.
@@ -133,6 +140,12 @@ class Settler:
                     if not done:
                         self._events.emit(StaleWrite(run.claim))
             return
+
+    async def _happened(self, batch: list[Pair], applied: list[bool]) -> list[bool]:
+        """What was applied by this try, or by one before it that was not answered."""
+        jobs = await self._broker.get([run.claim.id for run, _ in batch])
+        pairs = zip(batch, applied, jobs, strict=True)
+        return [done or (job is not None and _left(run, job)) for (run, _), done, job in pairs]
 
     async def _settle_apart(self, batch: list[Pair], error: Exception) -> None:
         """No trouble of the store, so one of these outcomes is to blame: it must not hold up the others."""
@@ -143,3 +156,9 @@ class Settler:
             run = batch[0][0]
             info = ErrorInfo("result", type(error).__name__, f"the outcome could not be stored: {error!r:.500}")
             await self._settle([(run, Failed(info))])
+
+
+def _left(run: Run, job: Job) -> bool:
+    """Whether `run` was ended by an outcome that spends the attempt. A job that was taken back from its worker got the attempt back."""
+    claim, rests = run.claim, job.state is not State.RUNNING
+    return job.attempt > claim.attempt or (rests and job.attempt == claim.attempt and job.worker == run.identity.worker)
