@@ -51,7 +51,7 @@ function Group({ group }: { group: FaultRow }): JSX.Element {
   return (
     <li class="fault">
       <div class="fault-main">
-        <h3><span class="error-type">{group.type}</span>{fresh && <span class="tag new">new</span>}<span class="fault-task">in <TaskName name={group.task} /></span></h3>
+        <h2><span class="error-type">{group.type}</span>{fresh && <span class="tag new">new</span>}<span class="fault-task">in <TaskName name={group.task} /></span></h2>
         <p class="fault-message">{group.message || <span class="faint">without a message</span>}</p>
         <p class="faint fault-facts">
           <span class="mono">{group.where}</span>

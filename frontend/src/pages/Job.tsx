@@ -68,8 +68,8 @@ const CODES = [["python", "Python"], ["cli", "Shell"], ["curl", "curl"]] as cons
 
 export function Job({ id }: { id: string }): JSX.Element {
   const [reveal, setReveal] = useState(false);
-  const { value: job, problem, again, stale } = useRead(reads.job(id, reveal), { live: false });
-  const stream = useJobEvents(id, again, Boolean(job) && !stale);
+  const { value: job, problem, again } = useRead(reads.job(id, reveal), { live: false });
+  const stream = useJobEvents(id, again, Boolean(job));
   useTitle(job ? `${job.task} ${job.state}` : "Job");
   const code = (CODES.find(([name]) => name === param("code")) ?? CODES[0])[0];
   if (!job) return <><Head title="Job" up={["/jobs", "Jobs"]} />{problem ? <Trouble problem={problem} again={again} /> : <><Skeleton block /><Skeleton rows={5} /></>}</>;

@@ -10,7 +10,7 @@ import { param, setQuery } from "../router";
 import { may } from "../settings";
 import { Button, Card, Clock, Empty, Head, Skeleton, Trouble, useTitle } from "../parts/basic";
 import { BulkBar } from "../parts/BulkBar";
-import { Chips, FilterBox } from "../parts/FilterBox";
+import { FilterBox } from "../parts/FilterBox";
 import { StateIcon } from "../parts/icons";
 import { JobTable } from "../parts/JobTable";
 import { STATES, type JobsPage } from "../types";
@@ -78,7 +78,6 @@ export function Jobs(): JSX.Element {
     <>
       <Head title="Jobs" />
       <FilterBox q={q} values={values} apply={apply} />
-      <Chips q={q} apply={apply} />
       {value && <StateTabs q={q} counts={value.counts} apply={apply} />}
       {problem && <Trouble problem={problem} again={again} />}
       <Card flush>
@@ -86,14 +85,14 @@ export function Jobs(): JSX.Element {
           <div class={stale ? "stale" : ""}>
             {!held.rows.length ? <Nothing q={q} page={value} clear={() => apply("")} />
               : <JobTable rows={held.rows} picked={picked} pick={may("operator") ? pick : undefined} />}
-            <div class="pager">
+            {(held.rows.length > 0 || value.next || before) && <div class="pager">
               <span class="faint">
                 {held.more > 0 ? `${plural(held.more, "new job")} above; they show when nothing is selected` : value.searched_to && !value.next ? "" : value.searched_to
                   ? <>searched back to <Clock at={value.searched_to} /></> : plural(held.rows.length, "job")}
               </span>
               <Button icon="left" disabled={!before} onClick={newer}>Newer</Button>
               <Button disabled={!value.next} onClick={older}>{value.searched_to && held.rows.length < 50 ? "Search on" : "Older"}</Button>
-            </div>
+            </div>}
           </div>
         )}
       </Card>

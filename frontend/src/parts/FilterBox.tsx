@@ -1,7 +1,7 @@
 /** The filter of the jobs: one line of tokens, completed as it is typed. It is applied with Enter, or when a completion is taken. */
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { complete, TOKENS, tokenise, unknown } from "../filter";
+import { complete, TOKENS, unknown } from "../filter";
 import { useKeys } from "../keys";
 import { Icon } from "./icons";
 
@@ -51,6 +51,7 @@ export function FilterBox({ q, values, apply }: Props): JSX.Element {
     setOpen(true);
   };
   return (
+    <>
     <form class="filter" role="search" onSubmit={(event) => { event.preventDefault(); apply(text.trim()); }}>
       <Icon name="search" />
       <input ref={input} type="text" value={text} placeholder="state:failed queue:media since:24h, or words" aria-label="Filter" role="combobox"
@@ -59,7 +60,6 @@ export function FilterBox({ q, values, apply }: Props): JSX.Element {
         onClick={(event) => setCaret(event.currentTarget.selectionStart ?? 0)} />
       {text ? <button type="button" class="button quiet square" aria-label="Clear the filter" onClick={() => { setText(""); apply(""); }}><Icon name="close" /></button>
         : <kbd>/</kbd>}
-      {strange.length > 0 && <p class="filter-note" role="alert">There is no {strange.map((one) => `“${one}:”`).join(", ")}. There are {TOKENS.map((one) => one.name).join(" ")}</p>}
       {offers.length > 0 && (
         <ul id="offers" role="listbox" aria-label="Completions">
           {offers.map((offer, index) => (
@@ -71,22 +71,7 @@ export function FilterBox({ q, values, apply }: Props): JSX.Element {
         </ul>
       )}
     </form>
-  );
-}
-
-/** The tokens as chips, each with a cross. */
-export function Chips({ q, apply }: { q: string; apply: (q: string) => void }): JSX.Element | null {
-  const tokens = tokenise(q);
-  if (!tokens.length) return null;
-  return (
-    <ul class="chips" aria-label="Active filters">
-      {tokens.map((one) => (
-        <li key={one.start}>
-          <span class="mono">{q.slice(one.start, one.end)}</span>
-          <button type="button" aria-label={`Remove ${q.slice(one.start, one.end)}`}
-            onClick={() => apply(`${q.slice(0, one.start)}${q.slice(one.end)}`.replace(/\s+/g, " ").trim())}><Icon name="close" /></button>
-        </li>
-      ))}
-    </ul>
+    {strange.length > 0 && <p class="filter-note" role="alert">There is no {strange.map((one) => `“${one}:”`).join(", ")}. There are {TOKENS.map((one) => one.name).join(" ")}</p>}
+    </>
   );
 }

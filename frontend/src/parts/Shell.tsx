@@ -87,7 +87,7 @@ function RangePicker(): JSX.Element | null {
 
 function Brand(): JSX.Element {
   return (
-    <Link to="/" class="brand" aria-label="Windlass, overview">
+    <Link to="/" class="brand" title="Windlass, overview">
       <Mark /><span><b>{boot.app || "windlass"}</b>{boot.environment && <i class={`environment ${boot.environment}`}>{boot.environment}</i>}</span>
     </Link>
   );
@@ -103,14 +103,14 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         <nav aria-label="Pages">{PAGES.map((page) => <Item key={page.to} page={page} />)}</nav>
         <div class="rail-end"><Preferences /><Person /></div>
       </aside>
-      <div class="above">
+      <header class="above">
         <Brand />
         <button type="button" class="find" onClick={() => { paletteOpen.value = true; }}>
           <Icon name="search" /><span>Go to a job, queue, task…</span><kbd>Ctrl K</kbd>
         </button>
         <RangePicker />
         <Live />
-      </div>
+      </header>
       <main id="main" tabIndex={-1} class={paused.value ? "is-paused" : ""}>{children}</main>
       <nav class="below" aria-label="Pages">
         {below.map((page) => <Item key={page.to} page={page} />)}

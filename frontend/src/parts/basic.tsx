@@ -47,7 +47,7 @@ type ButtonProps = Children & {
 
 export function Button({ icon, onClick, kind, label, disabled, type = "button", pressed, children }: ButtonProps): JSX.Element {
   return (
-    <button type={type} class={`button ${kind ?? ""} ${children ? "" : "square"}`} onClick={onClick} disabled={disabled} aria-label={label}
+    <button type={type} class={`button ${kind ?? ""} ${children ? "" : "square"}`} onClick={onClick} disabled={disabled} aria-label={children ? undefined : label}
       title={label} aria-pressed={pressed}>
       {icon && <Icon name={icon} />}{children}
     </button>
@@ -91,7 +91,7 @@ export function JobsLink({ q, children, query, title }: Children & { q: string; 
 export function Empty({ title, children, code }: Children & { title: string; code?: string }): JSX.Element {
   return (
     <div class="empty">
-      <h3>{title}</h3>
+      <h2>{title}</h2>
       {children && <p>{children}</p>}
       {code && <CodeBlock code={code} />}
     </div>
@@ -146,7 +146,7 @@ export function Trouble({ problem, again }: { problem: Problem; again?: () => vo
   return (
     <div class="trouble" role="alert">
       <Icon name="failures" />
-      <div><h3>{problem.title}</h3><p>{advice}</p></div>
+      <div><h2>{problem.title}</h2><p>{advice}</p></div>
       {again && <Button icon="retry" onClick={again}>Try again</Button>}
     </div>
   );

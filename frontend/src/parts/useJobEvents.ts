@@ -12,11 +12,9 @@ const NOTHING: Heard = { lines: [], chunks: [], progress: null, state: "connecti
 
 export function useJobEvents(id: string, changed: () => void, ready: boolean): Heard {
   const [heard, setHeard] = useState(NOTHING);
-  const [run, setRun] = useState(0);
   const open = flowing.value;
-  useEffect(() => { if (ready && open) setRun((n) => n + 1); }, [id, ready, open]);
   useEffect(() => {
-    if (!run || !open) return undefined;
+    if (!ready || !open) return undefined;
     let coming: JobEvent[] = [];
     let frame = 0;
     let seenState = false;
@@ -47,7 +45,6 @@ export function useJobEvents(id: string, changed: () => void, ready: boolean): H
       lost: () => setHeard((before) => (before.state === "ended" ? before : { ...before, state: "lost" })),
     });
     return () => { close(); cancelAnimationFrame(frame); };
-  }, [run]);
-  useEffect(() => () => setHeard(NOTHING), [id]);
+  }, [id, ready, open]);
   return heard;
 }
