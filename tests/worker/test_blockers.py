@@ -142,3 +142,5 @@ async def test_a_store_that_does_not_take_the_verdict(
     assert [(await job.info()).crashes for job in (innocent, guilty)] == [crashes, crashes]
     parent.stop()
     assert await asyncio.wait_for(running, 30) == 0
+    (fault,) = await (await app.broker()).faults()
+    assert (fault.type, fault.count, fault.final) == ("TimeLimitExceeded", 1, 1), "the history has it, too"

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 from faulty import Faults, FaultyBroker, FaultyProgram
+from msgspec.structs import replace
 
 from servers import BINARIES, MISSING, RedisServer
 from windlass import Cancel, Fail, Retry, Snooze, Windlass, current
 from windlass.broker.memory import MemoryBroker
-from windlass.core.job import Claim
+from windlass.core.job import Claim, NewJob
 from windlass.core.measures import FAULTS, Rollup, bucket
 from windlass.core.outcome import (
     Cancelled,
@@ -39,6 +40,7 @@ from windlass.worker import recorder as module
 from windlass.worker.recorder import NOTES, UNTROUBLED, Recorder
 from windlass.worker.run import NOT_STARTED, Identity, Run
 from windlass.worker.runner import working
+from windlass.worker.settler import _left
 
 ERROR = ErrorInfo("exception", "ValueError", "no", '  File "/srv/shop/tasks.py", line 1, in work\n')
 DONE = Succeeded(b"1")
@@ -316,6 +318,7 @@ import asyncio
 from windlass import Windlass
 from windlass.worker import recorder
 from windlass.worker.runner import working
+from windlass.worker.settler import _left
 
 recorder.PERIOD = 0.5
 app = Windlass({url!r})
@@ -346,3 +349,28 @@ asyncio.run(main())
     found = asyncio.run(look())
     assert found == ({} if point == "before" else {"succeeded": found["succeeded"]})
     assert point == "before" or 0 < found["succeeded"] <= 20
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt", "worker", "ours"),
+    [
+        (State.SUCCEEDED, 2, "w", True),
+        (State.SCHEDULED, 2, "w", True),
+        (State.RUNNING, 3, "w", True),  # retried at once, and claimed again
+        (State.RUNNING, 3, "other", True),
+        (State.RUNNING, 2, "w", False),  # the try did not arrive
+        (State.READY, 1, "w", False),  # taken back
+        (State.RUNNING, 2, "other", False),  # taken back, and claimed by somebody else
+        (State.SUCCEEDED, 2, "other", False),
+    ],
+)
+async def test_after_a_lost_answer_a_run_counts_if_its_job_shows_that_it_was_applied(
+    app: Windlass, state: State, attempt: int, worker: str, ours: bool
+) -> None:
+    broker = app.make_broker()
+    await broker.enqueue([NewJob(id="j", task="t", body=b"")])
+    (job,) = await broker.get(["j"])
+    assert job is not None
+    held = run()
+    held.claim = replace(held.claim, attempt=2)
+    assert _left(held, replace(job, state=state, attempt=attempt, worker=worker)) is ours

@@ -18,7 +18,8 @@ from windlass.worker import watchdog
 from windlass.worker.chores import Chores
 from windlass.worker.heart import Heart
 from windlass.worker.link import Keep, Pulsed
-from windlass.worker.run import pauses
+from windlass.worker.recorder import Recorder
+from windlass.worker.run import Identity, Run, pauses
 from windlass.worker.upkeep import Upkeep
 from windlass.worker.ward import Ward
 
@@ -33,17 +34,20 @@ class Custody:
         self._wards: dict[str, Ward] = {}
         self._heart = Heart(broker, settings, events, self._card_of, self._on_pulse)
         self._upkeep = Upkeep(broker, settings, events)
+        self._recorder = Recorder(broker, events, settings.version)
         self._chores = Chores()
 
     async def start(self) -> None:
         """Begin to beat."""
         await self._upkeep.start()
+        await self._recorder.start()
         self._chores.begin(self._heart.run())
 
     async def stop(self) -> None:
         """Beat no more."""
         await self._upkeep.stop()
         await self._chores.cancel()
+        await self._recorder.stop()
 
     @property
     def unanswered(self) -> float:
@@ -99,7 +103,9 @@ class Custody:
         now = time.monotonic()
         for one, (claim, outcome), done in zip(ward.culprits, pairs, applied, strict=True):
             if done:
-                self._events.emit(JobEnded(claim, outcome, now - one.deadline + one.limit))
+                took = now - one.deadline + one.limit
+                self._recorder.note([(Run(claim, Identity(""), took=took), outcome)], [True])
+                self._events.emit(JobEnded(claim, outcome, took))
         return True
 
     async def _settle(self, pairs: Sequence[tuple[Claim, Outcome]]) -> list[bool]:

@@ -1,4 +1,4 @@
-"""What this runner has to tell for the history: counted as runs end, told to the store every few seconds, each report once."""
+"""What a runner, or the supervisor in its place, tells for the history: counted as runs end, told every few seconds, each report once."""
 
 from __future__ import annotations
 
