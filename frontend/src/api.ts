@@ -62,7 +62,7 @@ export const openEvents = (job: string, ears: StreamEars<JobEvent>): (() => void
 const post = <T>(path: string, body: unknown = {}): Promise<T> => transport.post(path, printJson(body, 0)) as Promise<T>;
 
 export type BulkAction = "retry" | "cancel" | "delete";
-export type Target = { ids: string[] } | { q: string; until_id: string };
+export type Target = { ids: string[] } | { q: string; until_id?: string };
 
 export const act = {
   jobs: (action: BulkAction, target: Target, dry_run = false) =>
@@ -76,6 +76,19 @@ export const act = {
   worker: (id: string, action: "quiet" | "stop" | "dump") => post<unknown>(`workers/${name(id)}`, { action }),
   run: (task: string, given: unknown) => post<{ id: string }>(`tasks/${name(task)}/run`, { arguments: given }),
 };
+
+/** A thousand jobs are acted on in one call at most: call again as long as there are more. `told` hears how many it has been. */
+export async function actInTurns(action: BulkAction, target: Target, told: (done: number) => void = () => undefined): Promise<number> {
+  let done = 0;
+  for (let turn = 0; turn < 1_000; turn++) {
+    const answer = await act.jobs(action, target);
+    done += answer.affected;
+    told(done);
+    // Without progress it would go on for ever.
+    if (!answer.more || !answer.affected) break;
+  }
+  return done;
+}
 
 /** Over HTTP, to the API below <base>. */
 export class Http implements Transport {

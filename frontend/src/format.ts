@@ -67,23 +67,32 @@ export function ago(at: number, now: number): string {
   return seconds > 0 ? `${short} ago` : `in ${short}`;
 }
 
+const DAY = { day: "numeric", month: "short" } as const;
+const MINUTE = { hour: "2-digit", minute: "2-digit" } as const;
+const SECOND = { ...MINUTE, second: "2-digit" } as const;
+const EXACT = { ...SECOND, year: "numeric", month: "2-digit", day: "2-digit", fractionalSecondDigits: 3 } as const;
+const formats = new Map<object, Map<string, Intl.DateTimeFormat>>();
+
+/** A time in the words of one of the shapes above. Formats are kept: making one costs more than a hundred uses. */
+function told(at: number, shape: Intl.DateTimeFormatOptions, zone: string, language = "en-GB"): string {
+  const ofShape = formats.get(shape) ?? new Map<string, Intl.DateTimeFormat>();
+  const format = ofShape.get(zone) ?? new Intl.DateTimeFormat(language, { ...shape, timeZone: zone });
+  formats.set(shape, ofShape.set(zone, format));
+  return format.format(at);
+}
+
+/** The day on the calendar of `zone`: 21 Nov. */
+export const day = (at: number, zone: string): string => told(at, DAY, zone);
+
 /** A time on the clock of `zone`: the hour, with the day when it is not today's. */
 export function clock(at: number, zone: string, now: number, seconds = true): string {
-  const day = { day: "numeric", month: "short", timeZone: zone } as const;
-  const days = new Intl.DateTimeFormat("en-GB", day);
-  const hour = { hour: "2-digit", minute: "2-digit", timeZone: zone, ...(seconds ? { second: "2-digit" } as const : {}) } as const;
-  const time = new Intl.DateTimeFormat("en-GB", hour).format(at);
-  return days.format(at) === days.format(now) ? time : `${days.format(at)} ${time}`;
+  const time = told(at, seconds ? SECOND : MINUTE, zone);
+  const today = day(now, zone);
+  return day(at, zone) === today ? time : `${day(at, zone)} ${time}`;
 }
 
 /** A time in full, for a tooltip: 2026-11-21 20:13:19.123 and the zone. */
-export function exact(at: number, zone: string): string {
-  const parts = new Intl.DateTimeFormat("sv-SE", {
-    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3,
-    timeZone: zone,
-  }).format(at).replace(",", ".");
-  return `${parts} ${zone}`;
-}
+export const exact = (at: number, zone: string): string => `${told(at, EXACT, zone, "sv-SE").replace(",", ".")} ${zone}`;
 
 /** The end of a job's id, which is its random part; the beginning is the time and alike for neighbours. */
 export const shortId = (id: string): string => id.slice(-8);

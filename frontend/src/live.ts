@@ -11,7 +11,8 @@ const hidden = signal(document.hidden);
 document.addEventListener("visibilitychange", () => { hidden.value = document.hidden; });
 export const flowing = computed(() => !paused.value && !hidden.value);
 
-export type Connection = "connecting" | "live" | "polling" | "lost";
+/** "still": nothing on this page changes by itself. */
+export type Connection = "connecting" | "live" | "polling" | "lost" | "still";
 export const connection = signal<Connection>("connecting");
 export const openFailures = signal<number | null>(null);
 
@@ -70,6 +71,7 @@ effect(() => {
   const names = wanted.value;
   if (!flowing.value || !names) {
     stopped = stopped || !flowing.value;
+    if (!names) connection.value = "still";
     return undefined;
   }
   if (stopped) refresh();

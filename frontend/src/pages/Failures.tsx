@@ -1,7 +1,7 @@
 /** The inbox: failures that look alike are one entry; what is dealt with goes, and comes back by itself when it happens again. */
 import type { JSX } from "preact";
 import { confirm, perform, reason, say } from "../actions";
-import { act, reads } from "../api";
+import { act, actInTurns, reads } from "../api";
 import { compact, count, plural } from "../format";
 import { now } from "../live";
 import { useRead } from "../read";
@@ -20,13 +20,13 @@ const EMPTY: Record<string, [string, string]> = {
 };
 
 async function retryAll(group: FaultRow): Promise<void> {
-  const target = { q: `fault:${group.fingerprint} state:failed`, until_id: "" };
+  const target = { q: `fault:${group.fingerprint} state:failed` };
   try {
     const { affected, more } = await act.jobs("retry", target, true);
     if (!affected) { say("No failed job of this group is left; they were retried or their time was over."); return; }
     const number = `${more ? "more than " : ""}${plural(affected, "job")}`;
     confirm({ title: `Retry ${number}?`, action: `Retry ${number}`, text: "All that failed like this and are still kept run again from the start.",
-      run: () => void perform(() => act.jobs("retry", target), (done) => `${plural(done.affected, "job")} made ready${done.more ? "; there are more" : ""}`) });
+      run: () => void perform(() => actInTurns("retry", target), (done) => `${plural(done, "job")} made ready`) });
   } catch (error) {
     say(reason(error), { kind: "bad" });
   }

@@ -33,9 +33,9 @@ function StateTabs({ q, counts, apply }: { q: string; counts: JobsPage["counts"]
   );
 }
 
-/** Values for the completion: from the names that the server knows, and what is on the page. */
-function useValues(page: JobsPage | null): Record<string, readonly string[]> {
-  const queues = useRead(reads.queues("1h"), { live: false }).value;
+/** Values for the completion: what is on the page, and, once somebody begins to type, the names of all queues. */
+function useValues(page: JobsPage | null, asked: boolean): Record<string, readonly string[]> {
+  const queues = useRead(asked ? reads.queues("1h") : null, { live: false }).value;
   return useMemo(() => {
     const jobs = page?.jobs ?? [];
     const some = (values: (string | null | undefined)[]): string[] => [...new Set(values.filter((one): one is string => Boolean(one)))].sort();
@@ -57,7 +57,8 @@ export function Jobs(): JSX.Element {
   const { value, problem, stale, again } = useRead(reads.jobs(q, before));
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
   const [every, setEvery] = useState(false);
-  const values = useValues(value);
+  const [asked, setAsked] = useState(false);
+  const values = useValues(value, asked);
   const shown = useRef<JobsPage["jobs"]>([]);
   const holding = picked.size > 0;
   // While something is selected, no row moves under the hand.
@@ -77,7 +78,7 @@ export function Jobs(): JSX.Element {
   return (
     <>
       <Head title="Jobs" />
-      <FilterBox q={q} values={values} apply={apply} />
+      <FilterBox q={q} values={values} apply={apply} begin={() => setAsked(true)} />
       {value && <StateTabs q={q} counts={value.counts} apply={apply} />}
       {problem && <Trouble problem={problem} again={again} />}
       <Card flush>

@@ -32,7 +32,7 @@ const shown = (value: unknown): string => (typeof value === "string" ? value : p
 
 function Audit(): JSX.Element {
   const before = param("before");
-  const { value, problem, again } = useRead(reads.audit(before));
+  const { value, problem, again } = useRead(reads.audit(before), { live: false });
   return (
     <Card title="Audit log" flush id="audit">
       {problem && <Trouble problem={problem} again={again} />}
@@ -51,7 +51,7 @@ function Audit(): JSX.Element {
 
 export function System(): JSX.Element {
   useTitle("System");
-  const { value, problem, again } = useRead(reads.system());
+  const { value, problem, again } = useRead(reads.system(), { live: false });
   return (
     <>
       <Head title="System" />

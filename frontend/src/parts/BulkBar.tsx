@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { confirm, reason, say } from "../actions";
-import { act, type BulkAction, type Target } from "../api";
+import { act, actInTurns, type BulkAction, type Target } from "../api";
 import { count, plural } from "../format";
 import { useKeys } from "../keys";
 import { refresh } from "../live";
@@ -21,25 +21,12 @@ const WORDS: Record<BulkAction, string> = {
   delete: "They and their logs are gone for good. Those that run are left alone.",
 };
 
-/** Ask again as long as there is more; a call does a thousand at most. */
-async function inTurns(action: BulkAction, target: Target, told: (done: number) => void): Promise<number> {
-  let done = 0;
-  for (let turn = 0; turn < 1_000; turn++) {
-    const answer = await act.jobs(action, target);
-    done += answer.affected;
-    told(done);
-    // Without progress it would go on for ever.
-    if (!answer.more || !answer.affected) break;
-  }
-  return done;
-}
-
 export function BulkBar({ q, page, picked, every, setEvery, clear }: Props): JSX.Element {
   const [busy, setBusy] = useState("");
   const newest = page[0]?.id ?? "";
   const run = async (action: BulkAction, target: Target): Promise<void> => {
     try {
-      const done = await inTurns(action, target, (so) => setBusy(`${count(so)} ${DONE[action]}…`));
+      const done = await actInTurns(action, target, (so) => setBusy(`${count(so)} ${DONE[action]}…`));
       const undo = action === "cancel" && "ids" in target ? () => void act.jobs("retry", target).then(refresh) : undefined;
       say(`${plural(done, "job")} ${DONE[action]}`, { undo });
       clear();

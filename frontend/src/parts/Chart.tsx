@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { JSX } from "preact";
 import uPlot from "uplot";
-import { clock } from "../format";
+import { clock, day } from "../format";
 import { now } from "../live";
 import { dark, zone } from "../settings";
 import type { Column } from "../series";
@@ -24,7 +24,7 @@ function axisTimes(zoneName: string) {
   return (_: uPlot, splits: number[]): string[] => {
     const span = splits[splits.length - 1] - splits[0];
     return splits.map((at) => (span > 3 * 86_400
-      ? new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: zoneName }).format(at * 1000)
+      ? day(at * 1000, zoneName)
       : clock(at * 1000, zoneName, at * 1000, span < 180)));
   };
 }

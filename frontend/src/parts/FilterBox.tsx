@@ -5,9 +5,9 @@ import { complete, TOKENS, unknown } from "../filter";
 import { useKeys } from "../keys";
 import { Icon } from "./icons";
 
-interface Props { q: string; values: Record<string, readonly string[]>; apply: (q: string) => void }
+interface Props { q: string; values: Record<string, readonly string[]>; apply: (q: string) => void; begin: () => void }
 
-export function FilterBox({ q, values, apply }: Props): JSX.Element {
+export function FilterBox({ q, values, apply, begin }: Props): JSX.Element {
   const input = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(q);
   const [caret, setCaret] = useState(0);
@@ -56,7 +56,7 @@ export function FilterBox({ q, values, apply }: Props): JSX.Element {
       <Icon name="search" />
       <input ref={input} type="text" value={text} placeholder="state:failed queue:media since:24h, or words" aria-label="Filter" role="combobox"
         aria-expanded={offers.length > 0} aria-controls="offers" aria-activedescendant={at >= 0 ? `offer-${at}` : undefined} autocomplete="off"
-        spellcheck={false} onInput={typed} onKeyDown={press} onFocus={() => setOpen(true)} onBlur={() => setOpen(false)}
+        spellcheck={false} onInput={typed} onKeyDown={press} onFocus={() => { setOpen(true); begin(); }} onBlur={() => setOpen(false)}
         onClick={(event) => setCaret(event.currentTarget.selectionStart ?? 0)} />
       {text ? <button type="button" class="button quiet square" aria-label="Clear the filter" onClick={() => { setText(""); apply(""); }}><Icon name="close" /></button>
         : <kbd>/</kbd>}

@@ -20,7 +20,7 @@ export function Logs({ lines, running, empty }: { lines: readonly LogLine[]; run
   const [word, setWord] = useState("");
   const [bad, setBad] = useState(false);
   const wanted = word.toLowerCase();
-  const shown = lines.filter((line) => (!bad || /warn|error|critical/i.test(line.level)) && (!wanted || line.message.toLowerCase().includes(wanted)));
+  const shown = !bad && !wanted ? lines : lines.filter((line) => (!bad || /warn|error|critical/i.test(line.level)) && (!wanted || line.message.toLowerCase().includes(wanted)));
   useLayoutEffect(() => {
     if (follow && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [shown.length, follow]);

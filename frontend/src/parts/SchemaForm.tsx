@@ -28,7 +28,7 @@ export function argumentsOf(schema: Schema, texts: Texts): { value: Record<strin
   for (const [name, one, required] of fieldsOf(schema)) {
     const text = texts[name] ?? "";
     if (text === "") {
-      if (required && one.type === "string") value[name] = "";
+      if (required && one.type === "string" && !one.enum) value[name] = "";
       else if (required) wrong[name] = "needed";
       continue;
     }

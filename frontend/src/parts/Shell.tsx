@@ -53,6 +53,7 @@ function Person(): JSX.Element | null {
 const WORDS = {
   connecting: ["connecting", "The stream is being opened."], live: ["live", "What you see is at most a second old. Click to freeze it."],
   polling: ["polling", "No stream can be had here (a proxy?); the page asks every 5 seconds instead."],
+  still: ["live", "Nothing on this page changes by itself."],
   lost: ["reconnecting", "The connection was lost; it is being opened again."],
 } as const;
 

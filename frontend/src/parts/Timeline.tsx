@@ -1,27 +1,10 @@
 /** A job's life to scale: waits as thin lines, runs as bars, one row for each attempt. */
 import type { JSX } from "preact";
+import { isWait, rowsOf } from "../attempts";
 import { clock, duration } from "../format";
 import { now } from "../live";
 import { zone } from "../settings";
 import type { Span } from "../types";
-
-const WAITS = new Set(["scheduled", "waiting", "ready", "snoozed"]);
-const isWait = (span: Span): boolean => WAITS.has(span.kind) && !span.worker;
-
-interface Row { attempt: number; spans: Span[] }
-
-/** The spans by attempt; what came before the first belongs to it. */
-export function rowsOf(spans: readonly Span[]): Row[] {
-  const rows: Row[] = [];
-  for (const span of spans) {
-    if (span.kind === "enqueued") continue;
-    const attempt = Math.max(1, span.attempt);
-    const last = rows[rows.length - 1];
-    if (last?.attempt === attempt) last.spans.push(span);
-    else rows.push({ attempt, spans: [span] });
-  }
-  return rows;
-}
 
 export function Timeline({ spans }: { spans: readonly Span[] }): JSX.Element | null {
   const rows = rowsOf(spans);

@@ -138,7 +138,7 @@ const ADVICE: Record<number, string> = {
   401: "Reload the page to sign in again.",
   403: "Your role does not allow it. Ask whoever runs this dashboard.",
   404: "It was deleted, its time was over, or it never was.",
-  503: "The store does not answer. Is it running? `windlass doctor` says more.",
+  503: "The store does not answer. Is it running? The command “windlass doctor” says more.",
 };
 
 export function Trouble({ problem, again }: { problem: Problem; again?: () => void }): JSX.Element {

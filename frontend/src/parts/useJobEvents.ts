@@ -1,11 +1,12 @@
 /** The stream of one job: log lines and progress as they come; a change of state asks for the job anew. */
 import { useEffect, useState } from "preact/hooks";
 import { openEvents } from "../api";
-import { flowing } from "../live";
+import { connection, flowing } from "../live";
 import { printJson } from "../json";
 import type { JobEvent, LogLine, Progress } from "../types";
 
 const KEPT = 100_000; // lines; the oldest go first
+const PACE = 120; // ms between two drawings: a task may log hundreds of lines a second, an eye reads none of them
 
 interface Heard { lines: readonly LogLine[]; chunks: readonly string[]; progress: Progress | null; state: "connecting" | "live" | "lost" | "ended" }
 const NOTHING: Heard = { lines: [], chunks: [], progress: null, state: "connecting" };
@@ -16,12 +17,14 @@ export function useJobEvents(id: string, changed: () => void, ready: boolean): H
   useEffect(() => {
     if (!ready || !open) return undefined;
     let coming: JobEvent[] = [];
-    let frame = 0;
+    let timer = 0;
+    let gone = false;
     let seenState = false;
     // The stream begins at the beginning each time; what was shown is replaced with the first of it, not doubled.
     let fresh = true;
     const apply = (): void => {
-      frame = 0;
+      timer = 0;
+      if (gone) return;
       const events = coming;
       coming = [];
       const begin = fresh;
@@ -36,15 +39,16 @@ export function useJobEvents(id: string, changed: () => void, ready: boolean): H
           state: ended ? "ended" : "live" };
       });
       // The first state only says what the read has just told.
+      if (events.some((one) => one.event === "end")) connection.value = "still";
       if (events.some((one) => one.event === "end" || (one.event === "state" && seenState))) changed();
       seenState = seenState || events.some((one) => one.event === "state");
     };
     const close = openEvents(id, {
-      message: (event) => { coming.push(event); frame ||= requestAnimationFrame(apply); },
-      open: () => setHeard((before) => ({ ...before, state: "live" })),
-      lost: () => setHeard((before) => (before.state === "ended" ? before : { ...before, state: "lost" })),
+      message: (event) => { coming.push(event); timer ||= window.setTimeout(() => requestAnimationFrame(apply), PACE); },
+      open: () => { connection.value = "live"; setHeard((before) => ({ ...before, state: "live" })); },
+      lost: () => { connection.value = "lost"; setHeard((before) => (before.state === "ended" ? before : { ...before, state: "lost" })); },
     });
-    return () => { close(); cancelAnimationFrame(frame); };
+    return () => { gone = true; close(); clearTimeout(timer); };
   }, [id, ready, open]);
   return heard;
 }
