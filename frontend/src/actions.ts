@@ -3,11 +3,19 @@ import { signal } from "@preact/signals";
 import { Problem } from "./api";
 import { refresh } from "./live";
 
-export interface Toast { id: number; text: string; kind: "good" | "bad"; undo?: () => void; to?: string }
+export interface Toast {
+  id: number;
+  text: string;
+  kind: "good" | "bad";
+  undo?: () => void;
+  to?: string;
+}
 export const toasts = signal<Toast[]>([]);
 let last = 0;
 
-export const dismiss = (id: number): void => { toasts.value = toasts.value.filter((one) => one.id !== id); };
+export const dismiss = (id: number): void => {
+  toasts.value = toasts.value.filter((one) => one.id !== id);
+};
 
 /** A message that goes by itself: what went wrong stays longer, and so does what can be undone. */
 export function say(text: string, more: Partial<Omit<Toast, "id" | "text">> = {}): void {
@@ -25,10 +33,18 @@ export function reason(error: unknown): string {
 }
 
 /** Run an action and say how it ended. Answers its value, or null when it failed. */
-export async function perform<T>(what: () => Promise<T>, done: string | ((value: T) => string), undo?: () => Promise<unknown>): Promise<T | null> {
+export async function perform<T>(
+  what: () => Promise<T>,
+  done: string | ((value: T) => string),
+  undo?: () => Promise<unknown>,
+): Promise<T | null> {
   try {
     const value = await what();
-    const back = undo && ((): void => { void perform(undo, "Undone"); });
+    const back =
+      undo &&
+      ((): void => {
+        void perform(undo, "Undone");
+      });
     say(typeof done === "string" ? done : done(value), { undo: back });
     refresh();
     return value;
@@ -39,8 +55,15 @@ export async function perform<T>(what: () => Promise<T>, done: string | ((value:
 }
 
 export interface Question {
-  title: string; text: string; action: string; danger?: boolean; typed?: string; run: () => void;
+  title: string;
+  text: string;
+  action: string;
+  danger?: boolean;
+  typed?: string;
+  run: () => void;
 }
 /** The question that waits for an answer, if any. `typed`: what must be typed to mean it. */
 export const question = signal<Question | null>(null);
-export const confirm = (one: Question): void => { question.value = one; };
+export const confirm = (one: Question): void => {
+  question.value = one;
+};

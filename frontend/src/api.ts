@@ -1,11 +1,29 @@
 /** Everything the pages ask of the server, with its types. What carries the words (HTTP, or the demo's play) is a `Transport`. */
 import { parseJson, printJson } from "./json";
 import type {
-  Affected, AuditPage, FaultRow, FaultsPage, JobDetail, JobEvent, JobsPage, Overview, QueueDetail, QueueRow, System, TaskRow, Series,
-  Tick, WorkerDetail, WorkerRow,
+  Affected,
+  AuditPage,
+  FaultRow,
+  FaultsPage,
+  JobDetail,
+  JobEvent,
+  JobsPage,
+  Overview,
+  QueueDetail,
+  QueueRow,
+  System,
+  TaskRow,
+  Series,
+  Tick,
+  WorkerDetail,
+  WorkerRow,
 } from "./types";
 
-export interface StreamEars<T> { message: (what: T) => void; open: () => void; lost: (forGood: boolean) => void }
+export interface StreamEars<T> {
+  message: (what: T) => void;
+  open: () => void;
+  lost: (forGood: boolean) => void;
+}
 
 export interface Transport {
   get(path: string, signal?: AbortSignal): Promise<unknown>;
@@ -17,13 +35,19 @@ export interface Transport {
 
 /** An answer that is an error, in the words of RFC 9457. `status` 0: the server could not be reached. */
 export class Problem extends Error {
-  constructor(readonly status: number, readonly title: string, readonly detail = "") {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    readonly detail = "",
+  ) {
     super(detail || title);
   }
 }
 
 let transport: Transport;
-export const setTransport = (one: Transport): void => { transport = one; };
+export const setTransport = (one: Transport): void => {
+  transport = one;
+};
 
 type Params = Record<string, string | number | null | undefined>;
 
@@ -37,7 +61,10 @@ export function readName(path: string, params: Params = {}): string {
 const name = encodeURIComponent;
 
 /** The reads: each answers its name, with the type of its value on it. */
-export interface Read<T> { name: string; readonly value?: T }
+export interface Read<T> {
+  name: string;
+  readonly value?: T;
+}
 const of = <T>(path: string, params?: Params): Read<T> => ({ name: readName(path, params) });
 
 export const reads = {
@@ -55,11 +82,14 @@ export const reads = {
   audit: (before = "") => of<AuditPage>("audit", { before }),
 };
 
-export const get = <T>(read: Read<T>, signal?: AbortSignal): Promise<T> => transport.get(read.name, signal) as Promise<T>;
-export const openStream = (topics: readonly string[], ears: StreamEars<Tick>): (() => void) => transport.stream(topics, ears);
+export const get = <T>(read: Read<T>, signal?: AbortSignal): Promise<T> =>
+  transport.get(read.name, signal) as Promise<T>;
+export const openStream = (topics: readonly string[], ears: StreamEars<Tick>): (() => void) =>
+  transport.stream(topics, ears);
 export const openEvents = (job: string, ears: StreamEars<JobEvent>): (() => void) => transport.events(job, ears);
 
-const post = <T>(path: string, body: unknown = {}): Promise<T> => transport.post(path, printJson(body, 0)) as Promise<T>;
+const post = <T>(path: string, body: unknown = {}): Promise<T> =>
+  transport.post(path, printJson(body, 0)) as Promise<T>;
 
 export type BulkAction = "retry" | "cancel" | "delete";
 export type Target = { ids: string[] } | { q: string; until_id?: string };
@@ -72,13 +102,18 @@ export const act = {
   kill: (id: string) => post<unknown>(`jobs/${name(id)}/kill`),
   fault: (fingerprint: string, action: "resolve" | "snooze" | "open", until?: string) =>
     post<FaultRow>(`failures/${name(fingerprint)}`, { action, until }),
-  queue: (queue: string, action: "pause" | "resume" | "purge") => post<{ affected: number }>(`queues/${name(queue)}`, { action }),
+  queue: (queue: string, action: "pause" | "resume" | "purge") =>
+    post<{ affected: number }>(`queues/${name(queue)}`, { action }),
   worker: (id: string, action: "quiet" | "stop" | "dump") => post<unknown>(`workers/${name(id)}`, { action }),
   run: (task: string, given: unknown) => post<{ id: string }>(`tasks/${name(task)}/run`, { arguments: given }),
 };
 
 /** A thousand jobs are acted on in one call at most: call again as long as there are more. `told` hears how many it has been. */
-export async function actInTurns(action: BulkAction, target: Target, told: (done: number) => void = () => undefined): Promise<number> {
+export async function actInTurns(
+  action: BulkAction,
+  target: Target,
+  told: (done: number) => void = () => undefined,
+): Promise<number> {
   let done = 0;
   for (let turn = 0; turn < 1_000; turn++) {
     const answer = await act.jobs(action, target);
@@ -112,10 +147,18 @@ export class Http implements Transport {
     }
     const text = await response.text();
     let said: unknown = null;
-    try { said = text ? parseJson(text) : null; } catch { /* a proxy's page, not our server's answer */ }
+    try {
+      said = text ? parseJson(text) : null;
+    } catch {
+      /* a proxy's page, not our server's answer */
+    }
     if (response.ok && (said !== null || !text)) return said;
     const { title, detail } = (said ?? {}) as { title?: string; detail?: unknown };
-    throw new Problem(response.status, title ?? `${response.status} ${response.statusText}`, typeof detail === "string" ? detail : "");
+    throw new Problem(
+      response.status,
+      title ?? `${response.status} ${response.statusText}`,
+      typeof detail === "string" ? detail : "",
+    );
   }
 
   stream(topics: readonly string[], ears: StreamEars<Tick>): () => void {
@@ -128,7 +171,12 @@ export class Http implements Transport {
     return this.listen(`jobs/${name(job)}/events`, kinds, ears, (event, data, id) => ({ event, data, id }) as JobEvent);
   }
 
-  private listen<T>(path: string, kinds: string[], ears: StreamEars<T>, make: (event: string, data: unknown, id: string) => T): () => void {
+  private listen<T>(
+    path: string,
+    kinds: string[],
+    ears: StreamEars<T>,
+    make: (event: string, data: unknown, id: string) => T,
+  ): () => void {
     const source = new EventSource(this.root + path);
     source.onopen = () => ears.open();
     source.onerror = () => ears.lost(source.readyState === EventSource.CLOSED);

@@ -24,10 +24,19 @@ import { Worker } from "./pages/Worker";
 import { Workers } from "./pages/Workers";
 
 const ROUTES: readonly [string, (names: Record<string, string>) => JSX.Element][] = [
-  ["/", () => <Overview />], ["/jobs", () => <Jobs />], ["/jobs/:id", ({ id }) => <Job key={id} id={id} />], ["/failures", () => <Failures />],
-  ["/queues", () => <Queues />], ["/queues/:name", ({ name }) => <Queue key={name} name={name} />], ["/workers", () => <Workers />],
-  ["/workers/:id", ({ id }) => <Worker key={id} id={id} />], ["/schedules", () => <Schedules />], ["/workflows", () => <Workflows />],
-  ["/tasks", () => <Tasks />], ["/tasks/:name", ({ name }) => <Task key={name} name={name} />], ["/system", () => <System />],
+  ["/", () => <Overview />],
+  ["/jobs", () => <Jobs />],
+  ["/jobs/:id", ({ id }) => <Job key={id} id={id} />],
+  ["/failures", () => <Failures />],
+  ["/queues", () => <Queues />],
+  ["/queues/:name", ({ name }) => <Queue key={name} name={name} />],
+  ["/workers", () => <Workers />],
+  ["/workers/:id", ({ id }) => <Worker key={id} id={id} />],
+  ["/schedules", () => <Schedules />],
+  ["/workflows", () => <Workflows />],
+  ["/tasks", () => <Tasks />],
+  ["/tasks/:name", ({ name }) => <Task key={name} name={name} />],
+  ["/system", () => <System />],
 ];
 
 function Page(): JSX.Element {
@@ -36,7 +45,13 @@ function Page(): JSX.Element {
     const names = match(pattern, path);
     if (names) return show(names);
   }
-  return <Card><Empty title="There is no such page"><Button onClick={() => go("/")}>To the overview</Button></Empty></Card>;
+  return (
+    <Card>
+      <Empty title="There is no such page">
+        <Button onClick={() => go("/")}>To the overview</Button>
+      </Empty>
+    </Card>
+  );
 }
 
 /** A mistake in one page must not take the rail along. */
@@ -52,19 +67,41 @@ class Guard extends Component<{ children: ComponentChildren; path: string }, { e
   render(): ComponentChildren {
     const { error } = this.state as { error: Error | null };
     if (!error) return this.props.children;
-    return <Card><Empty title="This page has a bug" code={String(error.stack ?? error)}>The others work. A report with these lines helps: <Button onClick={() => this.setState({ error: null })}>Try again</Button></Empty></Card>;
+    return (
+      <Card>
+        <Empty title="This page has a bug" code={String(error.stack ?? error)}>
+          The others work. A report with these lines helps:{" "}
+          <Button onClick={() => this.setState({ error: null })}>Try again</Button>
+        </Empty>
+      </Card>
+    );
   }
 }
 
 function App(): JSX.Element {
   useKeys({
     ...Object.fromEntries(PAGES.map((page) => [page.key, () => go(page.to)])),
-    "mod+k": () => { paletteOpen.value = !paletteOpen.value; }, "?": () => { helpOpen.value = true; }, p: () => { paused.value = !paused.value; },
+    "mod+k": () => {
+      paletteOpen.value = !paletteOpen.value;
+    },
+    "?": () => {
+      helpOpen.value = true;
+    },
+    p: () => {
+      paused.value = !paused.value;
+    },
   });
   return (
     <>
-      <Shell><Guard path={route.value.path}><Page /></Guard></Shell>
-      <Palette /><Help /><Confirm /><Toasts />
+      <Shell>
+        <Guard path={route.value.path}>
+          <Page />
+        </Guard>
+      </Shell>
+      <Palette />
+      <Help />
+      <Confirm />
+      <Toasts />
     </>
   );
 }

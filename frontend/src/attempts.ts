@@ -4,7 +4,10 @@ import type { Span } from "./types";
 const WAITS = new Set(["scheduled", "waiting", "ready", "snoozed"]);
 export const isWait = (span: Span): boolean => WAITS.has(span.kind) && !span.worker;
 
-interface Row { attempt: number; spans: Span[] }
+interface Row {
+  attempt: number;
+  spans: Span[];
+}
 
 /** The spans by attempt; what came before the first belongs to it. */
 export function rowsOf(spans: readonly Span[]): Row[] {

@@ -1,6 +1,11 @@
 /** The filter language of the jobs list: `state:failed queue:media "no space left"`. The server judges; this reads it for the eye and completes it. */
 
-export interface Token { name: string; value: string; start: number; end: number }
+export interface Token {
+  name: string;
+  value: string;
+  start: number;
+  end: number;
+}
 
 export const TOKENS: readonly { name: string; help: string }[] = [
   { name: "state:", help: "scheduled, waiting, ready, running, parked, succeeded, failed, cancelled" },
@@ -35,17 +40,23 @@ const unquote = (text: string): string =>
   text.replace(/"((?:[^"\\]|\\.)*)"?/g, (_, inside: string) => inside.replace(/\\(.)/g, "$1"));
 
 /** `value` as it is written behind a name: in quotes when it holds a blank or a quote. */
-export const quoted = (value: string): string => (/[\s"]/.test(value) || !value ? `"${value.replace(/["\\]/g, "\\$&")}"` : value);
+export const quoted = (value: string): string =>
+  /[\s"]/.test(value) || !value ? `"${value.replace(/["\\]/g, "\\$&")}"` : value;
 
 export const token = (name: string, value: string): string =>
   !name ? quoted(value) : `${name}${name.startsWith("arg.") ? "=" : ":"}${quoted(value)}`;
 
 /** The values that `q` gives for `name`. */
-export const valuesOf = (q: string, name: string): string[] => tokenise(q).filter((one) => one.name === name).map((one) => one.value);
+export const valuesOf = (q: string, name: string): string[] =>
+  tokenise(q)
+    .filter((one) => one.name === name)
+    .map((one) => one.value);
 
 /** `q` with exactly these values for `name`, the other words as they were. */
 export function withValues(q: string, name: string, values: readonly string[]): string {
-  const kept = tokenise(q).filter((one) => one.name !== name).map((one) => q.slice(one.start, one.end));
+  const kept = tokenise(q)
+    .filter((one) => one.name !== name)
+    .map((one) => q.slice(one.start, one.end));
   return [...values.map((value) => token(name, value)), ...kept].join(" ");
 }
 
@@ -58,9 +69,16 @@ const KNOWN = new Set(TOKENS.filter((one) => one.name.endsWith(":")).map((one) =
 
 /** The names in `q` that the server would refuse. */
 export const unknown = (q: string): string[] =>
-  tokenise(q).map((one) => one.name).filter((name) => name && !KNOWN.has(name) && !name.startsWith("meta.") && !name.startsWith("arg."));
+  tokenise(q)
+    .map((one) => one.name)
+    .filter((name) => name && !KNOWN.has(name) && !name.startsWith("meta.") && !name.startsWith("arg."));
 
-export interface Completion { label: string; help: string; q: string; caret: number }
+export interface Completion {
+  label: string;
+  help: string;
+  q: string;
+  caret: number;
+}
 
 /** What may follow at `caret`: names of tokens, or the values of the one begun. `values`: what is known to occur, by name. */
 export function complete(q: string, caret: number, values: Record<string, readonly string[]>, most = 8): Completion[] {
@@ -73,11 +91,18 @@ export function complete(q: string, caret: number, values: Record<string, readon
   };
   const colon = begun.indexOf(":");
   if (colon < 0) {
-    return TOKENS.filter((one) => one.name.startsWith(begun) && one.name !== begun).slice(0, most).map((one) => put(one.name, one.help, false));
+    return TOKENS.filter((one) => one.name.startsWith(begun) && one.name !== begun)
+      .slice(0, most)
+      .map((one) => put(one.name, one.help, false));
   }
   const [name, typed] = [begun.slice(0, colon), begun.slice(colon + 1).toLowerCase()];
   const known = values[name] ?? [];
-  const sorted = [...known.filter((one) => one.toLowerCase().startsWith(typed)),
-    ...known.filter((one) => one.toLowerCase().indexOf(typed) > 0)];
-  return sorted.slice(0, most).map((one) => put(token(name, one), "", true)).filter((one) => one.label !== begun);
+  const sorted = [
+    ...known.filter((one) => one.toLowerCase().startsWith(typed)),
+    ...known.filter((one) => one.toLowerCase().indexOf(typed) > 0),
+  ];
+  return sorted
+    .slice(0, most)
+    .map((one) => put(token(name, one), "", true))
+    .filter((one) => one.label !== begun);
 }

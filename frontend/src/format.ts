@@ -23,8 +23,14 @@ export function duration(seconds: number | null | undefined): string {
   if (s < 9.95) return `${s.toFixed(1)} s`;
   if (s < 59.5) return `${Math.round(s)} s`;
   const two = (n: number): string => String(n).padStart(2, "0");
-  if (s < 3599.5) { const t = Math.round(s); return `${Math.floor(t / 60)}m ${two(t % 60)}s`; }
-  if (s < 86_370) { const t = Math.round(s / 60); return `${Math.floor(t / 60)}h ${two(t % 60)}m`; }
+  if (s < 3599.5) {
+    const t = Math.round(s);
+    return `${Math.floor(t / 60)}m ${two(t % 60)}s`;
+  }
+  if (s < 86_370) {
+    const t = Math.round(s / 60);
+    return `${Math.floor(t / 60)}h ${two(t % 60)}m`;
+  }
   const t = Math.round(s / 3600);
   return `${Math.floor(t / 24)}d ${t % 24}h`;
 }
@@ -54,7 +60,10 @@ export function bytes(n: number | null): string {
   if (n === null) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
-  while (n >= 999.5 && unit < units.length - 1) { n /= 1000; unit++; }
+  while (n >= 999.5 && unit < units.length - 1) {
+    n /= 1000;
+    unit++;
+  }
   return `${unit && n < 99.5 ? Number(n.toPrecision(2)) : Math.round(n)} ${units[unit]}`;
 }
 
@@ -92,7 +101,8 @@ export function clock(at: number, zone: string, now: number, seconds = true): st
 }
 
 /** A time in full, for a tooltip: 2026-11-21 20:13:19.123 and the zone. */
-export const exact = (at: number, zone: string): string => `${told(at, EXACT, zone, "sv-SE").replace(",", ".")} ${zone}`;
+export const exact = (at: number, zone: string): string =>
+  `${told(at, EXACT, zone, "sv-SE").replace(",", ".")} ${zone}`;
 
 /** The end of a job's id, which is its random part; the beginning is the time and alike for neighbours. */
 export const shortId = (id: string): string => id.slice(-8);

@@ -14,7 +14,8 @@ export function printJson(value: unknown, indent = 2, depth = 0): string {
   const list = Array.isArray(value);
   const parts = list
     ? value.map((one) => printJson(one, indent, depth + 1))
-    : Object.entries(value).filter(([, one]) => one !== undefined)
+    : Object.entries(value)
+        .filter(([, one]) => one !== undefined)
         .map(([name, one]) => `${JSON.stringify(name)}:${indent ? " " : ""}${printJson(one, indent, depth + 1)}`);
   const [open, close] = list ? "[]" : "{}";
   if (!parts.length || !indent) return open + parts.join(",") + close;
@@ -34,9 +35,13 @@ class Parser {
     return value;
   }
 
-  private fail(): never { throw new SyntaxError(`unexpected text in JSON at position ${this.at}`); }
+  private fail(): never {
+    throw new SyntaxError(`unexpected text in JSON at position ${this.at}`);
+  }
 
-  private blank(): void { while (" \t\r\n".includes(this.text[this.at] ?? "x")) this.at++; }
+  private blank(): void {
+    while (" \t\r\n".includes(this.text[this.at] ?? "x")) this.at++;
+  }
 
   private take(pattern: RegExp): string {
     pattern.lastIndex = this.at;
@@ -57,7 +62,9 @@ class Parser {
     return /^-?\d+$/.test(number) && !Number.isSafeInteger(Number(number)) ? BigInt(number) : Number(number);
   }
 
-  private string(): string { return JSON.parse(this.take(/"(?:[^"\\]|\\.)*"/y)) as string; }
+  private string(): string {
+    return JSON.parse(this.take(/"(?:[^"\\]|\\.)*"/y)) as string;
+  }
 
   private list(): unknown[] {
     const found: unknown[] = [];

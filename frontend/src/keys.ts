@@ -7,8 +7,10 @@ let first = "";
 let firstAt = 0;
 
 const typing = (target: EventTarget | null): boolean =>
-  target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) &&
-    !(target instanceof HTMLInputElement && /^(checkbox|radio|button)$/.test(target.type)));
+  target instanceof HTMLElement &&
+  (target.isContentEditable ||
+    (/^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) &&
+      !(target instanceof HTMLInputElement && /^(checkbox|radio|button)$/.test(target.type))));
 
 function press(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.isComposing) return;
@@ -16,7 +18,12 @@ function press(event: KeyboardEvent): void {
   const key = control ? `mod+${event.key.toLowerCase()}` : event.key;
   if (event.altKey || (!control && (typing(event.target) || document.querySelector("dialog[open]")))) return;
   // Enter and the space bar belong to what has the focus.
-  if ((key === "Enter" || key === " ") && event.target instanceof HTMLElement && event.target.closest("a,button,input,summary")) return;
+  if (
+    (key === "Enter" || key === " ") &&
+    event.target instanceof HTMLElement &&
+    event.target.closest("a,button,input,summary")
+  )
+    return;
   const pair = first && Date.now() - firstAt < 1_200 ? `${first} ${key}` : "";
   first = "";
   for (let index = layers.length - 1; index >= 0; index--) {
@@ -42,13 +49,28 @@ export function useKeys(handlers: Handlers): void {
   layer.current = handlers;
   useEffect(() => {
     layers.push(layer);
-    return () => { layers.splice(layers.indexOf(layer), 1); };
+    return () => {
+      layers.splice(layers.indexOf(layer), 1);
+    };
   }, []);
 }
 
 export const SHORTCUTS: readonly [string, string][] = [
-  ["g o", "Overview"], ["g j", "Jobs"], ["g f", "Failures"], ["g q", "Queues"], ["g w", "Workers"], ["g s", "Schedules"],
-  ["g l", "Workflows"], ["g t", "Task types"], ["g y", "System"],
-  ["Ctrl K", "Go to anything, do anything"], ["/", "Filter the list"], ["j  k", "Next and previous row"], ["x", "Select the row"],
-  ["Enter", "Open the row"], ["p", "Pause and go on with live updates"], ["r", "Retry the selected jobs"], ["?", "This help"],
+  ["g o", "Overview"],
+  ["g j", "Jobs"],
+  ["g f", "Failures"],
+  ["g q", "Queues"],
+  ["g w", "Workers"],
+  ["g s", "Schedules"],
+  ["g l", "Workflows"],
+  ["g t", "Task types"],
+  ["g y", "System"],
+  ["Ctrl K", "Go to anything, do anything"],
+  ["/", "Filter the list"],
+  ["j  k", "Next and previous row"],
+  ["x", "Select the row"],
+  ["Enter", "Open the row"],
+  ["p", "Pause and go on with live updates"],
+  ["r", "Retry the selected jobs"],
+  ["?", "This help"],
 ];

@@ -8,7 +8,9 @@ const AGAIN = 30_000; // until a stream is tried again
 
 export const paused = signal(false);
 const hidden = signal(document.hidden);
-document.addEventListener("visibilitychange", () => { hidden.value = document.hidden; });
+document.addEventListener("visibilitychange", () => {
+  hidden.value = document.hidden;
+});
 export const flowing = computed(() => !paused.value && !hidden.value);
 
 /** "still": nothing on this page changes by itself. */
@@ -19,7 +21,9 @@ export const openFailures = signal<number | null>(null);
 /** The time that relative times are told from. Stands still with everything else. */
 export const now = signal(Date.now());
 let skew = 0;
-setInterval(() => { if (flowing.value) now.value = Date.now() + skew; }, 1_000);
+setInterval(() => {
+  if (flowing.value) now.value = Date.now() + skew;
+}, 1_000);
 
 /** The server's time; a clock that is a second off is not corrected, the way of the answer is not known better. */
 function correct(serverTime: string): void {
@@ -27,10 +31,17 @@ function correct(serverTime: string): void {
   if (Number.isFinite(off)) skew = Math.abs(off) > 2_000 ? off : 0;
 }
 
-interface Listener { take: (value: unknown) => void; refetch: () => void }
+interface Listener {
+  take: (value: unknown) => void;
+  refetch: () => void;
+}
 const topics = new Map<string, Set<Listener>>();
 const wanted = signal("");
-const announce = (): void => { queueMicrotask(() => { wanted.value = [...topics.keys()].sort().join("\n"); }); };
+const announce = (): void => {
+  queueMicrotask(() => {
+    wanted.value = [...topics.keys()].sort().join("\n");
+  });
+};
 
 /** Hear of a topic until the answered function is called. `refetch` is called when it has to be asked for. */
 export function subscribe(topic: string, listener: Listener): () => void {
@@ -83,20 +94,35 @@ effect(() => {
   const poll = (): void => {
     connection.value = "polling";
     timer = window.setInterval(refresh, POLL);
-    window.setTimeout(() => { if (!gone) { clearInterval(timer); open(); } }, AGAIN);
+    window.setTimeout(() => {
+      if (!gone) {
+        clearInterval(timer);
+        open();
+      }
+    }, AGAIN);
   };
   const open = (): void => {
     failures = 0;
     close = openStream(names.split("\n"), {
       message: hear,
-      open: () => { failures = 0; connection.value = "live"; },
+      open: () => {
+        failures = 0;
+        connection.value = "live";
+      },
       lost: (forGood) => {
         failures++;
         connection.value = "lost";
-        if (forGood || failures >= 3) { close(); if (!gone) poll(); }
+        if (forGood || failures >= 3) {
+          close();
+          if (!gone) poll();
+        }
       },
     });
   };
   open();
-  return () => { gone = true; close(); clearInterval(timer); };
+  return () => {
+    gone = true;
+    close();
+    clearInterval(timer);
+  };
 });

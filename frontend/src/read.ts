@@ -3,7 +3,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { get, Problem, type Read } from "./api";
 import { subscribe } from "./live";
 
-export interface Known<T> { value: T | null; problem: Problem | null; stale: boolean; again: () => void }
+export interface Known<T> {
+  value: T | null;
+  problem: Problem | null;
+  stale: boolean;
+  again: () => void;
+}
 
 // What was seen last of each read, so that a step back shows it at once while it is asked for anew.
 const seen = new Map<string, unknown>();
@@ -18,8 +23,11 @@ function remember(name: string, value: unknown): void {
 /** The value of `read`, null until it is there. `stale`: the value is of another read, its own is on the way. */
 export function useRead<T>(read: Read<T> | null, options: { live?: boolean } = {}): Known<T> {
   const live = options.live ?? true;
-  const [state, setState] = useState<{ name: string; value: T | null; problem: Problem | null }>(
-    { name: "", value: null, problem: null });
+  const [state, setState] = useState<{ name: string; value: T | null; problem: Problem | null }>({
+    name: "",
+    value: null,
+    problem: null,
+  });
   const ask = useRef<() => void>(() => undefined);
   const name = read?.name ?? "";
   useEffect(() => {
@@ -33,17 +41,25 @@ export function useRead<T>(read: Read<T> | null, options: { live?: boolean } = {
       abort.abort();
       abort = new AbortController();
       const { signal } = abort;
-      get<T>({ name }, signal).then((value) => { if (!signal.aborted) take(value); }, (error: unknown) => {
-        if (signal.aborted) return;
-        const problem = error instanceof Problem ? error : new Problem(0, "The page made a mistake", String(error));
-        setState((before) => ({ name, value: before.name === name ? before.value : null, problem }));
-      });
+      get<T>({ name }, signal).then(
+        (value) => {
+          if (!signal.aborted) take(value);
+        },
+        (error: unknown) => {
+          if (signal.aborted) return;
+          const problem = error instanceof Problem ? error : new Problem(0, "The page made a mistake", String(error));
+          setState((before) => ({ name, value: before.name === name ? before.value : null, problem }));
+        },
+      );
     };
     ask.current = refetch;
     if (seen.has(name)) setState({ name, value: seen.get(name) as T, problem: null });
     refetch();
     const leave = live ? subscribe(name, { take, refetch }) : () => undefined;
-    return () => { abort.abort(); leave(); };
+    return () => {
+      abort.abort();
+      leave();
+    };
   }, [name, live]);
   const stale = state.name !== name;
   return { value: state.value, problem: stale ? null : state.problem, stale, again: () => ask.current() };

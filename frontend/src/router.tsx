@@ -2,7 +2,10 @@
 import { signal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 
-export interface Route { path: string; query: URLSearchParams }
+export interface Route {
+  path: string;
+  query: URLSearchParams;
+}
 export type Query = Record<string, string | number | null | undefined>;
 
 let hashed = false;
@@ -19,7 +22,9 @@ export const route = signal<Route>({ path: "/", query: new URLSearchParams() });
 export function startRouter(options: { hash?: boolean } = {}): void {
   hashed = options.hash ?? false;
   route.value = read();
-  addEventListener("popstate", () => { route.value = read(); });
+  addEventListener("popstate", () => {
+    route.value = read();
+  });
 }
 
 /** The address of a path and a query below <base>. Empty values are left out. */
@@ -66,17 +71,28 @@ export function match(pattern: string, path: string): Record<string, string> | n
 }
 
 function decode(part: string): string {
-  try { return decodeURIComponent(part); } catch { return part; }
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 interface LinkProps {
-  to: string; query?: Query; class?: string; title?: string; children?: ComponentChildren; onClickCapture?: () => void;
-  "aria-current"?: "page"; "aria-label"?: string;
+  to: string;
+  query?: Query;
+  class?: string;
+  title?: string;
+  children?: ComponentChildren;
+  onClickCapture?: () => void;
+  "aria-current"?: "page";
+  "aria-label"?: string;
 }
 
 export function Link({ to, query, ...rest }: LinkProps): JSX.Element {
   const click = (event: MouseEvent): void => {
-    if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)
+      return;
     event.preventDefault();
     go(to, query);
   };

@@ -22,23 +22,43 @@ export const may = (role: Role): boolean => (RANK[boot.role] ?? 0) >= RANK[role]
 function stored<T extends string>(name: string, otherwise: T): Signal<T> {
   const key = `windlass.${name}`;
   let first = otherwise;
-  try { first = (localStorage.getItem(key) as T | null) ?? otherwise; } catch { /* not allowed: the default it is */ }
+  try {
+    first = (localStorage.getItem(key) as T | null) ?? otherwise;
+  } catch {
+    /* not allowed: the default it is */
+  }
   const value = signal(first);
-  effect(() => { try { localStorage.setItem(key, value.value); } catch { /* not allowed */ } });
+  effect(() => {
+    try {
+      localStorage.setItem(key, value.value);
+    } catch {
+      /* not allowed */
+    }
+  });
   return value;
 }
 
 export type Theme = "system" | "light" | "dark";
 export const theme = stored<Theme>("theme", "system");
 export const zoneKind = stored<"local" | "utc">("zone", "local");
-export const zone = computed(() => (zoneKind.value === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone));
+export const zone = computed(() =>
+  zoneKind.value === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone,
+);
 
 const darkSystem = matchMedia("(prefers-color-scheme: dark)");
 const systemDark = signal(darkSystem.matches);
-darkSystem.addEventListener("change", (event) => { systemDark.value = event.matches; });
+darkSystem.addEventListener("change", (event) => {
+  systemDark.value = event.matches;
+});
 export const dark = computed(() => (theme.value === "system" ? systemDark.value : theme.value === "dark"));
-effect(() => { document.documentElement.dataset.theme = dark.value ? "dark" : "light"; });
+effect(() => {
+  document.documentElement.dataset.theme = dark.value ? "dark" : "light";
+});
 
 export const THEMES: readonly Theme[] = ["system", "light", "dark"];
-export const nextTheme = (): void => { theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length]; };
-export const switchZone = (): void => { zoneKind.value = zoneKind.value === "utc" ? "local" : "utc"; };
+export const nextTheme = (): void => {
+  theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length];
+};
+export const switchZone = (): void => {
+  zoneKind.value = zoneKind.value === "utc" ? "local" : "utc";
+};

@@ -1,82 +1,266 @@
 /** The shapes of docs/design/api.md, as they come over the wire. Times are ISO 8601 in UTC, lengths of time seconds. */
 
-export const STATES = ["scheduled", "waiting", "ready", "running", "parked", "succeeded", "failed", "cancelled"] as const;
+export const STATES = [
+  "scheduled",
+  "waiting",
+  "ready",
+  "running",
+  "parked",
+  "succeeded",
+  "failed",
+  "cancelled",
+] as const;
 export type State = (typeof STATES)[number];
-export const OUTCOMES = ["succeeded", "retried", "failed", "crashed", "cancelled", "snoozed", "released", "parked"] as const;
+export const OUTCOMES = [
+  "succeeded",
+  "retried",
+  "failed",
+  "crashed",
+  "cancelled",
+  "snoozed",
+  "released",
+  "parked",
+] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 export type Role = "viewer" | "operator" | "admin";
 
-export interface Boot { prefix: string; app: string; role: Role; name: string; environment: string; version: string }
+export interface Boot {
+  prefix: string;
+  app: string;
+  role: Role;
+  name: string;
+  environment: string;
+  version: string;
+}
 export type Percentiles = Record<"p50" | "p95" | "p99", (number | null)[]>;
-export interface Series { start: string; step: number; outcomes: Partial<Record<Outcome, number[]>>; wait: Percentiles; run: Percentiles }
+export interface Series {
+  start: string;
+  step: number;
+  outcomes: Partial<Record<Outcome, number[]>>;
+  wait: Percentiles;
+  run: Percentiles;
+}
 export interface QueueRow {
-  name: string; paused: boolean; counts: Partial<Record<State, number>>; oldest: number | null; in_rate: number; out_rate: number;
-  drain: number | null; failed_share: number; spark: number[]; slots: number; busy: number;
+  name: string;
+  paused: boolean;
+  counts: Partial<Record<State, number>>;
+  oldest: number | null;
+  in_rate: number;
+  out_rate: number;
+  drain: number | null;
+  failed_share: number;
+  spark: number[];
+  slots: number;
+  busy: number;
 }
 export interface Attention {
-  kind: "failure" | "stalled" | "workers" | "backlog" | "parked" | "durability"; level: "warn" | "bad"; title: string; detail: string; to: string;
+  kind: "failure" | "stalled" | "workers" | "backlog" | "parked" | "durability";
+  level: "warn" | "bad";
+  title: string;
+  detail: string;
+  to: string;
 }
 export interface Overview {
-  now: string; totals: Partial<Record<State, number>>; done_rate: number; failed_share: number; oldest: number | null;
-  slots: { busy: number; total: number }; workers: number; series: Series; queues: QueueRow[]; attention: Attention[];
+  now: string;
+  totals: Partial<Record<State, number>>;
+  done_rate: number;
+  failed_share: number;
+  oldest: number | null;
+  slots: { busy: number; total: number };
+  workers: number;
+  series: Series;
+  queues: QueueRow[];
+  attention: Attention[];
   deploys: { at: string; version: string }[];
 }
-export interface Progress { current: number; total: number | null; message: string; share: number | null }
-export interface JobRow {
-  id: string; task: string; queue: string; state: State; priority: number; attempt: number; crashes: number; created_at: string;
-  run_at: string; started_at: string | null; finished_at: string | null; worker: string | null; key: string | null; cancelling: boolean;
-  reason: string | null; error: { kind: string; type: string; message: string } | null; progress: Progress | null;
+export interface Progress {
+  current: number;
+  total: number | null;
+  message: string;
+  share: number | null;
 }
-export interface Payload { hidden: boolean; size: number; value?: unknown; cut?: boolean }
+export interface JobRow {
+  id: string;
+  task: string;
+  queue: string;
+  state: State;
+  priority: number;
+  attempt: number;
+  crashes: number;
+  created_at: string;
+  run_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  worker: string | null;
+  key: string | null;
+  cancelling: boolean;
+  reason: string | null;
+  error: { kind: string; type: string; message: string } | null;
+  progress: Progress | null;
+}
+export interface Payload {
+  hidden: boolean;
+  size: number;
+  value?: unknown;
+  cut?: boolean;
+}
 export interface Span {
-  at: string; until: string | null; kind: "enqueued" | "scheduled" | "waiting" | "ready" | "running" | Outcome; attempt: number;
-  worker: string | null; error: { type: string; message: string; traceback: string } | null;
+  at: string;
+  until: string | null;
+  kind: "enqueued" | "scheduled" | "waiting" | "ready" | "running" | Outcome;
+  attempt: number;
+  worker: string | null;
+  error: { type: string; message: string; traceback: string } | null;
 }
 export interface JobDetail extends JobRow {
-  lane: string; expires_at: string | null; timeout: number | null; meta: Record<string, string>; version: string; arguments: Payload;
-  result: Payload | null; traceback: string; evidence: Record<string, string | number>; fingerprint: string | null; timeline: Span[];
-  why: string[]; code: { python: string; cli: string; curl: string };
+  lane: string;
+  expires_at: string | null;
+  timeout: number | null;
+  meta: Record<string, string>;
+  version: string;
+  arguments: Payload;
+  result: Payload | null;
+  traceback: string;
+  evidence: Record<string, string | number>;
+  fingerprint: string | null;
+  timeline: Span[];
+  why: string[];
+  code: { python: string; cli: string; curl: string };
 }
-export interface JobsPage { jobs: JobRow[]; next: string | null; searched_to: string | null; counts: Partial<Record<State, number>> }
+export interface JobsPage {
+  jobs: JobRow[];
+  next: string | null;
+  searched_to: string | null;
+  counts: Partial<Record<State, number>>;
+}
 export type FaultState = "open" | "resolved" | "snoozed";
 export interface FaultRow {
-  fingerprint: string; task: string; type: string; message: string; where: string; count: number; ended: number; first_at: string;
-  last_at: string; sample: string; versions: string[]; state: FaultState; until: string | null; spark: number[];
+  fingerprint: string;
+  task: string;
+  type: string;
+  message: string;
+  where: string;
+  count: number;
+  ended: number;
+  first_at: string;
+  last_at: string;
+  sample: string;
+  versions: string[];
+  state: FaultState;
+  until: string | null;
+  spark: number[];
 }
-export interface FaultsPage { groups: FaultRow[]; next: string | null }
+export interface FaultsPage {
+  groups: FaultRow[];
+  next: string | null;
+}
 export interface WorkerRow {
-  id: string; host: string; pid: number; version: string; code: string; state: string; queues: string[]; slots: Record<string, number>;
-  busy: Record<string, number>; running: number; started_at: string; until: string; rss: number | null;
+  id: string;
+  host: string;
+  pid: number;
+  version: string;
+  code: string;
+  state: string;
+  queues: string[];
+  slots: Record<string, number>;
+  busy: Record<string, number>;
+  running: number;
+  started_at: string;
+  until: string;
+  rss: number | null;
   jobs: { id: string; task: string; queue: string; started_at: string }[];
 }
-export interface WorkerDetail extends WorkerRow { stacks: string }
+export interface WorkerDetail extends WorkerRow {
+  stacks: string;
+}
 export interface QueueDetail {
-  queue: QueueRow; series: Series; tasks: { name: string; count: number; failed_share: number; p95: number | null }[]; workers: WorkerRow[];
+  queue: QueueRow;
+  series: Series;
+  tasks: { name: string; count: number; failed_share: number; p95: number | null }[];
+  workers: WorkerRow[];
 }
 export interface TaskRow {
-  name: string; queue: string; lane: string; timeout: number | null; attempts: number; doc: string; source: string; schema: Schema;
-  count: number; failed_share: number; p50: number | null; p95: number | null; spark: number[];
+  name: string;
+  queue: string;
+  lane: string;
+  timeout: number | null;
+  attempts: number;
+  doc: string;
+  source: string;
+  schema: Schema;
+  count: number;
+  failed_share: number;
+  p50: number | null;
+  p95: number | null;
+  spark: number[];
 }
 export interface Schema {
-  type?: string | string[]; title?: string; description?: string; default?: unknown; enum?: unknown[]; const?: unknown; format?: string;
-  properties?: Record<string, Schema>; required?: string[]; items?: Schema; anyOf?: Schema[]; $ref?: string; $defs?: Record<string, Schema>;
-  minimum?: number; maximum?: number; maxLength?: number; pattern?: string;
+  type?: string | string[];
+  title?: string;
+  description?: string;
+  default?: unknown;
+  enum?: unknown[];
+  const?: unknown;
+  format?: string;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  items?: Schema;
+  anyOf?: Schema[];
+  $ref?: string;
+  $defs?: Record<string, Schema>;
+  minimum?: number;
+  maximum?: number;
+  maxLength?: number;
+  pattern?: string;
 }
 export interface System {
-  store: { kind: string; place: string; version: string; survives: string[]; remarks: string[]; details: Record<string, unknown> };
-  versions: { version: string; code: string; workers: number }[]; settings: Record<string, unknown>; retention: { step: number; kept: number }[];
+  store: {
+    kind: string;
+    place: string;
+    version: string;
+    survives: string[];
+    remarks: string[];
+    details: Record<string, unknown>;
+  };
+  versions: { version: string; code: string; workers: number }[];
+  settings: Record<string, unknown>;
+  retention: { step: number; kept: number }[];
 }
-export interface AuditEntry { id: string; at: string; who: string; role: string; action: string; target: string; detail: string }
-export interface AuditPage { entries: AuditEntry[]; next: string | null }
-export interface Affected { affected: number; skipped: number; more: boolean }
-export interface LogLine { at: string; level: string; message: string; attempt: number }
+export interface AuditEntry {
+  id: string;
+  at: string;
+  who: string;
+  role: string;
+  action: string;
+  target: string;
+  detail: string;
+}
+export interface AuditPage {
+  entries: AuditEntry[];
+  next: string | null;
+}
+export interface Affected {
+  affected: number;
+  skipped: number;
+  more: boolean;
+}
+export interface LogLine {
+  at: string;
+  level: string;
+  message: string;
+  attempt: number;
+}
 export type JobEvent =
   | { event: "state" | "end"; data: Partial<JobRow>; id: string }
   | { event: "progress"; data: Progress; id: string }
   | { event: "log"; data: LogLine; id: string }
   | { event: "chunk"; data: unknown; id: string };
 /** What the one stream says, at most once a second: the new value of each read that changed, by its topic. */
-export interface Tick { now?: string; open_failures?: number; topics: Record<string, unknown> }
+export interface Tick {
+  now?: string;
+  open_failures?: number;
+  topics: Record<string, unknown>;
+}
 
 export const LIVE_STATES: readonly State[] = ["scheduled", "waiting", "ready", "running", "parked"];
 export const finished = (state: State): boolean => !LIVE_STATES.includes(state);

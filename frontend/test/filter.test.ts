@@ -6,7 +6,13 @@ const short = (q: string): [string, string][] => tokenise(q).map((one) => [one.n
 describe("the filter", () => {
   it("reads tokens, words and quotes", () => {
     expect(short('state:failed queue:"big ones" meta.tenant:acme arg.video_id=7 no space "left on"')).toEqual([
-      ["state", "failed"], ["queue", "big ones"], ["meta.tenant", "acme"], ["arg.video_id", "7"], ["", "no"], ["", "space"], ["", "left on"],
+      ["state", "failed"],
+      ["queue", "big ones"],
+      ["meta.tenant", "acme"],
+      ["arg.video_id", "7"],
+      ["", "no"],
+      ["", "space"],
+      ["", "left on"],
     ]);
   });
   it("knows where each stands", () => {
@@ -15,7 +21,10 @@ describe("the filter", () => {
   });
   it("takes an open quote to the end, and colons in values as they are", () => {
     expect(short('error:"Time out')).toEqual([["error", "Time out"]]);
-    expect(short("since:2026-11-21T20:13:19Z key:video:7")).toEqual([["since", "2026-11-21T20:13:19Z"], ["key", "video:7"]]);
+    expect(short("since:2026-11-21T20:13:19Z key:video:7")).toEqual([
+      ["since", "2026-11-21T20:13:19Z"],
+      ["key", "video:7"],
+    ]);
   });
   it("quotes so that it reads the same again", () => {
     for (const value of ["plain", "two words", 'a "quote"', "back\\slash", 'both " \\ here', ""]) {
@@ -24,12 +33,15 @@ describe("the filter", () => {
     expect(quoted("x")).toBe("x");
   });
   it("changes one name and leaves the others", () => {
-    expect(withValues('queue:media state:failed "two words"', "state", ["ready"])).toBe('state:ready queue:media "two words"');
+    expect(withValues('queue:media state:failed "two words"', "state", ["ready"])).toBe(
+      'state:ready queue:media "two words"',
+    );
     expect(toggled("state:failed", "state", "ready")).toBe("state:failed state:ready");
     expect(toggled("state:failed state:ready", "state", "failed")).toBe("state:ready");
     expect(valuesOf("state:a state:b", "state")).toEqual(["a", "b"]);
   });
-  it("names what there is not", () => expect(unknown("stat:failed meta.x:1 arg.y=2 word state:failed")).toEqual(["stat"]));
+  it("names what there is not", () =>
+    expect(unknown("stat:failed meta.x:1 arg.y=2 word state:failed")).toEqual(["stat"]));
 });
 
 describe("completion", () => {

@@ -8,11 +8,21 @@ describe("JSON with all digits", () => {
     expect(printJson(parseJson(text), 0)).toBe(text);
   });
   it("reads everything else as JSON.parse does", () => {
-    const text = ' {"a" : [1.5e3, -0.25, true, null, "x\\n\\u00e9 \\" 12345678901234567890"], "b": {}, "c": [ ], "long": 12345678901234.567890} ';
+    const text =
+      ' {"a" : [1.5e3, -0.25, true, null, "x\\n\\u00e9 \\" 12345678901234567890"], "b": {}, "c": [ ], "long": 12345678901234.567890} ';
     expect(parseJson(text)).toEqual(JSON.parse(text));
   });
   it("refuses what is not JSON, with and without long numbers", () => {
-    for (const text of ["", "{", "[1,]", '{"a":1234567890123456789', "12345678901234567890 1", "01234567890123456789", "{'a':1}", '{"a":12345678901234567890,}']) {
+    for (const text of [
+      "",
+      "{",
+      "[1,]",
+      '{"a":1234567890123456789',
+      "12345678901234567890 1",
+      "01234567890123456789",
+      "{'a':1}",
+      '{"a":12345678901234567890,}',
+    ]) {
       expect(() => parseJson(text), text).toThrow(SyntaxError);
     }
   });

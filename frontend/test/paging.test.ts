@@ -16,7 +16,21 @@ describe("keyset pages", () => {
     expect(forward(forward(START, "other", "x"), "q", "").behind).toEqual([""]);
   });
   it("keep rows in their places while they change", () => {
-    const shown = [{ id: "2", n: 0 }, { id: "1", n: 0 }];
-    expect(inPlace(shown, [{ id: "3", n: 1 }, { id: "2", n: 1 }])).toEqual({ rows: [{ id: "2", n: 1 }, { id: "1", n: 0 }], more: 1 });
+    const shown = [
+      { id: "2", n: 0 },
+      { id: "1", n: 0 },
+    ];
+    expect(
+      inPlace(shown, [
+        { id: "3", n: 1 },
+        { id: "2", n: 1 },
+      ]),
+    ).toEqual({
+      rows: [
+        { id: "2", n: 1 },
+        { id: "1", n: 0 },
+      ],
+      more: 1,
+    });
   });
 });

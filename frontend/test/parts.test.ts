@@ -21,27 +21,58 @@ const schema: Schema = {
 describe("a form from a schema", () => {
   it("sees through references and optional types", () => {
     expect(fieldsOf(schema).map(([name, one, required]) => [name, one.type, required])).toEqual([
-      ["video", "string", true], ["size", "integer", false], ["preset", "string", true], ["tags", "array", false], ["fast", "boolean", false],
+      ["video", "string", true],
+      ["size", "integer", false],
+      ["preset", "string", true],
+      ["tags", "array", false],
+      ["fast", "boolean", false],
     ]);
   });
-  it("begins with the defaults", () => expect(firstTexts(schema)).toEqual({ video: "", size: "", preset: "", tags: '["a"]', fast: "" }));
+  it("begins with the defaults", () =>
+    expect(firstTexts(schema)).toEqual({ video: "", size: "", preset: "", tags: '["a"]', fast: "" }));
   it("turns texts into arguments; what is left empty keeps its default", () => {
-    const { value, wrong } = argumentsOf(schema, { video: "7", size: "9007199254740993", preset: "4k", tags: '["x"]', fast: "true" });
+    const { value, wrong } = argumentsOf(schema, {
+      video: "7",
+      size: "9007199254740993",
+      preset: "4k",
+      tags: '["x"]',
+      fast: "true",
+    });
     expect(wrong).toEqual({});
     expect(value).toEqual({ video: "7", size: 9007199254740993n, preset: "4k", tags: ["x"], fast: true });
     expect(argumentsOf(schema, { preset: "4k" }).value).toEqual({ video: "", preset: "4k" });
   });
   it("says what is wrong, by field", () => {
-    expect(argumentsOf(schema, { video: "x", size: "1.5", tags: "[1," }).wrong).toEqual({ size: "a whole number", preset: "needed", tags: "not JSON" });
+    expect(argumentsOf(schema, { video: "x", size: "1.5", tags: "[1," }).wrong).toEqual({
+      size: "a whole number",
+      preset: "needed",
+      tags: "not JSON",
+    });
     expect(argumentsOf(schema, { video: "x", preset: "4k", size: "many" }).wrong).toEqual({ size: "a number" });
   });
 });
 
 describe("the timeline", () => {
-  const span = (kind: Span["kind"], attempt: number): Span => ({ at: "", until: "", kind, attempt, worker: null, error: null });
+  const span = (kind: Span["kind"], attempt: number): Span => ({
+    at: "",
+    until: "",
+    kind,
+    attempt,
+    worker: null,
+    error: null,
+  });
   it("has a row for each attempt; what came before the first belongs to it", () => {
-    const rows = rowsOf([span("enqueued", 0), span("ready", 0), span("retried", 1), span("scheduled", 2), span("running", 2)]);
-    expect(rows.map((row) => [row.attempt, row.spans.map((one) => one.kind)])).toEqual([[1, ["ready", "retried"]], [2, ["scheduled", "running"]]]);
+    const rows = rowsOf([
+      span("enqueued", 0),
+      span("ready", 0),
+      span("retried", 1),
+      span("scheduled", 2),
+      span("running", 2),
+    ]);
+    expect(rows.map((row) => [row.attempt, row.spans.map((one) => one.kind)])).toEqual([
+      [1, ["ready", "retried"]],
+      [2, ["scheduled", "running"]],
+    ]);
   });
 });
 
@@ -57,7 +88,10 @@ describe("paths", () => {
 describe("the palette", () => {
   it("puts beginnings of words first and knows what does not fit", () => {
     const names = ["media.transcode", "ml.train", "billing.charge"];
-    expect(names.filter((name) => score(name, "tra")).sort((a, b) => score(b, "tra") - score(a, "tra"))).toEqual(["ml.train", "media.transcode"]);
+    expect(names.filter((name) => score(name, "tra")).sort((a, b) => score(b, "tra") - score(a, "tra"))).toEqual([
+      "ml.train",
+      "media.transcode",
+    ]);
     expect(score("media.transcode", "mtc")).toBeGreaterThan(0);
     expect(score("billing.charge", "xyz")).toBe(0);
   });

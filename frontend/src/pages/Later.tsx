@@ -20,8 +20,15 @@ export function Schedules(): JSX.Element {
   return (
     <>
       <Head title="Schedules" />
-      <Card><Empty title="Schedules arrive with the flow release" code={DELAYED}>Cron with time zones, the next runs, what was missed, edited here. Jobs with a delay
-        exist already: <Link to="/jobs" query={{ q: "state:scheduled" }}>those that are scheduled</Link>.</Empty></Card>
+      <Card>
+        <Empty title="Schedules arrive with the flow release" code={DELAYED}>
+          Cron with time zones, the next runs, what was missed, edited here. Jobs with a delay exist already:{" "}
+          <Link to="/jobs" query={{ q: "state:scheduled" }}>
+            those that are scheduled
+          </Link>
+          .
+        </Empty>
+      </Card>
     </>
   );
 }
@@ -31,7 +38,11 @@ export function Workflows(): JSX.Element {
   return (
     <>
       <Head title="Workflows" />
-      <Card><Empty title="Workflows arrive with the flow release" code={CHAINED}>Chains, groups, joins and durable flows, drawn as they run.</Empty></Card>
+      <Card>
+        <Empty title="Workflows arrive with the flow release" code={CHAINED}>
+          Chains, groups, joins and durable flows, drawn as they run.
+        </Empty>
+      </Card>
     </>
   );
 }

@@ -25,10 +25,24 @@ def hello(name: str) -> str:
 
 hello.delay("world")        # then: windlass worker main:app`;
 
-function Tile({ name, value, note, to, tone }: { name: string; value: string; note: string; to: string; tone?: string }): JSX.Element {
+function Tile({
+  name,
+  value,
+  note,
+  to,
+  tone,
+}: {
+  name: string;
+  value: string;
+  note: string;
+  to: string;
+  tone?: string;
+}): JSX.Element {
   return (
     <Link class={`tile ${tone ?? ""}`} to={to}>
-      <span class="tile-name">{name}</span><b class="tile-value number">{value}</b><span class="tile-note">{note}</span>
+      <span class="tile-name">{name}</span>
+      <b class="tile-value number">{value}</b>
+      <span class="tile-note">{note}</span>
     </Link>
   );
 }
@@ -39,28 +53,66 @@ function Tiles({ of: value }: { of: Value }): JSX.Element {
   const bad = value.failed_share >= 0.05 ? "bad" : value.failed_share >= 0.01 ? "warn" : "";
   return (
     <div class="tiles">
-      <Tile name="Done" value={rate(value.done_rate)} note={`${compact(totals.succeeded ?? 0)} succeeded, kept`} to="/jobs?q=state:succeeded" />
-      <Tile name="Failed" value={share(value.failed_share)} note={`${compact(totals.failed ?? 0)} failed, kept`} to="/failures" tone={bad} />
-      <Tile name="Ready" value={compact(waiting)} note={`${compact(totals.scheduled ?? 0)} scheduled`} to="/jobs?q=state:ready" />
-      <Tile name="Oldest waits" value={duration(value.oldest)} note="for a worker" to="/queues?sort=oldest" tone={(value.oldest ?? 0) > 300 ? "warn" : ""} />
+      <Tile
+        name="Done"
+        value={rate(value.done_rate)}
+        note={`${compact(totals.succeeded ?? 0)} succeeded, kept`}
+        to="/jobs?q=state:succeeded"
+      />
+      <Tile
+        name="Failed"
+        value={share(value.failed_share)}
+        note={`${compact(totals.failed ?? 0)} failed, kept`}
+        to="/failures"
+        tone={bad}
+      />
+      <Tile
+        name="Ready"
+        value={compact(waiting)}
+        note={`${compact(totals.scheduled ?? 0)} scheduled`}
+        to="/jobs?q=state:ready"
+      />
+      <Tile
+        name="Oldest waits"
+        value={duration(value.oldest)}
+        note="for a worker"
+        to="/queues?sort=oldest"
+        tone={(value.oldest ?? 0) > 300 ? "warn" : ""}
+      />
       <Link class="tile" to="/workers">
-        <span class="tile-name">Slots busy</span><b class="tile-value number">{slots.busy}<small> of {slots.total}</small></b>
-        <span class="tile-note"><Meter part={slots.busy} whole={slots.total} label={`${slots.busy} of ${slots.total} slots busy`} />
-          {value.workers} workers</span>
+        <span class="tile-name">Slots busy</span>
+        <b class="tile-value number">
+          {slots.busy}
+          <small> of {slots.total}</small>
+        </b>
+        <span class="tile-note">
+          <Meter part={slots.busy} whole={slots.total} label={`${slots.busy} of ${slots.total} slots busy`} />
+          {value.workers} workers
+        </span>
       </Link>
     </div>
   );
 }
 
 export function AttentionList({ of: list }: { of: Attention[] }): JSX.Element {
-  if (!list.length) return <p class="all-well"><Icon name="check" />Nothing needs you.</p>;
+  if (!list.length)
+    return (
+      <p class="all-well">
+        <Icon name="check" />
+        Nothing needs you.
+      </p>
+    );
   return (
     <ul class="attention">
       {list.map((one) => (
         <li key={one.kind + one.title}>
           <Link to={one.to} class={one.level}>
             <Icon name={one.level === "bad" ? "failures" : "clock"} label={one.level === "bad" ? "bad" : "warning"} />
-            <span><b>{one.title}</b><span class="faint">{one.detail}</span></span><Icon name="right" />
+            <span>
+              <b>{one.title}</b>
+              <span class="faint">{one.detail}</span>
+            </span>
+            <Icon name="right" />
           </Link>
         </li>
       ))}
@@ -71,25 +123,62 @@ export function AttentionList({ of: list }: { of: Attention[] }): JSX.Element {
 export function Overview(): JSX.Element {
   useTitle("Overview");
   const { value, problem, again } = useRead(reads.overview(range()));
-  const marks = useMemo(() => value?.deploys.map((one) => ({ at: Date.parse(one.at) / 1000, label: one.version })) ?? [], [value?.deploys]);
-  if (!value) return <><Head title="Overview" />{problem ? <Trouble problem={problem} again={again} /> : <><Skeleton block /><Skeleton /></>}</>;
+  const marks = useMemo(
+    () => value?.deploys.map((one) => ({ at: Date.parse(one.at) / 1000, label: one.version })) ?? [],
+    [value?.deploys],
+  );
+  if (!value)
+    return (
+      <>
+        <Head title="Overview" />
+        {problem ? (
+          <Trouble problem={problem} again={again} />
+        ) : (
+          <>
+            <Skeleton block />
+            <Skeleton />
+          </>
+        )}
+      </>
+    );
   const nothing = Object.values(value.totals).every((n) => !n) && !value.queues.length;
   return (
     <>
       <Head title="Overview" />
       {problem && <Trouble problem={problem} again={again} />}
-      {nothing ? <Card><Empty title="No job yet" code={FIRST_TASK}>Write a task, hand it in, start a worker. This page comes alive by itself.</Empty></Card> : (
+      {nothing ? (
+        <Card>
+          <Empty title="No job yet" code={FIRST_TASK}>
+            Write a task, hand it in, start a worker. This page comes alive by itself.
+          </Empty>
+        </Card>
+      ) : (
         <>
           <Tiles of={value} />
           <div class="split">
-            <Card><Throughput series={value.series} marks={marks} height={214} /><p class="hint">Drag over a span to see its jobs.</p></Card>
-            <Card title="Needs attention" aside={value.attention.length ? count(value.attention.length) : undefined} flush><AttentionList of={value.attention} /></Card>
+            <Card>
+              <Throughput series={value.series} marks={marks} height={214} />
+              <p class="hint">Drag over a span to see its jobs.</p>
+            </Card>
+            <Card
+              title="Needs attention"
+              aside={value.attention.length ? count(value.attention.length) : undefined}
+              flush
+            >
+              <AttentionList of={value.attention} />
+            </Card>
           </div>
           <div class="halves">
-            <Card><Times series={value.series} what="wait" title="Waited for a worker" /></Card>
-            <Card><Times series={value.series} what="run" title="Ran" /></Card>
+            <Card>
+              <Times series={value.series} what="wait" title="Waited for a worker" />
+            </Card>
+            <Card>
+              <Times series={value.series} what="run" title="Ran" />
+            </Card>
           </div>
-          <Card title="Queues" flush><QueueTable rows={value.queues} /></Card>
+          <Card title="Queues" flush>
+            <QueueTable rows={value.queues} />
+          </Card>
         </>
       )}
     </>

@@ -18,8 +18,15 @@ export function Queues(): JSX.Element {
       <Head title="Queues" />
       {problem && <Trouble problem={problem} again={again} />}
       <Card flush>
-        {!value ? !problem && <Skeleton /> : value.queues.length ? <QueueTable rows={value.queues} />
-          : <Empty title="No queue yet" code={CODE}>A queue is there as soon as a job is in it. Without a name it is “default”.</Empty>}
+        {!value ? (
+          !problem && <Skeleton />
+        ) : value.queues.length ? (
+          <QueueTable rows={value.queues} />
+        ) : (
+          <Empty title="No queue yet" code={CODE}>
+            A queue is there as soon as a job is in it. Without a name it is “default”.
+          </Empty>
+        )}
       </Card>
     </>
   );

@@ -11,7 +11,12 @@ import type { JobRow } from "../types";
 import { Button } from "./basic";
 
 interface Props {
-  q: string; page: readonly JobRow[]; picked: ReadonlySet<string>; every: boolean; setEvery: (on: boolean) => void; clear: () => void;
+  q: string;
+  page: readonly JobRow[];
+  picked: ReadonlySet<string>;
+  every: boolean;
+  setEvery: (on: boolean) => void;
+  clear: () => void;
 }
 
 const DONE: Record<BulkAction, string> = { retry: "made ready", cancel: "cancelled", delete: "deleted" };
@@ -27,7 +32,8 @@ export function BulkBar({ q, page, picked, every, setEvery, clear }: Props): JSX
   const run = async (action: BulkAction, target: Target): Promise<void> => {
     try {
       const done = await actInTurns(action, target, (so) => setBusy(`${count(so)} ${DONE[action]}…`));
-      const undo = action === "cancel" && "ids" in target ? () => void act.jobs("retry", target).then(refresh) : undefined;
+      const undo =
+        action === "cancel" && "ids" in target ? () => void act.jobs("retry", target).then(refresh) : undefined;
       say(`${plural(done, "job")} ${DONE[action]}`, { undo });
       clear();
     } catch (error) {
@@ -52,18 +58,36 @@ export function BulkBar({ q, page, picked, every, setEvery, clear }: Props): JSX
       }
     }
     const verb = action[0].toUpperCase() + action.slice(1);
-    confirm({ title: `${verb} ${number}?`, text: WORDS[action], action: `${verb} ${number}`, danger: action !== "retry",
-      typed: every && action === "delete" ? "delete" : undefined, run: () => void run(action, target) });
+    confirm({
+      title: `${verb} ${number}?`,
+      text: WORDS[action],
+      action: `${verb} ${number}`,
+      danger: action !== "retry",
+      typed: every && action === "delete" ? "delete" : undefined,
+      run: () => void run(action, target),
+    });
   };
   useKeys({ r: () => void ask("retry") });
   return (
     <div class="bulk" role="region" aria-label="Selected jobs">
       <b>{busy || (every ? "All that match" : `${plural(picked.size, "job")} selected`)}</b>
-      {!every && page.length > 0 && page.every((row) => picked.has(row.id)) && <Button kind="quiet" onClick={() => setEvery(true)}>Select all that match the filter</Button>}
+      {!every && page.length > 0 && page.every((row) => picked.has(row.id)) && (
+        <Button kind="quiet" onClick={() => setEvery(true)}>
+          Select all that match the filter
+        </Button>
+      )}
       <span class="bulk-actions">
-        <Button icon="retry" disabled={Boolean(busy)} onClick={() => void ask("retry")}>Retry</Button>
-        <Button icon="stop" disabled={Boolean(busy)} onClick={() => void ask("cancel")}>Cancel</Button>
-        {may("admin") && <Button icon="trash" kind="danger" disabled={Boolean(busy)} onClick={() => void ask("delete")}>Delete</Button>}
+        <Button icon="retry" disabled={Boolean(busy)} onClick={() => void ask("retry")}>
+          Retry
+        </Button>
+        <Button icon="stop" disabled={Boolean(busy)} onClick={() => void ask("cancel")}>
+          Cancel
+        </Button>
+        {may("admin") && (
+          <Button icon="trash" kind="danger" disabled={Boolean(busy)} onClick={() => void ask("delete")}>
+            Delete
+          </Button>
+        )}
         <Button kind="quiet" icon="close" label="Clear the selection" onClick={clear} />
       </span>
     </div>

@@ -20,15 +20,35 @@ export function Json({ text }: { text: string }): JSX.Element {
     parts.push(<span class={kind}>{string ?? whole}</span>, colon ?? "");
     end = found.index + whole.length;
   }
-  return <>{parts}{text.slice(end)}</>;
+  return (
+    <>
+      {parts}
+      {text.slice(end)}
+    </>
+  );
 }
 
-export function PayloadView({ payload, name, reveal }: { payload: Payload; name: string; reveal?: () => void }): JSX.Element {
+export function PayloadView({
+  payload,
+  name,
+  reveal,
+}: {
+  payload: Payload;
+  name: string;
+  reveal?: () => void;
+}): JSX.Element {
   if (payload.hidden) {
     return (
       <div class="hidden-payload">
-        <Icon name="eye" /><span>{name} hidden, {bytes(payload.size)}</span>
-        {reveal && may("admin") && <Button icon="eye" onClick={reveal}>Reveal</Button>}
+        <Icon name="eye" />
+        <span>
+          {name} hidden, {bytes(payload.size)}
+        </span>
+        {reveal && may("admin") && (
+          <Button icon="eye" onClick={reveal}>
+            Reveal
+          </Button>
+        )}
         <p class="faint">{may("admin") ? "Revealing is written to the audit log." : "An admin may reveal them."}</p>
       </div>
     );
@@ -36,9 +56,15 @@ export function PayloadView({ payload, name, reveal }: { payload: Payload; name:
   const text = printJson(payload.value);
   return (
     <div class="code">
-      <pre tabIndex={0} aria-label={name}><Json text={text} /></pre>
+      <pre tabIndex={0} aria-label={name}>
+        <Json text={text} />
+      </pre>
       <CopyButton text={text} />
-      {payload.cut && <p class="cut-note">Cut: the first {bytes(text.length)} of {bytes(payload.size)}.</p>}
+      {payload.cut && (
+        <p class="cut-note">
+          Cut: the first {bytes(text.length)} of {bytes(payload.size)}.
+        </p>
+      )}
     </div>
   );
 }
@@ -51,12 +77,20 @@ export function Traceback({ text }: { text: string }): JSX.Element {
   return (
     <div class="code traceback">
       <pre tabIndex={0} aria-label="Traceback">
-        {text.replace(/\n$/, "").split("\n").map((line, index, all) => {
-          if (/^\s+File "/.test(line)) library = LIBRARY.test(line);
-          else if (!/^\s/.test(line)) library = false;
-          const last = index === all.length - 1;
-          return <span key={index} class={last ? "error-line" : library ? "faint" : /^\s+File/.test(line) ? "frame" : ""}>{line}{"\n"}</span>;
-        })}
+        {text
+          .replace(/\n$/, "")
+          .split("\n")
+          .map((line, index, all) => {
+            if (/^\s+File "/.test(line)) library = LIBRARY.test(line);
+            else if (!/^\s/.test(line)) library = false;
+            const last = index === all.length - 1;
+            return (
+              <span key={index} class={last ? "error-line" : library ? "faint" : /^\s+File/.test(line) ? "frame" : ""}>
+                {line}
+                {"\n"}
+              </span>
+            );
+          })}
       </pre>
       <CopyButton text={text} />
     </div>

@@ -5,7 +5,12 @@ import { complete, TOKENS, unknown } from "../filter";
 import { useKeys } from "../keys";
 import { Icon } from "./icons";
 
-interface Props { q: string; values: Record<string, readonly string[]>; apply: (q: string) => void; begin: () => void }
+interface Props {
+  q: string;
+  values: Record<string, readonly string[]>;
+  apply: (q: string) => void;
+  begin: () => void;
+}
 
 export function FilterBox({ q, values, apply, begin }: Props): JSX.Element {
   const input = useRef<HTMLInputElement>(null);
@@ -14,7 +19,12 @@ export function FilterBox({ q, values, apply, begin }: Props): JSX.Element {
   const [at, setAt] = useState(-1);
   const [open, setOpen] = useState(false);
   useEffect(() => setText(q), [q]);
-  useKeys({ "/": () => { input.current?.focus(); input.current?.select(); } });
+  useKeys({
+    "/": () => {
+      input.current?.focus();
+      input.current?.select();
+    },
+  });
   const offers = open ? complete(text, caret, values) : [];
   const strange = unknown(text);
 
@@ -25,7 +35,10 @@ export function FilterBox({ q, values, apply, begin }: Props): JSX.Element {
     setAt(-1);
     if (offer.q.slice(0, offer.caret).endsWith(" ")) apply(offer.q.trim());
     // After the new text is in the field, or the browser puts the caret at its end.
-    requestAnimationFrame(() => { input.current?.focus(); input.current?.setSelectionRange(offer.caret, offer.caret); });
+    requestAnimationFrame(() => {
+      input.current?.focus();
+      input.current?.setSelectionRange(offer.caret, offer.caret);
+    });
   };
   const press = (event: KeyboardEvent): void => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -38,7 +51,10 @@ export function FilterBox({ q, values, apply, begin }: Props): JSX.Element {
     } else if (event.key === "Enter") {
       event.preventDefault();
       if (at >= 0 && offers[at]) take(at);
-      else { setOpen(false); apply(text.trim()); }
+      else {
+        setOpen(false);
+        apply(text.trim());
+      }
     } else if (event.key === "Escape") {
       if (open) setOpen(false);
       else input.current?.blur();
@@ -52,26 +68,78 @@ export function FilterBox({ q, values, apply, begin }: Props): JSX.Element {
   };
   return (
     <>
-    <form class="filter" role="search" onSubmit={(event) => { event.preventDefault(); apply(text.trim()); }}>
-      <Icon name="search" />
-      <input ref={input} type="text" value={text} placeholder="state:failed queue:media since:24h, or words" aria-label="Filter" role="combobox"
-        aria-expanded={offers.length > 0} aria-controls="offers" aria-activedescendant={at >= 0 ? `offer-${at}` : undefined} autocomplete="off"
-        spellcheck={false} onInput={typed} onKeyDown={press} onFocus={() => { setOpen(true); begin(); }} onBlur={() => setOpen(false)}
-        onClick={(event) => setCaret(event.currentTarget.selectionStart ?? 0)} />
-      {text ? <button type="button" class="button quiet square" aria-label="Clear the filter" onClick={() => { setText(""); apply(""); }}><Icon name="close" /></button>
-        : <kbd>/</kbd>}
-      {offers.length > 0 && (
-        <ul id="offers" role="listbox" aria-label="Completions">
-          {offers.map((offer, index) => (
-            // The field keeps the focus, or its blur would close the list before the click arrives.
-            <li key={offer.label} id={`offer-${index}`} role="option" aria-selected={index === at} onMouseDown={(event) => { event.preventDefault(); take(index); }}>
-              <b class="mono">{offer.label}</b><span>{offer.help}</span>
-            </li>
-          ))}
-        </ul>
+      <form
+        class="filter"
+        role="search"
+        onSubmit={(event) => {
+          event.preventDefault();
+          apply(text.trim());
+        }}
+      >
+        <Icon name="search" />
+        <input
+          ref={input}
+          type="text"
+          value={text}
+          placeholder="state:failed queue:media since:24h, or words"
+          aria-label="Filter"
+          role="combobox"
+          aria-expanded={offers.length > 0}
+          aria-controls="offers"
+          aria-activedescendant={at >= 0 ? `offer-${at}` : undefined}
+          autocomplete="off"
+          spellcheck={false}
+          onInput={typed}
+          onKeyDown={press}
+          onFocus={() => {
+            setOpen(true);
+            begin();
+          }}
+          onBlur={() => setOpen(false)}
+          onClick={(event) => setCaret(event.currentTarget.selectionStart ?? 0)}
+        />
+        {text ? (
+          <button
+            type="button"
+            class="button quiet square"
+            aria-label="Clear the filter"
+            onClick={() => {
+              setText("");
+              apply("");
+            }}
+          >
+            <Icon name="close" />
+          </button>
+        ) : (
+          <kbd>/</kbd>
+        )}
+        {offers.length > 0 && (
+          <ul id="offers" role="listbox" aria-label="Completions">
+            {offers.map((offer, index) => (
+              // The field keeps the focus, or its blur would close the list before the click arrives.
+              <li
+                key={offer.label}
+                id={`offer-${index}`}
+                role="option"
+                aria-selected={index === at}
+                onMouseDown={(event) => {
+                  event.preventDefault();
+                  take(index);
+                }}
+              >
+                <b class="mono">{offer.label}</b>
+                <span>{offer.help}</span>
+              </li>
+            ))}
+          </ul>
+        )}
+      </form>
+      {strange.length > 0 && (
+        <p class="filter-note" role="alert">
+          There is no {strange.map((one) => `“${one}:”`).join(", ")}. There are{" "}
+          {TOKENS.map((one) => one.name).join(" ")}
+        </p>
       )}
-    </form>
-    {strange.length > 0 && <p class="filter-note" role="alert">There is no {strange.map((one) => `“${one}:”`).join(", ")}. There are {TOKENS.map((one) => one.name).join(" ")}</p>}
     </>
   );
 }

@@ -8,10 +8,23 @@ export const helpOpen = signal(false);
 export function Help(): JSX.Element | null {
   if (!helpOpen.value) return null;
   return (
-    <Dialog title="Keyboard" close={() => { helpOpen.value = false; }} wide>
+    <Dialog
+      title="Keyboard"
+      close={() => {
+        helpOpen.value = false;
+      }}
+      wide
+    >
       <dl class="shortcuts">
         {SHORTCUTS.map(([keys, what]) => (
-          <div key={keys}><dt>{keys.split(/\s+/).map((key) => <kbd key={key}>{key}</kbd>)}</dt><dd>{what}</dd></div>
+          <div key={keys}>
+            <dt>
+              {keys.split(/\s+/).map((key) => (
+                <kbd key={key}>{key}</kbd>
+              ))}
+            </dt>
+            <dd>{what}</dd>
+          </div>
         ))}
       </dl>
     </Dialog>

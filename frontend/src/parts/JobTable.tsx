@@ -8,7 +8,12 @@ import { Ago, Elapsed, TaskName } from "./basic";
 import { ProgressBar } from "./figures";
 import { StateBadge } from "./icons";
 
-interface Props { rows: readonly JobRow[]; picked?: ReadonlySet<string>; pick?: (ids: string[], on: boolean) => void; queue?: boolean }
+interface Props {
+  rows: readonly JobRow[];
+  picked?: ReadonlySet<string>;
+  pick?: (ids: string[], on: boolean) => void;
+  queue?: boolean;
+}
 
 /** When a job last did something, and in what words. */
 function When({ row }: { row: JobRow }): JSX.Element {
@@ -20,45 +25,145 @@ function When({ row }: { row: JobRow }): JSX.Element {
 function What({ row }: { row: JobRow }): JSX.Element {
   if (row.state === "running" && row.progress) return <ProgressBar progress={row.progress} />;
   if (row.error && row.state !== "succeeded") {
-    return <span class="error-text" title={`${row.error.type}: ${row.error.message}`}><b>{row.error.type}</b> {row.error.message}</span>;
+    return (
+      <span class="error-text" title={`${row.error.type}: ${row.error.message}`}>
+        <b>{row.error.type}</b> {row.error.message}
+      </span>
+    );
   }
   return <span class="faint">{row.reason ?? row.key ?? ""}</span>;
 }
 
-export const badge = (row: JobRow): JSX.Element => <StateBadge state={row.state} note={row.cancelling ? "cancelling" : undefined} />;
+export const badge = (row: JobRow): JSX.Element => (
+  <StateBadge state={row.state} note={row.cancelling ? "cancelling" : undefined} />
+);
 
 export function JobTable({ rows, picked, pick, queue = true }: Props): JSX.Element {
   const [cursor, setCursor] = useState<string | null>(null);
   const at = rows.findIndex((row) => row.id === cursor);
-  const walk = (step: number): void => setCursor(rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? (step > 0 ? 0 : rows.length - 1) : at + step))]?.id ?? null);
+  const walk = (step: number): void =>
+    setCursor(
+      rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? (step > 0 ? 0 : rows.length - 1) : at + step))]?.id ?? null,
+    );
   useKeys({
-    j: () => walk(1), k: () => walk(-1),
-    x: () => { if (cursor) pick?.([cursor], !picked?.has(cursor)); },
-    Enter: () => { if (cursor) go(jobPath(cursor)); },
-    Escape: () => { setCursor(null); pick?.([...(picked ?? [])], false); },
+    j: () => walk(1),
+    k: () => walk(-1),
+    x: () => {
+      if (cursor) pick?.([cursor], !picked?.has(cursor));
+    },
+    Enter: () => {
+      if (cursor) go(jobPath(cursor));
+    },
+    Escape: () => {
+      setCursor(null);
+      pick?.([...(picked ?? [])], false);
+    },
   });
-  useEffect(() => { if (cursor) document.getElementById(`row-${cursor}`)?.scrollIntoView({ block: "nearest" }); }, [cursor]);
+  useEffect(() => {
+    if (cursor) document.getElementById(`row-${cursor}`)?.scrollIntoView({ block: "nearest" });
+  }, [cursor]);
   const all = rows.length > 0 && rows.every((row) => picked?.has(row.id));
   return (
     <div class="scroller">
       <table class="table jobs">
-        <thead><tr>
-          {pick && <th scope="col" class="check"><input type="checkbox" aria-label="Select all on this page" checked={all} onChange={() => pick(rows.map((row) => row.id), !all)} /></th>}
-          <th scope="col">state</th><th scope="col">task</th>{queue && <th scope="col" class="c2">queue</th>}<th scope="col" class="c3">progress, error</th>
-          <th scope="col" class="right c2">try</th><th scope="col" class="right c2">ran</th><th scope="col" class="right">when</th>
-        </tr></thead>
+        <thead>
+          <tr>
+            {pick && (
+              <th scope="col" class="check">
+                <input
+                  type="checkbox"
+                  aria-label="Select all on this page"
+                  checked={all}
+                  onChange={() =>
+                    pick(
+                      rows.map((row) => row.id),
+                      !all,
+                    )
+                  }
+                />
+              </th>
+            )}
+            <th scope="col">state</th>
+            <th scope="col">task</th>
+            {queue && (
+              <th scope="col" class="c2">
+                queue
+              </th>
+            )}
+            <th scope="col" class="c3">
+              progress, error
+            </th>
+            <th scope="col" class="right c2">
+              try
+            </th>
+            <th scope="col" class="right c2">
+              ran
+            </th>
+            <th scope="col" class="right">
+              when
+            </th>
+          </tr>
+        </thead>
         <tbody>
           {rows.map((row) => (
-            <tr key={row.id} id={`row-${row.id}`} class={row.id === cursor ? "cursor" : ""} aria-selected={picked?.has(row.id)}>
-              {pick && <td class="check"><input type="checkbox" aria-label={`Select ${row.task}, ${row.id}`} checked={picked?.has(row.id) ?? false}
-                onChange={(event) => pick([row.id], event.currentTarget.checked)} /></td>}
+            <tr
+              key={row.id}
+              id={`row-${row.id}`}
+              class={row.id === cursor ? "cursor" : ""}
+              aria-selected={picked?.has(row.id)}
+            >
+              {pick && (
+                <td class="check">
+                  <input
+                    type="checkbox"
+                    aria-label={`Select ${row.task}, ${row.id}`}
+                    checked={picked?.has(row.id) ?? false}
+                    onChange={(event) => pick([row.id], event.currentTarget.checked)}
+                  />
+                </td>
+              )}
               <td class="state-cell">{badge(row)}</td>
-              <td class="main-cell"><TaskName name={row.task} to={jobPath(row.id)} /><span class="under">{row.error && row.state !== "succeeded" ? `${row.error.type}: ${row.error.message}` : row.progress && row.state === "running" ? <ProgressBar progress={row.progress} compact /> : row.queue}</span></td>
-              {queue && <td class="c2"><Link class="plain" to={queuePath(row.queue)}>{row.queue}</Link></td>}
-              <td class="c3 what"><What row={row} /></td>
-              <td class="right number c2">{row.attempt || <span class="faint">–</span>}{row.crashes > 0 && <span class="bad-text" title={`${row.crashes} crashes`}> +{row.crashes}✕</span>}</td>
-              <td class="right c2">{row.started_at && (row.finished_at || row.state === "running") ? <Elapsed from={row.started_at} until={row.finished_at} /> : <span class="faint">–</span>}</td>
-              <td class="right when"><When row={row} /></td>
+              <td class="main-cell">
+                <TaskName name={row.task} to={jobPath(row.id)} />
+                <span class="under">
+                  {row.error && row.state !== "succeeded" ? (
+                    `${row.error.type}: ${row.error.message}`
+                  ) : row.progress && row.state === "running" ? (
+                    <ProgressBar progress={row.progress} compact />
+                  ) : (
+                    row.queue
+                  )}
+                </span>
+              </td>
+              {queue && (
+                <td class="c2">
+                  <Link class="plain" to={queuePath(row.queue)}>
+                    {row.queue}
+                  </Link>
+                </td>
+              )}
+              <td class="c3 what">
+                <What row={row} />
+              </td>
+              <td class="right number c2">
+                {row.attempt || <span class="faint">–</span>}
+                {row.crashes > 0 && (
+                  <span class="bad-text" title={`${row.crashes} crashes`}>
+                    {" "}
+                    +{row.crashes}✕
+                  </span>
+                )}
+              </td>
+              <td class="right c2">
+                {row.started_at && (row.finished_at || row.state === "running") ? (
+                  <Elapsed from={row.started_at} until={row.finished_at} />
+                ) : (
+                  <span class="faint">–</span>
+                )}
+              </td>
+              <td class="right when">
+                <When row={row} />
+              </td>
             </tr>
           ))}
         </tbody>

@@ -9,8 +9,18 @@ export function Toasts(): JSX.Element {
     <div class="toasts" role="status" aria-live="polite">
       {toasts.value.map((toast) => (
         <div key={toast.id} class={`toast ${toast.kind}`}>
-          <Icon name={toast.kind === "good" ? "check" : "failures"} /><span>{toast.text}</span>
-          {toast.undo && <Button onClick={() => { dismiss(toast.id); toast.undo?.(); }}>Undo</Button>}
+          <Icon name={toast.kind === "good" ? "check" : "failures"} />
+          <span>{toast.text}</span>
+          {toast.undo && (
+            <Button
+              onClick={() => {
+                dismiss(toast.id);
+                toast.undo?.();
+              }}
+            >
+              Undo
+            </Button>
+          )}
           <Button kind="quiet" icon="close" label="Dismiss" onClick={() => dismiss(toast.id)} />
         </div>
       ))}

@@ -12,11 +12,20 @@ import { Icon, type IconName } from "./icons";
 type Children = { children?: ComponentChildren };
 
 /** A page's head: where we are, what it is called, what may be done with it. */
-export function Head({ title, up, actions, children }: Children & { title: ComponentChildren; up?: [string, string]; actions?: ComponentChildren }):
-JSX.Element {
+export function Head({
+  title,
+  up,
+  actions,
+  children,
+}: Children & { title: ComponentChildren; up?: [string, string]; actions?: ComponentChildren }): JSX.Element {
   return (
     <header class="head">
-      {up && <Link class="up" to={up[0]}><Icon name="left" />{up[1]}</Link>}
+      {up && (
+        <Link class="up" to={up[0]}>
+          <Icon name="left" />
+          {up[1]}
+        </Link>
+      )}
       <div class="head-row">
         <h1>{title}</h1>
         {actions && <div class="actions">{actions}</div>}
@@ -27,29 +36,63 @@ JSX.Element {
 }
 
 export function useTitle(title: string): void {
-  useEffect(() => { document.title = `${title} · Windlass`; }, [title]);
+  useEffect(() => {
+    document.title = `${title} · Windlass`;
+  }, [title]);
 }
 
-export function Card({ title, aside, children, flush, id }: Children & { title?: ComponentChildren; aside?: ComponentChildren; flush?: boolean; id?: string }):
-JSX.Element {
+export function Card({
+  title,
+  aside,
+  children,
+  flush,
+  id,
+}: Children & { title?: ComponentChildren; aside?: ComponentChildren; flush?: boolean; id?: string }): JSX.Element {
   return (
     <section class={flush ? "card flush" : "card"} id={id}>
-      {(title || aside) && <div class="card-head">{title && <h2>{title}</h2>}{aside && <div class="aside">{aside}</div>}</div>}
+      {(title || aside) && (
+        <div class="card-head">
+          {title && <h2>{title}</h2>}
+          {aside && <div class="aside">{aside}</div>}
+        </div>
+      )}
       {children}
     </section>
   );
 }
 
 type ButtonProps = Children & {
-  icon?: IconName; onClick?: () => void; kind?: "main" | "quiet" | "danger"; label?: string; disabled?: boolean; type?: "submit" | "button";
+  icon?: IconName;
+  onClick?: () => void;
+  kind?: "main" | "quiet" | "danger";
+  label?: string;
+  disabled?: boolean;
+  type?: "submit" | "button";
   pressed?: boolean;
 };
 
-export function Button({ icon, onClick, kind, label, disabled, type = "button", pressed, children }: ButtonProps): JSX.Element {
+export function Button({
+  icon,
+  onClick,
+  kind,
+  label,
+  disabled,
+  type = "button",
+  pressed,
+  children,
+}: ButtonProps): JSX.Element {
   return (
-    <button type={type} class={`button ${kind ?? ""} ${children ? "" : "square"}`} onClick={onClick} disabled={disabled} aria-label={children ? undefined : label}
-      title={label} aria-pressed={pressed}>
-      {icon && <Icon name={icon} />}{children}
+    <button
+      type={type}
+      class={`button ${kind ?? ""} ${children ? "" : "square"}`}
+      onClick={onClick}
+      disabled={disabled}
+      aria-label={children ? undefined : label}
+      title={label}
+      aria-pressed={pressed}
+    >
+      {icon && <Icon name={icon} />}
+      {children}
     </button>
   );
 }
@@ -58,13 +101,21 @@ export function Button({ icon, onClick, kind, label, disabled, type = "button", 
 export function Ago({ at }: { at: string | null }): JSX.Element {
   if (!at) return <span class="faint">–</span>;
   const time = Date.parse(at);
-  return <time dateTime={at} title={exact(time, zone.value)}>{ago(time, now.value)}</time>;
+  return (
+    <time dateTime={at} title={exact(time, zone.value)}>
+      {ago(time, now.value)}
+    </time>
+  );
 }
 
 export function Clock({ at }: { at: string | null }): JSX.Element {
   if (!at) return <span class="faint">–</span>;
   const time = Date.parse(at);
-  return <time dateTime={at} title={exact(time, zone.value)}>{clock(time, zone.value, now.value)}</time>;
+  return (
+    <time dateTime={at} title={exact(time, zone.value)}>
+      {clock(time, zone.value, now.value)}
+    </time>
+  );
 }
 
 /** The time since `from`, or from there to `until`. */
@@ -76,16 +127,41 @@ export function Elapsed({ from, until }: { from: string | null; until?: string |
 
 export function TaskName({ name, to, link = true }: { name: string; to?: string; link?: boolean }): JSX.Element {
   const [module, own] = splitName(name);
-  const words = <><span class="module">{module}</span>{own}</>;
-  return link ? <Link class="task" to={to ?? taskPath(name)} title={name}>{words}</Link> : <span class="task" title={name}>{words}</span>;
+  const words = (
+    <>
+      <span class="module">{module}</span>
+      {own}
+    </>
+  );
+  return link ? (
+    <Link class="task" to={to ?? taskPath(name)} title={name}>
+      {words}
+    </Link>
+  ) : (
+    <span class="task" title={name}>
+      {words}
+    </span>
+  );
 }
 
-export const JobLink = ({ id, children }: Children & { id: string }): JSX.Element =>
-  <Link to={jobPath(id)} class="mono" title={id}>{children ?? id.slice(-8)}</Link>;
+export const JobLink = ({ id, children }: Children & { id: string }): JSX.Element => (
+  <Link to={jobPath(id)} class="mono" title={id}>
+    {children ?? id.slice(-8)}
+  </Link>
+);
 
 /** The list of jobs that explains a number. */
-export function JobsLink({ q, children, query, title }: Children & { q: string; query?: Query; title?: string }): JSX.Element {
-  return <Link to="/jobs" query={{ q, ...query }} class="number plain" title={title}>{children}</Link>;
+export function JobsLink({
+  q,
+  children,
+  query,
+  title,
+}: Children & { q: string; query?: Query; title?: string }): JSX.Element {
+  return (
+    <Link to="/jobs" query={{ q, ...query }} class="number plain" title={title}>
+      {children}
+    </Link>
+  );
 }
 
 export function Empty({ title, children, code }: Children & { title: string; code?: string }): JSX.Element {
@@ -101,7 +177,9 @@ export function Empty({ title, children, code }: Children & { title: string; cod
 export function CodeBlock({ code, label }: { code: string; label?: string }): JSX.Element {
   return (
     <div class="code">
-      <pre tabIndex={0} aria-label={label}>{code}</pre>
+      <pre tabIndex={0} aria-label={label}>
+        {code}
+      </pre>
       <CopyButton text={code} />
     </div>
   );
@@ -126,11 +204,23 @@ export function copy(text: string): boolean {
 export function CopyButton({ text, children }: Children & { text: string }): JSX.Element {
   const [done, setDone] = useState(false);
   const click = (): void => {
-    if (!copy(text)) { say("This browser does not let the page copy. Select the text instead.", { kind: "bad" }); return; }
+    if (!copy(text)) {
+      say("This browser does not let the page copy. Select the text instead.", { kind: "bad" });
+      return;
+    }
     setDone(true);
     setTimeout(() => setDone(false), 1_500);
   };
-  return <Button kind="quiet" icon={done ? "check" : "copy"} label={children ? undefined : done ? "Copied" : "Copy"} onClick={click}>{children}</Button>;
+  return (
+    <Button
+      kind="quiet"
+      icon={done ? "check" : "copy"}
+      label={children ? undefined : done ? "Copied" : "Copy"}
+      onClick={click}
+    >
+      {children}
+    </Button>
+  );
 }
 
 const ADVICE: Record<number, string> = {
@@ -146,8 +236,15 @@ export function Trouble({ problem, again }: { problem: Problem; again?: () => vo
   return (
     <div class="trouble" role="alert">
       <Icon name="failures" />
-      <div><h2>{problem.title}</h2><p>{advice}</p></div>
-      {again && <Button icon="retry" onClick={again}>Try again</Button>}
+      <div>
+        <h2>{problem.title}</h2>
+        <p>{advice}</p>
+      </div>
+      {again && (
+        <Button icon="retry" onClick={again}>
+          Try again
+        </Button>
+      )}
     </div>
   );
 }
@@ -161,11 +258,24 @@ export function Skeleton({ rows = 6, block }: { rows?: number; block?: boolean }
   );
 }
 
-export function Tabs({ of, now: current, pick, label }: { of: readonly (readonly [string, ComponentChildren])[]; now: string; pick: (name: string) => void; label: string }):
-JSX.Element {
+export function Tabs({
+  of,
+  now: current,
+  pick,
+  label,
+}: {
+  of: readonly (readonly [string, ComponentChildren])[];
+  now: string;
+  pick: (name: string) => void;
+  label: string;
+}): JSX.Element {
   return (
     <div class="tabs" role="group" aria-label={label}>
-      {of.map(([name, text]) => <button key={name} type="button" aria-pressed={name === current} onClick={() => pick(name)}>{text}</button>)}
+      {of.map(([name, text]) => (
+        <button key={name} type="button" aria-pressed={name === current} onClick={() => pick(name)}>
+          {text}
+        </button>
+      ))}
     </div>
   );
 }

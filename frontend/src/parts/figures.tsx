@@ -5,17 +5,39 @@ import { folded } from "../series";
 import type { Progress, State } from "../types";
 
 /** Bars of what happened lately, the latest on the right. */
-export function Spark({ values, label, tone = "", width = 96, height = 20, most = 24 }:
-{ values: readonly number[]; label: string; tone?: string; width?: number; height?: number; most?: number }): JSX.Element {
+export function Spark({
+  values,
+  label,
+  tone = "",
+  width = 96,
+  height = 20,
+  most = 24,
+}: {
+  values: readonly number[];
+  label: string;
+  tone?: string;
+  width?: number;
+  height?: number;
+  most?: number;
+}): JSX.Element {
   const bars = folded(values, most);
   const top = Math.max(...bars, 1e-9);
   const step = width / Math.max(bars.length, 1);
-  const path = bars.map((value, index) => {
-    const tall = value > 0 ? Math.max(1.5, (value / top) * height) : 0.75;
-    return `M${(index * step + step / 2).toFixed(1)} ${height}v${(-tall).toFixed(1)}`;
-  }).join("");
+  const path = bars
+    .map((value, index) => {
+      const tall = value > 0 ? Math.max(1.5, (value / top) * height) : 0.75;
+      return `M${(index * step + step / 2).toFixed(1)} ${height}v${(-tall).toFixed(1)}`;
+    })
+    .join("");
   return (
-    <svg class={`spark ${tone}`} width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label}>
+    <svg
+      class={`spark ${tone}`}
+      width={width}
+      height={height}
+      viewBox={`0 0 ${width} ${height}`}
+      role="img"
+      aria-label={label}
+    >
       <path d={path} stroke-width={Math.max(1, step - 1.2)} />
     </svg>
   );
@@ -24,8 +46,15 @@ export function Spark({ values, label, tone = "", width = 96, height = 20, most 
 export function Meter({ part, whole, label }: { part: number; whole: number; label: string }): JSX.Element {
   const full = whole > 0 ? Math.min(1, part / whole) : 0;
   return (
-    <svg class={`meter ${full >= 1 ? "full" : ""}`} viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label={label}>
-      <rect class="track" width="100" height="6" /><rect class="fill" width={full * 100} height="6" />
+    <svg
+      class={`meter ${full >= 1 ? "full" : ""}`}
+      viewBox="0 0 100 6"
+      preserveAspectRatio="none"
+      role="img"
+      aria-label={label}
+    >
+      <rect class="track" width="100" height="6" />
+      <rect class="fill" width={full * 100} height="6" />
     </svg>
   );
 }
@@ -35,8 +64,25 @@ export function Slots({ busy, total, name }: { busy: number; total: number; name
   const label = `${name}: ${busy} of ${total} slots busy`;
   if (total > 24) return <Meter part={busy} whole={total} label={label} />;
   return (
-    <svg class="slots" width={total * 10} height="12" viewBox={`0 0 ${Math.max(total * 10, 1)} 12`} role="img" aria-label={label}>
-      {Array.from({ length: total }, (_, index) => <rect key={index} class={index < busy ? "busy" : ""} x={index * 10 + 0.5} y="1.5" width="7" height="9" rx="1.5" />)}
+    <svg
+      class="slots"
+      width={total * 10}
+      height="12"
+      viewBox={`0 0 ${Math.max(total * 10, 1)} 12`}
+      role="img"
+      aria-label={label}
+    >
+      {Array.from({ length: total }, (_, index) => (
+        <rect
+          key={index}
+          class={index < busy ? "busy" : ""}
+          x={index * 10 + 0.5}
+          y="1.5"
+          width="7"
+          height="9"
+          rx="1.5"
+        />
+      ))}
     </svg>
   );
 }
@@ -46,7 +92,11 @@ export function ProgressBar({ progress, compact }: { progress: Progress; compact
   const words = known ? share(Math.min(progress.share ?? 0, 1)) : `${progress.current}`;
   return (
     <span class={compact ? "progress compact" : "progress"}>
-      <progress max={1} value={known ? Math.min(progress.share ?? 0, 1) : undefined} aria-label={progress.message || "progress"} />
+      <progress
+        max={1}
+        value={known ? Math.min(progress.share ?? 0, 1) : undefined}
+        aria-label={progress.message || "progress"}
+      />
       <span class="number">{words}</span>
       {!compact && progress.message && <span class="faint">{progress.message}</span>}
     </span>
@@ -54,7 +104,13 @@ export function ProgressBar({ progress, compact }: { progress: Progress; compact
 }
 
 /** Jobs by state as one bar, widths by their roots, so that a few failures are seen beside many successes. */
-export function StateBar({ counts, order }: { counts: Partial<Record<State, number>>; order: readonly State[] }): JSX.Element {
+export function StateBar({
+  counts,
+  order,
+}: {
+  counts: Partial<Record<State, number>>;
+  order: readonly State[];
+}): JSX.Element {
   const parts = order.map((state) => [state, Math.sqrt(counts[state] ?? 0)] as const).filter(([, size]) => size > 0);
   const whole = parts.reduce((sum, [, size]) => sum + size, 0);
   let at = 0;

@@ -11,7 +11,8 @@ const PATHS = {
   schedules: "M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 1 0 8 1.8M8 4.8V8l2.3 1.6",
   workflows: "M2 6h3.6v4H2ZM10.4 1.8H14v4h-3.6ZM10.4 10.2H14v4h-3.6ZM5.6 8h2.4M8 3.8v8.4M8 3.8h2.4M8 12.2h2.4",
   tasks: "M5.5 3 2 8l3.5 5M10.5 3 14 8l-3.5 5",
-  system: "M8 5.7a2.3 2.3 0 1 0 0 4.6 2.3 2.3 0 1 0 0-4.6M8 1.8v1.7M8 12.5v1.7M1.8 8h1.7M12.5 8h1.7M3.6 3.6l1.2 1.2M11.2 11.2l1.2 1.2M12.4 3.6l-1.2 1.2M4.8 11.2l-1.2 1.2",
+  system:
+    "M8 5.7a2.3 2.3 0 1 0 0 4.6 2.3 2.3 0 1 0 0-4.6M8 1.8v1.7M8 12.5v1.7M1.8 8h1.7M12.5 8h1.7M3.6 3.6l1.2 1.2M11.2 11.2l1.2 1.2M12.4 3.6l-1.2 1.2M4.8 11.2l-1.2 1.2",
   search: "M7 2.3a4.7 4.7 0 1 0 0 9.4A4.7 4.7 0 1 0 7 2.3M10.5 10.5 14 14",
   more: "M3 8h.01M8 8h.01M13 8h.01",
   close: "m4 4 8 8M12 4l-8 8",
@@ -39,7 +40,13 @@ export type IconName = keyof typeof PATHS;
 
 export function Icon({ name, label }: { name: IconName; label?: string }): JSX.Element {
   return (
-    <svg class="icon" viewBox="0 0 16 16" role={label ? "img" : undefined} aria-label={label} aria-hidden={label ? undefined : "true"}>
+    <svg
+      class="icon"
+      viewBox="0 0 16 16"
+      role={label ? "img" : undefined}
+      aria-label={label}
+      aria-hidden={label ? undefined : "true"}
+    >
       <path d={PATHS[name]} />
     </svg>
   );
@@ -47,27 +54,55 @@ export function Icon({ name, label }: { name: IconName; label?: string }): JSX.E
 
 const SHAPES: Record<State, JSX.Element> = {
   scheduled: <path d="M8 2.5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 1 0 0-11M8 5v3.2l2 1.3" />,
-  waiting: <path d="M4 2.5h8M4 13.5h8M4.8 2.5c0 3 3.2 3.8 3.2 5.5s-3.2 2.5-3.2 5.5M11.2 2.5c0 3-3.2 3.8-3.2 5.5s3.2 2.5 3.2 5.5" />,
+  waiting: (
+    <path d="M4 2.5h8M4 13.5h8M4.8 2.5c0 3 3.2 3.8 3.2 5.5s-3.2 2.5-3.2 5.5M11.2 2.5c0 3-3.2 3.8-3.2 5.5s3.2 2.5 3.2 5.5" />
+  ),
   ready: <circle cx="8" cy="8" r="5.3" />,
-  running: <><circle cx="8" cy="8" r="5.3" opacity=".35" /><path class="turning" d="M8 2.7A5.3 5.3 0 0 1 13.3 8" /></>,
+  running: (
+    <>
+      <circle cx="8" cy="8" r="5.3" opacity=".35" />
+      <path class="turning" d="M8 2.7A5.3 5.3 0 0 1 13.3 8" />
+    </>
+  ),
   parked: <path d="M3.2 3.2h9.6v9.6H3.2ZM6.4 6v4M9.6 6v4" />,
-  succeeded: <><circle class="filled" cx="8" cy="8" r="6.3" /><path class="cut" d="m5.2 8.3 2 2 3.7-4.2" /></>,
-  failed: <><path class="filled" d="M5.2 1.7h5.6l3.5 3.5v5.6l-3.5 3.5H5.2l-3.5-3.5V5.2Z" /><path class="cut" d="m5.7 5.7 4.6 4.6M10.3 5.7l-4.6 4.6" /></>,
+  succeeded: (
+    <>
+      <circle class="filled" cx="8" cy="8" r="6.3" />
+      <path class="cut" d="m5.2 8.3 2 2 3.7-4.2" />
+    </>
+  ),
+  failed: (
+    <>
+      <path class="filled" d="M5.2 1.7h5.6l3.5 3.5v5.6l-3.5 3.5H5.2l-3.5-3.5V5.2Z" />
+      <path class="cut" d="m5.7 5.7 4.6 4.6M10.3 5.7l-4.6 4.6" />
+    </>
+  ),
   cancelled: <path d="M8 2.5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 1 0 0-11M4.2 11.8l7.6-7.6" />,
 };
 
 export function StateIcon({ state }: { state: State }): JSX.Element {
-  return <svg class={`icon state is-${state}`} viewBox="0 0 16 16" aria-hidden="true">{SHAPES[state]}</svg>;
+  return (
+    <svg class={`icon state is-${state}`} viewBox="0 0 16 16" aria-hidden="true">
+      {SHAPES[state]}
+    </svg>
+  );
 }
 
 export function StateBadge({ state, note }: { state: State; note?: string }): JSX.Element {
-  return <span class={`badge is-${state}`}><StateIcon state={state} />{note ?? state}</span>;
+  return (
+    <span class={`badge is-${state}`}>
+      <StateIcon state={state} />
+      {note ?? state}
+    </span>
+  );
 }
 
 export function Mark(): JSX.Element {
   return (
     <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
-      <rect width="24" height="24" rx="6" /><circle cx="12" cy="12" r="3.4" /><path d="M12 4v4.6M12 15.4V20M4 12h4.6M15.4 12H20" />
+      <rect width="24" height="24" rx="6" />
+      <circle cx="12" cy="12" r="3.4" />
+      <path d="M12 4v4.6M12 15.4V20M4 12h4.6M15.4 12H20" />
     </svg>
   );
 }

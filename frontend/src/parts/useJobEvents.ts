@@ -8,7 +8,12 @@ import type { JobEvent, LogLine, Progress } from "../types";
 const KEPT = 100_000; // lines; the oldest go first
 const PACE = 120; // ms between two drawings: a task may log hundreds of lines a second, an eye reads none of them
 
-interface Heard { lines: readonly LogLine[]; chunks: readonly string[]; progress: Progress | null; state: "connecting" | "live" | "lost" | "ended" }
+interface Heard {
+  lines: readonly LogLine[];
+  chunks: readonly string[];
+  progress: Progress | null;
+  state: "connecting" | "live" | "lost" | "ended";
+}
 const NOTHING: Heard = { lines: [], chunks: [], progress: null, state: "connecting" };
 
 export function useJobEvents(id: string, changed: () => void, ready: boolean): Heard {
@@ -32,11 +37,20 @@ export function useJobEvents(id: string, changed: () => void, ready: boolean): H
       setHeard((before) => {
         const from = begin ? NOTHING : before;
         const lines = events.flatMap((one) => (one.event === "log" ? [one.data] : []));
-        const chunks = events.flatMap((one) => (one.event === "chunk" ? [typeof one.data === "string" ? one.data : printJson(one.data, 0)] : []));
-        const progress = events.reduce<Progress | null>((last, one) => (one.event === "progress" ? one.data : last), from.progress);
+        const chunks = events.flatMap((one) =>
+          one.event === "chunk" ? [typeof one.data === "string" ? one.data : printJson(one.data, 0)] : [],
+        );
+        const progress = events.reduce<Progress | null>(
+          (last, one) => (one.event === "progress" ? one.data : last),
+          from.progress,
+        );
         const ended = events.some((one) => one.event === "end");
-        return { lines: lines.length ? [...from.lines, ...lines].slice(-KEPT) : from.lines, chunks: chunks.length ? [...from.chunks, ...chunks] : from.chunks, progress,
-          state: ended ? "ended" : "live" };
+        return {
+          lines: lines.length ? [...from.lines, ...lines].slice(-KEPT) : from.lines,
+          chunks: chunks.length ? [...from.chunks, ...chunks] : from.chunks,
+          progress,
+          state: ended ? "ended" : "live",
+        };
       });
       // The first state only says what the read has just told.
       if (events.some((one) => one.event === "end")) connection.value = "still";
@@ -44,11 +58,24 @@ export function useJobEvents(id: string, changed: () => void, ready: boolean): H
       seenState = seenState || events.some((one) => one.event === "state");
     };
     const close = openEvents(id, {
-      message: (event) => { coming.push(event); timer ||= window.setTimeout(() => requestAnimationFrame(apply), PACE); },
-      open: () => { connection.value = "live"; setHeard((before) => ({ ...before, state: "live" })); },
-      lost: () => { connection.value = "lost"; setHeard((before) => (before.state === "ended" ? before : { ...before, state: "lost" })); },
+      message: (event) => {
+        coming.push(event);
+        timer ||= window.setTimeout(() => requestAnimationFrame(apply), PACE);
+      },
+      open: () => {
+        connection.value = "live";
+        setHeard((before) => ({ ...before, state: "live" }));
+      },
+      lost: () => {
+        connection.value = "lost";
+        setHeard((before) => (before.state === "ended" ? before : { ...before, state: "lost" }));
+      },
     });
-    return () => { gone = true; close(); clearTimeout(timer); };
+    return () => {
+      gone = true;
+      close();
+      clearTimeout(timer);
+    };
   }, [id, ready, open]);
   return heard;
 }
