@@ -4,6 +4,7 @@ import asyncio
 import json
 import traceback
 from bisect import bisect_left
+from collections import Counter
 from math import inf, nan, sqrt
 from typing import Any
 
@@ -26,6 +27,7 @@ from windlass.core.measures import (
     bucket,
     folded,
     frame,
+    histogram,
     merged,
     percentile,
     seen,
@@ -87,6 +89,11 @@ def test_merging_adds_in_any_order(a: measures.Histogram, b: measures.Histogram,
     assert merged(a, merged(b, c)) == merged(merged(c, a), b) == merged(a, b, c)
     assert sum(merged(a, b).values()) == sum(a.values()) + sum(b.values())
     assert all(merged(a, b)[n] == a.get(n, 0) + b.get(n, 0) for n in a | b)
+
+
+@given(st.lists(st.floats(-1, 1e6) | st.sampled_from(BOUNDS)))
+def test_a_histogram_counts_each_time_in_its_bucket(sample: list[float]) -> None:
+    assert histogram(sample) == dict(Counter(map(bucket, sample)))
 
 
 def test_merging_leaves_what_it_was_given() -> None:

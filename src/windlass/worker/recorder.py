@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import compress
 
 from windlass.broker.port import Measures
 from windlass.core.ids import new_id
-from windlass.core.measures import BOUNDS, FAULTS, Report, Rollup, Sighting, folded, sighted
-from windlass.core.outcome import Cancelled, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.core.measures import FAULTS, Report, Rollup, Sighting, folded, histogram, sighted
+from windlass.core.outcome import ErrorInfo, Failed, Outcome, Retried, Succeeded
 from windlass.events import Events, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
 from windlass.worker.run import NOT_STARTED, Run, pauses
@@ -22,16 +21,8 @@ PATIENCE = 1.0
 """Seconds that a stop waits for a store that does not take what is left."""
 NOTES = 10_000
 """Runs whose times are kept one by one before they are added up."""
-UNTROUBLED: dict[type[Outcome], str] = {
-    Succeeded: "succeeded",
-    Cancelled: "cancelled",
-    Snoozed: "snoozed",
-    Released: "released",
-    Parked: "parked",
-}
-"""The names of outcomes without an error."""
-_EDGES = [NOT_STARTED, *BOUNDS]
-"""The same buckets, behind one for what was not started."""
+Times = tuple[list[float], list[float]]
+"""Of some runs: how long each waited, and how long it took, or NOT_STARTED."""
 
 
 class Recorder:
@@ -46,7 +37,7 @@ class Recorder:
         self._version = version
         self._writer = new_id()
         self._number = 0
-        self._times: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)  # wait and run in turn
+        self._times: defaultdict[tuple[str, str, str], Times] = defaultdict(_no_times)
         self._noted = 0
         self._rollups: list[Rollup] = []
         self._sightings: dict[str, Sighting] = {}
@@ -74,27 +65,37 @@ class Recorder:
     def note(self, pairs: Sequence[tuple[Run, Outcome]], applied: Sequence[bool]) -> None:
         """Count the runs whose outcomes were applied."""
         times = self._times
-        for (run, outcome), done in zip(pairs, applied, strict=True):
-            if done:
-                claim, name = run.claim, UNTROUBLED.get(type(outcome)) or self._sight(run, outcome)
-                times[claim.queue, claim.task, name] += (claim.claimed_at - claim.due_at, run.took)
+        for run, outcome in compress(pairs, applied):
+            claim = run.claim
+            name = "succeeded" if type(outcome) is Succeeded else self._name(run, outcome)
+            waits, runs = times[claim.queue, claim.task, name]
+            waits.append(claim.claimed_at - claim.due_at)
+            runs.append(run.took)
         self._noted += len(pairs)
         if self._noted >= NOTES:
             self._fold()
 
-    def _sight(self, run: Run, outcome: Outcome) -> str:
-        """Count a failure; answers the name of its outcome."""
-        assert isinstance(outcome, Failed | Retried)
-        claim, final = run.claim, isinstance(outcome, Failed)
-        one = sighted(claim.task, claim.id, outcome.error, final, self._version)
+    def _name(self, run: Run, outcome: Outcome) -> str:
+        """What the history calls an outcome; if it is a failure, that is counted, too."""
+        match outcome:
+            case Failed(error):
+                self._sight(run, error, final=True)
+                return "failed"
+            case Retried(_, error, crash):
+                self._sight(run, error, final=False)
+                return "crashed" if crash else "retried"
+            case _:
+                return type(outcome).__name__.lower()
+
+    def _sight(self, run: Run, error: ErrorInfo, final: bool) -> None:
+        one = sighted(run.claim.task, run.claim.id, error, final, self._version)
         known = self._sightings.get(one.fingerprint)
         if known is not None or len(self._sightings) < FAULTS:
             self._sightings[one.fingerprint] = known.plus(one) if known else one
-        return "failed" if final else "crashed" if outcome.crash else "retried"
 
     def _fold(self) -> None:
         """Add up what was noted."""
-        self._rollups = folded(self._rollups, [_rollup(key, times) for key, times in self._times.items()])
+        self._rollups = folded(self._rollups, [_rollup(key, *times) for key, times in self._times.items()])
         self._times.clear()
         self._noted = 0
 
@@ -127,7 +128,10 @@ class Recorder:
         return True
 
 
-def _rollup(key: tuple[str, str, str], times: list[float]) -> Rollup:
-    wait = Counter(map(bisect_left, repeat(BOUNDS), times[::2]))
-    run = Counter(map(bisect_left, repeat(_EDGES), times[1::2]))
-    return Rollup(*key, wait.total(), dict(wait), {n - 1: count for n, count in run.items() if n})
+def _no_times() -> Times:
+    return [], []
+
+
+def _rollup(key: tuple[str, str, str], waits: list[float], runs: list[float]) -> Rollup:
+    started = (took for took in runs if took != NOT_STARTED)
+    return Rollup(*key, len(waits), histogram(waits), histogram(started))
