@@ -31,11 +31,8 @@ function correct(serverTime: string): void {
   if (Number.isFinite(off)) skew = Math.abs(off) > 2_000 ? off : 0;
 }
 
-interface Listener {
-  take: (value: unknown) => void;
-  refetch: () => void;
-}
-const topics = new Map<string, Set<Listener>>();
+type Take = (value: unknown) => void;
+const topics = new Map<string, Set<Take>>();
 const wanted = signal("");
 const announce = (): void => {
   queueMicrotask(() => {
@@ -43,20 +40,23 @@ const announce = (): void => {
   });
 };
 
-/** Hear of a topic until the answered function is called. `refetch` is called when it has to be asked for. */
-export function subscribe(topic: string, listener: Listener): () => void {
-  const listeners = topics.get(topic) ?? new Set();
-  topics.set(topic, listeners.add(listener));
+/** Hear of a topic until the answered function is called. */
+export function subscribe(topic: string, take: Take): () => void {
+  const takers = topics.get(topic) ?? new Set();
+  topics.set(topic, takers.add(take));
   announce();
   return () => {
-    listeners.delete(listener);
-    if (!listeners.size) topics.delete(topic);
+    takers.delete(take);
+    if (!takers.size) topics.delete(topic);
     announce();
   };
 }
 
+/** What is on screen, each with the way to ask for it again. */
+export const onScreen = new Set<() => void>();
+
 /** Ask for everything on screen again: after an action, whose effect nobody wants to wait a second for. */
-export const refresh = (): void => topics.forEach((listeners) => listeners.forEach((one) => one.refetch()));
+export const refresh = (): void => onScreen.forEach((again) => again());
 
 // Ticks that come within one frame are applied together, the latest value of each topic only.
 let coming: Tick | null = null;
@@ -72,7 +72,7 @@ function apply(): void {
   batch(() => {
     if (tick.now) correct(tick.now);
     if (tick.open_failures !== undefined) openFailures.value = tick.open_failures;
-    for (const [topic, value] of Object.entries(tick.topics)) topics.get(topic)?.forEach((one) => one.take(value));
+    for (const [topic, value] of Object.entries(tick.topics)) topics.get(topic)?.forEach((take) => take(value));
   });
 }
 

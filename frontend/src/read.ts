@@ -1,7 +1,7 @@
 /** A read as a hook: what is known now, kept up to date by the stream. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get, Problem, type Read } from "./api";
-import { subscribe } from "./live";
+import { onScreen, subscribe } from "./live";
 
 export interface Known<T> {
   value: T | null;
@@ -55,9 +55,11 @@ export function useRead<T>(read: Read<T> | null, options: { live?: boolean } = {
     ask.current = refetch;
     if (seen.has(name)) setState({ name, value: seen.get(name) as T, problem: null });
     refetch();
-    const leave = live ? subscribe(name, { take, refetch }) : () => undefined;
+    onScreen.add(refetch);
+    const leave = live ? subscribe(name, take) : () => undefined;
     return () => {
       abort.abort();
+      onScreen.delete(refetch);
       leave();
     };
   }, [name, live]);

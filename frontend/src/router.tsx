@@ -46,7 +46,10 @@ export function go(to: string, query: Query = {}, replace = false): void {
   const url = address(to, { ...kept(), ...query });
   history[replace ? "replaceState" : "pushState"](null, "", url);
   route.value = read();
-  if (!replace) scrollTo(0, 0);
+  if (replace) return;
+  scrollTo(0, 0);
+  // The new page is where reading and tabbing go on, as after a real one.
+  document.getElementById("main")?.focus({ preventScroll: true });
 }
 
 /** Change some of the query and stay. `replace`: without a step in the history, for what is typed. */

@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { reads } from "../api";
+import { token } from "../filter";
 import { bytes, length, plural, shortId } from "../format";
 import { useRead } from "../read";
 import { Link, param, queuePath, setQuery, taskPath, workerPath } from "../router";
@@ -76,7 +77,7 @@ function Facts({ job }: { job: JobDetail }): JSX.Element {
     ["Reason", job.reason],
     ...Object.entries(job.meta).map(([name, value]): [string, JSX.Element] => [
       name,
-      <Link class="mono" to="/jobs" query={{ q: `meta.${name}:${value}` }}>
+      <Link class="mono" to="/jobs" query={{ q: token(`meta.${name}`, value) }}>
         {value}
       </Link>,
     ]),
@@ -105,7 +106,7 @@ function Attempts({ job }: { job: JobDetail }): JSX.Element | null {
       title={plural(Math.max(runs.length, 1), "failed attempt")}
       aside={
         job.fingerprint && (
-          <Link to="/jobs" query={{ q: `fault:${job.fingerprint}` }}>
+          <Link to="/jobs" query={{ q: token("fault", job.fingerprint) }}>
             All that failed alike
           </Link>
         )
@@ -167,7 +168,7 @@ const CODES = [
 export function Job({ id }: { id: string }): JSX.Element {
   const [reveal, setReveal] = useState(false);
   const { value: job, problem, again } = useRead(reads.job(id, reveal), { live: false });
-  const stream = useJobEvents(id, again, Boolean(job));
+  const stream = useJobEvents(id, again, Boolean(job), Boolean(job && finished(job.state)));
   useTitle(job ? `${job.task} ${job.state}` : "Job");
   const code = (CODES.find(([name]) => name === param("code")) ?? CODES[0])[0];
   if (!job)

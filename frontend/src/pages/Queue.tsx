@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { confirm, perform } from "../actions";
 import { act, reads } from "../api";
 import { compact, count, duration, rate, share } from "../format";
-import { quoted } from "../filter";
+import { token } from "../filter";
 import { useRead } from "../read";
 import { Link } from "../router";
 import { may } from "../settings";
@@ -122,7 +122,7 @@ export function Queue({ name }: { name: string }): JSX.Element {
       <Card
         title="Jobs by state"
         aside={
-          <Link to="/jobs" query={{ q: `queue:${quoted(name)}` }}>
+          <Link to="/jobs" query={{ q: `${token("queue", name)}` }}>
             All jobs
           </Link>
         }
@@ -131,7 +131,7 @@ export function Queue({ name }: { name: string }): JSX.Element {
         <ul class="counts">
           {present.map((state) => (
             <li key={state}>
-              <JobsLink q={`state:${state} queue:${quoted(name)}`}>
+              <JobsLink q={`state:${state} ${token("queue", name)}`}>
                 <StateIcon state={state} />
                 {state} <b>{compact(row.counts[state] ?? 0)}</b>
               </JobsLink>
@@ -140,7 +140,7 @@ export function Queue({ name }: { name: string }): JSX.Element {
         </ul>
       </Card>
       <Card>
-        <Throughput series={series} filter={`queue:${quoted(name)}`} />
+        <Throughput series={series} filter={`${token("queue", name)}`} />
       </Card>
       <div class="halves">
         <Card>

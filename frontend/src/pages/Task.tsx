@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { perform } from "../actions";
 import { act, reads } from "../api";
+import { token } from "../filter";
 import { compact, duration, length, share } from "../format";
 import { parseJson, printJson } from "../json";
 import { useRead } from "../read";
@@ -82,7 +83,7 @@ export function Task({ name }: { name: string }): JSX.Element {
       title={<TaskName name={name} link={false} />}
       up={["/tasks", "Task types"]}
       actions={
-        <Link class="button" to="/jobs" query={{ q: `task:${name}` }}>
+        <Link class="button" to="/jobs" query={{ q: token("task", name) }}>
           Its jobs
         </Link>
       }
@@ -123,7 +124,7 @@ export function Task({ name }: { name: string }): JSX.Element {
       <div class="split">
         <div class="stack">
           <Card>
-            <Throughput series={series} filter={`task:${name}`} />
+            <Throughput series={series} filter={token("task", name)} />
           </Card>
           <Card>
             <Times series={series} what="run" title="Ran" />

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { reads } from "../api";
+import { token } from "../filter";
 import { compact, duration, share } from "../format";
 import { useKeys } from "../keys";
 import { useRead } from "../read";
@@ -84,10 +85,10 @@ export function Tasks(): JSX.Element {
                       <span class="faint"> · {row.lane}</span>
                     </td>
                     <td class="right">
-                      <JobsLink q={`task:${row.name}`}>{compact(row.count)}</JobsLink>
+                      <JobsLink q={token("task", row.name)}>{compact(row.count)}</JobsLink>
                     </td>
                     <td class="right">
-                      <JobsLink q={`state:failed task:${row.name}`}>
+                      <JobsLink q={`state:failed ${token("task", row.name)}`}>
                         <span class={row.failed_share >= 0.05 ? "bad-text" : ""}>{share(row.failed_share)}</span>
                       </JobsLink>
                     </td>

@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { confirm, perform } from "../actions";
 import { act, reads } from "../api";
+import { token } from "../filter";
 import { bytes, plural } from "../format";
 import { useRead } from "../read";
 import { jobPath, Link, queuePath } from "../router";
@@ -105,7 +106,7 @@ export function Worker({ id }: { id: string }): JSX.Element {
           <Card
             title="Runs now"
             aside={
-              <Link to="/jobs" query={{ q: `worker:${row.id}` }}>
+              <Link to="/jobs" query={{ q: token("worker", row.id) }}>
                 All that it ran
               </Link>
             }

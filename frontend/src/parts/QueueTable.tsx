@@ -8,7 +8,7 @@ import { may } from "../settings";
 import type { QueueRow } from "../types";
 import { Button, JobsLink } from "./basic";
 import { Spark } from "./figures";
-import { quoted } from "../filter";
+import { token } from "../filter";
 
 type By = "name" | "ready" | "oldest" | "in" | "out" | "drain" | "failed";
 const KEYS: Record<By, (row: QueueRow) => number | string> = {
@@ -107,10 +107,10 @@ export function QueueTable({ rows }: { rows: readonly QueueRow[] }): JSX.Element
                 {row.paused && <span class="tag">paused</span>}
               </td>
               <td class="right">
-                <JobsLink q={`state:ready queue:${quoted(row.name)}`}>{compact(row.counts.ready ?? 0)}</JobsLink>
+                <JobsLink q={`state:ready ${token("queue", row.name)}`}>{compact(row.counts.ready ?? 0)}</JobsLink>
               </td>
               <td class="right c2">
-                <JobsLink q={`state:running queue:${quoted(row.name)}`}>
+                <JobsLink q={`state:running ${token("queue", row.name)}`}>
                   {row.busy}
                   <span class="faint"> / {row.slots}</span>
                 </JobsLink>
@@ -124,7 +124,7 @@ export function QueueTable({ rows }: { rows: readonly QueueRow[] }): JSX.Element
                 <Drain row={row} />
               </td>
               <td class="right">
-                <JobsLink q={`state:failed queue:${quoted(row.name)}`}>
+                <JobsLink q={`state:failed ${token("queue", row.name)}`}>
                   <span class={row.failed_share >= 0.05 ? "bad-text" : ""}>{share(row.failed_share)}</span>
                 </JobsLink>
               </td>

@@ -1,6 +1,7 @@
 /** What is around every page: the rail, the bar above, and on a narrow screen the bar below with its drawer. */
 import { signal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
+import { useKeys } from "../keys";
 import { connection, flowing, openFailures, paused } from "../live";
 import { Link, param, route, setQuery } from "../router";
 import { boot, nextTheme, switchZone, theme, zone, zoneKind } from "../settings";
@@ -142,6 +143,11 @@ function Brand(): JSX.Element {
 
 export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
   const below = PAGES.slice(0, 4);
+  useKeys({
+    Escape: () => {
+      drawerOpen.value = false;
+    },
+  });
   return (
     <div class="shell">
       <a

@@ -1,5 +1,5 @@
 /** The stream of one job: log lines and progress as they come; a change of state asks for the job anew. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { openEvents } from "../api";
 import { connection, flowing } from "../live";
 import { printJson } from "../json";
@@ -16,9 +16,16 @@ interface Heard {
 }
 const NOTHING: Heard = { lines: [], chunks: [], progress: null, state: "connecting" };
 
-export function useJobEvents(id: string, changed: () => void, ready: boolean): Heard {
+/** `over`: the job has finished, and so has its stream; one that is made ready again is listened to again. */
+export function useJobEvents(id: string, changed: () => void, ready: boolean, over: boolean): Heard {
   const [heard, setHeard] = useState(NOTHING);
   const open = flowing.value;
+  const [life, setLife] = useState(0);
+  const wasOver = useRef(over);
+  useEffect(() => {
+    if (wasOver.current && !over) setLife((n) => n + 1);
+    wasOver.current = over;
+  }, [over]);
   useEffect(() => {
     if (!ready || !open) return undefined;
     let coming: JobEvent[] = [];
@@ -76,6 +83,6 @@ export function useJobEvents(id: string, changed: () => void, ready: boolean): H
       close();
       clearTimeout(timer);
     };
-  }, [id, ready, open]);
+  }, [id, ready, open, life]);
   return heard;
 }
