@@ -27,7 +27,7 @@ from windlass.core.measures import (
     bucket,
     folded,
     frame,
-    histogram,
+    histogram_of,
     merged,
     percentile,
     seen,
@@ -93,7 +93,7 @@ def test_merging_adds_in_any_order(a: measures.Histogram, b: measures.Histogram,
 
 @given(st.lists(st.floats(-1, 1e6) | st.sampled_from(BOUNDS)))
 def test_a_histogram_counts_each_time_in_its_bucket(sample: list[float]) -> None:
-    assert histogram(sample) == dict(Counter(map(bucket, sample)))
+    assert histogram_of(sample) == dict(Counter(map(bucket, sample)))
 
 
 def test_merging_leaves_what_it_was_given() -> None:

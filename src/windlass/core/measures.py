@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sysconfig
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import pairwise
@@ -40,7 +39,7 @@ def bucket(seconds: float) -> int:
     return bisect_left(BOUNDS, seconds)
 
 
-def histogram(times: Iterable[float]) -> Histogram:
+def histogram_of(times: Iterable[float]) -> Histogram:
     """How many of these times are in which bucket."""
     ordered = sorted(times)  # what comes from a queue is nearly in order: cheaper than to look up each bucket
     ends = [0, *(bisect_right(ordered, bound) for bound in BOUNDS), len(ordered)]
@@ -49,10 +48,11 @@ def histogram(times: Iterable[float]) -> Histogram:
 
 def merged(*histograms: Histogram) -> Histogram:
     """All of them as one."""
-    total = Counter[int]()
-    for histogram in histograms:
-        total.update(histogram)
-    return dict(total)
+    total: Histogram = {}
+    for one in histograms:
+        for n, count in one.items():
+            total[n] = total.get(n, 0) + count
+    return total
 
 
 def percentile(histogram: Histogram, share: float) -> float | None:

@@ -9,7 +9,7 @@ from itertools import compress
 
 from windlass.broker.port import Measures
 from windlass.core.ids import new_id
-from windlass.core.measures import FAULTS, Report, Rollup, Sighting, folded, histogram, sighted
+from windlass.core.measures import FAULTS, Report, Rollup, Sighting, folded, histogram_of, sighted
 from windlass.core.outcome import ErrorInfo, Failed, Outcome, Retried, Succeeded
 from windlass.events import Events, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
@@ -134,4 +134,4 @@ def _no_times() -> Times:
 
 def _rollup(key: tuple[str, str, str], waits: list[float], runs: list[float]) -> Rollup:
     started = (took for took in runs if took != NOT_STARTED)
-    return Rollup(*key, len(waits), histogram(waits), histogram(started))
+    return Rollup(*key, len(waits), histogram_of(waits), histogram_of(started))

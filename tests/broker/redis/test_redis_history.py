@@ -25,7 +25,7 @@ WRONG: dict[str, Callable[[bytes], bytes]] = {
     "other types": lambda right: msgspec.msgpack.encode(["?"] * len(msgspec.msgpack.decode(right))),
     "lists": lambda right: msgspec.msgpack.encode([[]] * len(msgspec.msgpack.decode(right))),
     "no list": lambda _: b"\x07",
-    "half a list": lambda _: b"\x93\x01\x90\x90",
+    "half a list": lambda _: b"\x93\x01\x90",
 }
 """What stands in the place of a record."""
 damages = pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
@@ -45,10 +45,7 @@ async def test_a_damaged_count_is_passed_over_and_begins_anew(
 ) -> None:
     await broker.record("w", 1, REPORT, now=NOW)
     overwrite(shared, SPAN, "q\0t\0succeeded", wrong)
-    assert await broker.series(60, 0, inf) in (
-        [dated(rollup(task="u"), 60)],
-        [dated(rollup(count=1, wait={}, run={}), 60), dated(rollup(task="u"), 60)],  # [1, [], []] can be read
-    )
+    assert await broker.series(60, 0, inf) == [dated(rollup(task="u"), 60)]
     await broker.record("w", 2, REPORT, now=NOW)
     assert await broker.series(60, 0, inf) == [dated(rollup(), 60), dated(rollup(task="u", count=2), 60)]
     assert [one.count for one in await broker.series(3600, 0, inf)] == [2, 2], "the others have it still"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -36,8 +36,8 @@ class History:
     async def series(
         self, step: int, since: float, until: float, *, queue: str | None = None, task: str | None = None
     ) -> list[Rollup]:
-        found, filters = list[Rollup](), ["" if name is None else f":{name}" for name in (queue, task)]
-        more: Any = since
+        found, more = list[Rollup](), cast(Any, since)
+        filters = "" if queue is None else f"{queue}\0", "" if task is None else f"\0{task}\0"
         while more is not None:
             more, *spans = await self._client.call("series", step, more, until, *filters)
             for at, counted in batched(spans, 2):

@@ -13,20 +13,21 @@ call('ZCARD', root .. 'writers')
 call('ZCARD', root .. 'sighted')
 for i = 8, #ARGV do call('ZCARD', root .. 'spans:' .. ARGV[i]) end
 
--- What is stored of a combination, with one rollup more: a count, and how many times are in each bucket of wait and of run.
+-- What is stored of a combination, with one rollup more: a count, and how many times are in each bucket of wait and of run, up to the last
+-- that is not empty.
 local function sum(stored, rollup)
   local _, found = pcall(cmsgpack.unpack, stored)
   local total = {found[1] + rollup[4], {}, {}}
   for part = 2, 3 do
-    for n = 1, 55 do total[part][n] = found[part][n] + (rollup[part + 3][n - 1] or 0) end
+    local counts, more = found[part], rollup[part + 3]
+    local last = #counts
+    for n in pairs(more) do last = math.max(last, n + 1) end
+    for n = 1, last do total[part][n] = (counts[n] or 0) + (more[n - 1] or 0) end
   end
   return cmsgpack.pack(total)
 end
 
-local nothing = {}
-for n = 1, 55 do nothing[n] = 0 end
-nothing = cmsgpack.pack({0, nothing, nothing})
-
+local nothing = cmsgpack.pack({0, {}, {}})
 local spans = {}
 for i = 8, #ARGV do
   local step = tonumber(ARGV[i])
