@@ -23,7 +23,9 @@ def hello(name: str) -> str:
     return f"Hello, {name}"
 
 
-hello.delay("world")        # then: windlass worker main:app`;
+hello.delay("world")
+
+# and in a terminal: windlass worker main:app`;
 
 function Tile({
   name,

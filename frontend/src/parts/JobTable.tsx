@@ -90,10 +90,10 @@ export function JobTable({ rows, picked, pick, queue = true }: Props): JSX.Eleme
                 queue
               </th>
             )}
-            <th scope="col" class="c3">
+            <th scope="col" class="c2">
               progress, error
             </th>
-            <th scope="col" class="right c2">
+            <th scope="col" class="right c3">
               try
             </th>
             <th scope="col" class="right c2">
@@ -142,10 +142,10 @@ export function JobTable({ rows, picked, pick, queue = true }: Props): JSX.Eleme
                   </Link>
                 </td>
               )}
-              <td class="c3 what">
+              <td class="c2 what">
                 <What row={row} />
               </td>
-              <td class="right number c2">
+              <td class="right number c3">
                 {row.attempt || <span class="faint">–</span>}
                 {row.crashes > 0 && (
                   <span class="bad-text" title={`${row.crashes} crashes`}>
