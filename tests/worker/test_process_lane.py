@@ -44,7 +44,7 @@ def gone(pid: int) -> bool:
     """Whether a process is dead (a zombie that nobody collects is)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
