@@ -38,7 +38,7 @@ class Beating(Chapter):
         assert await broker.workers(now=NOW + 10) == []
 
     async def test_before_its_end_a_lease_lasts_though_it_was_over_before(self, broker: Broker) -> None:
-        """Only the store's clock judges leases, also when it was set back."""
+        """Only the store's clock judges leases, also after it was set back: before its end a lease lasts."""
         await hire(broker, ttl=10.0)
         assert await broker.reclaim(now=NOW + 20) == []
         assert [one.id for one in await broker.workers(now=NOW + 5)] == ["w"]
