@@ -63,7 +63,7 @@ else:
         "WindlassError": "windlass.errors",
         "current": "windlass.context",
     }
-    __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - the keys are strings
+    __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 # the keys are strings
 
     def __getattr__(name):
         from importlib import import_module

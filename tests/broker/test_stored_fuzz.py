@@ -109,7 +109,7 @@ def only_corrupt(decode: Callable[..., Any], *found: Any, kind: type | tuple[typ
         assert isinstance(decode(*found), kind)
     except StoreCorrupt as error:
         assert len(str(error)) < 300  # noqa: PT017 # it need not be raised
-        assert str(error).isprintable()  # noqa: PT017
+        assert str(error).isprintable()  # noqa: PT017 # the same
 
 
 # --- Redis ----------------------------------------------------------------------------------------------------

@@ -27,10 +27,10 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 import report  # noqa: E402 # found by the line above
-from catalogue import CATALOGUE  # noqa: E402
-from history import Outcome  # noqa: E402
-from scenario import play  # noqa: E402
-from stage import STORES  # noqa: E402
+from catalogue import CATALOGUE  # noqa: E402 # the same
+from history import Outcome  # noqa: E402 # the same
+from scenario import play  # noqa: E402 # the same
+from stage import STORES  # noqa: E402 # the same
 
 PR_SET_PDEATHSIG = 1  # of Linux
 STORM = "A16"

@@ -327,9 +327,8 @@ async def stopped_before_settle(stage: Stage) -> None:
     stores=(SQLITE,),
 )
 async def stopped_in_a_transaction(stage: Stage) -> None:
-    first = stage.worker(environment={"CHAOS_ARM": "settle:sqlite.before_commit=stop"})
-    second = stage.worker()
-    await until(lambda: all(len(family(one.pid)) > 1 for one in (first, second)))
+    workers = [stage.worker(environment={"CHAOS_ARM": "settle:sqlite.before_commit=stop"}) for _ in range(2)]
+    await until(lambda: all(len(family(one.pid)) > 1 for one in workers))
     jobs = await stage.enqueue("nap", 40, 0.1)
     pid = await stage.failed_at("sqlite.before_commit")
     stopped = stage.stop([pid], excused=False)

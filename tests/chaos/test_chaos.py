@@ -13,8 +13,8 @@ import pytest
 pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("scenarios_*.py")))
 
 from catalogue import CATALOGUE  # noqa: E402 # not before their asserts are told to say what they saw
-from scenario import play  # noqa: E402
-from stage import STORES  # noqa: E402
+from scenario import play  # noqa: E402 # the same
+from stage import STORES  # noqa: E402 # the same
 
 LONG = "CHAOS_LONG" in os.environ
 QUICK = [

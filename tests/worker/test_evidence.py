@@ -199,6 +199,19 @@ while True: work(20)
 
 
 @LINUX
+async def test_what_the_signal_has_answered_is_not_answered_again(tmp_path: Path, monkeypatch: Any) -> None:
+    """Written later, it would be taken for what the process left as it died."""
+    what = READY + "sum(range(100_000_000)); time.sleep(0.2); parent.send(Ready()); time.sleep(600)"
+    child = process(tmp_path, monkeypatch, what)
+    await child.receive()
+    while "in _write_stacks" not in (told := await child.dump()):  # it does not tell of itself when it answers
+        pass
+    await child.receive()
+    assert child.stack() == told
+    await child.close()
+
+
+@LINUX
 async def test_the_last_stack_is_that_of_the_death_and_the_culprit_is_on_top(tmp_path: Path, monkeypatch: Any) -> None:
     what = """
 import ctypes, threading

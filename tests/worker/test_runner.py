@@ -28,7 +28,7 @@ from windlass import (
     current,
 )
 from windlass.broker.memory import MemoryBroker
-from windlass.core.job import Claim, NewJob
+from windlass.core.job import Card, Claim, NewJob
 from windlass.core.outcome import Parked
 from windlass.core.state import State
 from windlass.errors import JobInterrupted
@@ -600,11 +600,38 @@ async def test_a_resumed_run_holds_its_slot_while_its_checkpoint_is_read(
 
         executor._load_checkpoint = slow
         job = await again.enqueue()
-        await until(lambda: any(run.claim.resumed for run in executor.runs.values()))
+        await until(lambda: any(run.claim.resumed for run in executor.runs))
         assert executor.lanes["thread"].busy == 1
         gate.set()
         assert await job.result(10) == 1
         assert executor.lanes["thread"].busy == 0
+
+
+async def test_an_older_run_of_a_job_that_is_claimed_anew_is_ended(app: Windlass, until: Any) -> None:
+    """Taken from us under one id, claimed by us under the next, before any beat has said so."""
+    ran = list[str]()
+
+    @app.task
+    async def slow(context: Context = Depends()) -> int:
+        try:
+            ran.append("began")
+            await asyncio.sleep(0 if ran.count("began") > 1 else 600)
+        except asyncio.CancelledError:
+            ran.append("interrupted")
+            raise
+        return ran.count("began")
+
+    app.settings = replace(app.settings, lease=3600, beat=1200)
+    job, broker = await slow.enqueue(), await app.broker()
+    async with working(app) as runner:
+        await until(lambda: ran)
+        (run,) = runner.executor.runs
+        await broker.beat(run.identity.worker, Card(host="here", pid=1), 0.0)
+        assert [one.id for one in await broker.reclaim(workers=[run.identity.worker])] == [job.id]
+        runner.identities.doubt(run.identity)
+        assert await job.result(10) == 2
+        await until(lambda: not runner.executor.runs)
+    assert sorted(ran) == ["began", "began", "interrupted"]
 
 
 async def test_a_run_that_is_over_is_not_left_to_the_garbage_collector(app: Windlass, until: Any) -> None:

@@ -54,7 +54,7 @@ class Tree:
         """Its children, the oldest first."""
         try:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return []
         return [pid for pid in sorted(map(int, children.split())) if not gone(pid)]
 

@@ -4,7 +4,7 @@ conformance suite (`windlass.testing.conformance`), run against every broker.
 Common to all verbs:
 
 * `now` is a Unix time that stands in for the store's own clock; None, the default, means the store's clock. Only the
-  store's clock judges leases and due times.
+  store's clock judges leases and due times, also after it was set back: before its end a lease lasts.
 * A moment counts from exactly its time on: then a job is due, a lease, an expiry or the time to keep a job is over.
 * Hot verbs take lists and answer lists, in the same order; an empty list costs no round trip.
 * A verb has happened entirely or not at all, and is durable (in the store's class) when it returns. A claim survives any process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -12,8 +13,15 @@ _LOOPBACK = ("localhost", "127.", "[::1]")
 
 def split(url: str) -> SplitResult:
     """The parts of a URL. Raises `ConfigurationError`, which shows nothing of it: a part of it may be a password."""
+    start, slashes, rest = url.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    login, at, hosts = netloc.rpartition("@")
     try:
-        return urlsplit(url)
+        if "," not in hosts:
+            return urlsplit(url)
+        for host in hosts.split(","):  # each by itself: newer releases of Python refuse an IPv6 address in a list
+            urlsplit(f"//{login}{at}{host}")
+        return urlsplit(f"{start}{slashes}{rest[len(netloc) :]}")._replace(netloc=netloc)
     except ValueError:
         raise ConfigurationError(
             "the URL of the store makes no sense; what is special in a password is written %5B"

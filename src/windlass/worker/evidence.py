@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from io import FileIO
 from pathlib import Path
+from struct import Struct
 from tempfile import TemporaryFile
 from types import FrameType
 from typing import cast
@@ -30,6 +31,8 @@ DEPTH = 100
 """Calls that are written of each thread."""
 END = b"\0"
 """What a process writes when it has written all that it was asked for."""
+_WISH = Struct("d")
+"""When the stacks were asked for, by `time.monotonic()`: the same clock for all processes."""
 RECENT = 1.0
 """Seconds that may pass between the kernel's count of an OOM kill and the death it means."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -93,7 +96,7 @@ class Stacks:
         if DUMP is None or not _has(pid, "SigCgt"):
             return ""
         self.clear()
-        os.write(self._pipe[1], b"?")
+        os.write(self._pipe[1], _WISH.pack(time.monotonic()))
         if not await self._within(POLITE, self._answered):
             os.kill(pid, DUMP)
             await self._within(DUMP_WAIT, lambda: bool(self._size) and not _has(pid, "SigPnd", "ShdPnd", "SigBlk"))
@@ -142,7 +145,7 @@ def _culprit_first(text: str) -> str:
 
 
 def leave_stacks(file: int, wishes: int) -> None:
-    """From now on, this process writes its stacks to `file` for the parent's `Stacks`: when it dies, and for each byte in `wishes`."""
+    """From now on, this process writes its stacks to `file` for the parent's `Stacks`: when it dies, and for each wish in `wishes`."""
     faulthandler.enable(file)
     if DUMP is not None:
         threading.Thread(target=_write_stacks, args=(file, wishes), name="windlass-stacks", daemon=True).start()
@@ -153,7 +156,9 @@ def leave_stacks(file: int, wishes: int) -> None:
 
 def _write_stacks(file: int, wishes: int) -> None:
     main = threading.main_thread().ident
-    while os.read(wishes, 1):
+    while wish := os.read(wishes, _WISH.size):
+        if time.monotonic() - _WISH.unpack(wish)[0] > POLITE:
+            continue  # the signal has answered it, or this process was stopped: what is written now would be taken for something later
         threads = sys._current_frames()
         threads.pop(threading.get_ident())
         stacks = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import cast
 
 import msgspec
@@ -57,7 +57,7 @@ class Executor:
         events: Events,
         load_checkpoint: LoadCheckpoint,
     ) -> None:
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[Run, None] = {}  # in the order of their start
         self.lanes: dict[str, Lane] = {}
         self.abandoned = self.ended = 0
         self.on_limited: Callable[[Run], None] = lambda _run: None
@@ -71,7 +71,12 @@ class Executor:
 
     def start(self, claim: Claim, identity: Identity) -> None:
         """Begin the run of a claim."""
-        run = self.runs[claim.id] = Run(claim, identity)
+        run = Run(claim, identity)
+        if claim.resumed:
+            self._lose(
+                lambda older: older.claim.id == claim.id
+            )  # we would not have it, were an older run of it still ours
+        self.runs[run] = None
         try:
             failpoint("worker.before_start")
             definition = run.definition = self._definitions[claim.task]
@@ -140,8 +145,7 @@ class Executor:
             run.timer.cancel()
         # Both lead back to the run. Without the circle it goes at once, and the collector need not come for every job.
         run.task = run.context = None
-        if self.runs.get(run.claim.id) is run:
-            del self.runs[run.claim.id]
+        del self.runs[run]
         outcome = self._outcome(run, ending)
         if self._events.wants(JobEnded):
             self._events.emit(JobEnded(run.claim, outcome, max(0.0, run.took)))
@@ -217,21 +221,23 @@ class Executor:
         self.finish(run, run.interruption(then="; it could not be stopped, and was given up"))
         self._events.emit(WorkerChanged(run.identity.worker, f"abandoned a job in lane {run.lane.name}", detail))
 
-    def cancel(self, jobs: Iterable[str]) -> None:
+    def cancel(self, jobs: Collection[str]) -> None:
         """Cancel those of `jobs` that run here."""
-        for job in jobs:
-            if (run := self.runs.get(job)) is not None:
+        for run in list(self.runs):
+            if run.claim.id in jobs:
                 self.stop(run, "cancel")
 
     def lose(self, identity: Identity) -> None:
         """What was held under this id is not ours any more."""
-        for run in list(self.runs.values()):
-            if run.identity is identity:
-                self.stop(run, "lost")
+        self._lose(lambda run: run.identity is identity)
+
+    def _lose(self, lost: Callable[[Run], bool]) -> None:
+        for run in list(filter(lost, self.runs)):
+            self.stop(run, "lost")
 
     def warn(self) -> None:
         """Tell all runs that this worker stops, so that they may end soon by themselves."""
-        for run in list(self.runs.values()):
+        for run in list(self.runs):
             if run.lane is not None and run.why is None:
                 run.lane.tell(run, "shutdown")
 
@@ -243,14 +249,14 @@ class Executor:
         hurried = self._loop.create_task(hurry.wait())
         await asyncio.wait({idle, hurried}, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
-        for run in list(self.runs.values()):
+        for run in list(self.runs):
             self.stop(run, "shutdown")
         if self.runs:
             await idle
 
     def limits(self) -> list[tuple[str, int]]:
         """The jobs that run with a time limit in this process, and in which thread."""
-        return [(run.claim.id, run.thread) for run in self.runs.values() if run.deadline and _is_here(run)]
+        return [(run.claim.id, run.thread) for run in self.runs if run.deadline and _is_here(run)]
 
     def limited(self, run: Run) -> Limited:
         """What a supervisor must know of a run to end it, should its code never let this process do it."""

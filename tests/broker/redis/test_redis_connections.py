@@ -145,7 +145,7 @@ async def test_a_killed_server_loses_nothing_that_it_accepted(start: Start, conn
 
 
 async def test_a_cancellation_that_the_library_loses_is_not_lost(
-    shared: RedisServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    url: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As asyncio.wait_for does in Python 3.11, when what it waits for is done in the same moment."""
     write = redis.Connection.send_packed_command
@@ -158,14 +158,14 @@ async def test_a_cancellation_that_the_library_loses_is_not_lost(
             await asyncio.sleep(0)
         await write(self, *args, **kwargs)
 
-    broker = make_broker(shared.url(), "windlass")
+    broker = make_broker(url, "windlass")
     with monkeypatch.context() as patch:
         patch.setattr(redis.Connection, "send_packed_command", careless)
         opening = asyncio.ensure_future(broker.open())
         await soon(asyncio.wait({opening}))
     await broker.close()
     assert opening.cancelled()
-    await works(await connect(shared.url()))
+    await works(await connect(url))
 
 
 async def test_waiting_calls_outlive_their_server(start: Start, connect: Connect) -> None:

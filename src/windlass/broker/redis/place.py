@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from windlass.core.urls import masked
+from windlass.core.urls import masked, split
 from windlass.errors import (
     BrokerError,
     BrokerUnavailable,
@@ -42,7 +42,7 @@ class Place:
 
     def __init__(self, url: str) -> None:
         self.shown = masked(url)
-        parts = urlsplit(url)
+        parts = split(url)
         self._sentinels = parts.scheme.endswith("+sentinel")
         self._moved: Host | None = None
         self.service = ""
@@ -207,10 +207,10 @@ def first_word(refusal: hiredis.ReplyError) -> str:
     return str(refusal).partition(" ")[0]
 
 
-def _hosts(parts: SplitResult, port: int) -> Iterator[Host]:
-    for one in parts.netloc.rpartition("@")[2].split(","):
-        split = urlsplit(f"//{one}")
-        yield unquote(split.hostname or "localhost"), split.port or port
+def _hosts(url: SplitResult, port: int) -> Iterator[Host]:
+    for one in url.netloc.rpartition("@")[2].split(","):
+        parts = urlsplit(f"//{one}")
+        yield unquote(parts.hostname or "localhost"), parts.port or port
 
 
 def _with_one_host(parts: SplitResult) -> SplitResult:

@@ -37,6 +37,15 @@ class Beating(Chapter):
         assert len(await broker.workers(now=NOW + 9.5)) == 1
         assert await broker.workers(now=NOW + 10) == []
 
+    async def test_before_its_end_a_lease_lasts_though_it_was_over_before(self, broker: Broker) -> None:
+        """Only the store's clock judges leases, also after it was set back: before its end a lease lasts."""
+        await hire(broker, ttl=10.0)
+        assert await broker.reclaim(now=NOW + 20) == []
+        assert [one.id for one in await broker.workers(now=NOW + 5)] == ["w"]
+        stored = await add(broker)
+        assert [claim.id for claim in await take(broker, now=NOW + 5)] == [stored]
+        assert [one.id for one in await broker.reclaim(now=NOW + 10)] == [stored]
+
     async def test_a_beat_keeps_every_job_it_holds(self, broker: Broker) -> None:
         """And with it every job it holds, however often it beats."""
         claims = [await start(broker) for _ in range(3)]

@@ -30,7 +30,7 @@ BROKEN_OFF = (None, "interrupted", "die", "eat")
 class Judge(Books):
     """The rules: one for each verb of the broker port, two for runs, and some for now and then.
 
-    lives: whether somebody beats for a worker, and can reach the store.
+    lives: whether somebody beats for a worker, did so before a time, and can reach the store.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Judge(Books):
         loop: Loop,
         shown: Mapping[JobId, Shown],
         attempts: Callable[[JobId], int],
-        lives: Callable[[str], bool],
+        lives: Callable[[str, float], bool],
         settings: Settings,
     ) -> None:
         super().__init__(loop, shown, attempts)
@@ -193,10 +193,14 @@ class Judge(Books):
         self.expect("who makes work ready says so", sorted(back) == sorted(one.id for one in ready), "{}", back)
 
     def _was_away(self, book: Book, lease: Lease) -> None:
-        """When the store comes back, everybody has the time of a beat to be heard of. Not so if it goes away again and again."""
+        """When the store comes back, everybody has the time of a beat to be heard of.
+
+        Not so if it goes away again and again, or was away for less than half a lease: nobody can tell that from looks that came late.
+        """
         over, now = lease.until - EPOCH, self._loop.now
-        away = self.gone < over <= self.back and now < self.back + self._settings.beat
-        early = away and over - self._settings.lease >= self.up and self._lives(book.worker)
+        long = self.back - self.gone >= self._settings.lease / 2
+        away = long and self.gone < over <= self.back and now < self.back + self._settings.beat
+        early = away and over - self._settings.lease >= self.up and self._lives(book.worker, self.gone)
         self.expect("the store was away, not the workers", not early, "{} was taken from {}", book.new.id, book.worker)
 
     def _promote(self, _ready: list[Ready], _by: Process, *_: Any, **__: Any) -> None:

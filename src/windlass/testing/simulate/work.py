@@ -140,8 +140,12 @@ def _promise_cancel(simulated: World, job: JobId) -> None:
     token, worker = book.token, book.worker
 
     def ended() -> bool:
-        lives = simulated.judge.leases[worker].holds(simulated.judge.now)
-        return book.token != token or book.state is not State.RUNNING or not lives
+        held = (
+            book.token == token
+            and book.state is State.RUNNING
+            and simulated.judge.leases[worker].holds(simulated.judge.now)
+        )
+        return not (held and simulated.lives(worker))  # of the dead, nobody can know it before the lease is over
 
     within = settings.beat + settings.kill_after + 1 + 20 * simulated.plan.latency
     simulated.judge.promised("I10 a cancel reaches its job", within, ended, f"{job_name(job)} was cancelled")

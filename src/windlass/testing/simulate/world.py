@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol
 
 from windlass.core.job import JobId
@@ -42,7 +43,7 @@ class World:
         self.errands = {errand.job.id: errand for errands in plan.errands for errand in errands}
         self.store = Store(loop)
         shown = self.store.root._space.jobs
-        self.judge = self.store.judge = Judge(loop, shown, self._attempts, self._lives, plan.settings)
+        self.judge = self.store.judge = Judge(loop, shown, self._attempts, self.lives, plan.settings)
         self.machines: list[Machine] = []
         self.processes: list[Process] = []
         self.troubled, self.closing, self.down = True, False, False
@@ -56,12 +57,12 @@ class World:
     def _attempts(self, job: JobId) -> int:
         return self.errands[job].attempts or self.plan.settings.retry.attempts
 
-    def _lives(self, worker: str) -> bool:
-        """Whether its process, and who beats for it, were there all the time, and can reach the store."""
+    def lives(self, worker: str, since: float = inf) -> bool:
+        """Whether its process, and who beats for it, are there (and went on before `since`), and can reach the store."""
         name = worker.partition(":")[0]
         process = next(one for one in self.processes if one.name == name)
         both = (process, self.machine(process).process)
-        return self.reachable(process) and all(one.turns and one.resumed < self.judge.gone for one in both)
+        return self.reachable(process) and all(one.turns and one.resumed < since for one in both)
 
     # --- processes
 

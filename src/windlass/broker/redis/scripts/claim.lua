@@ -6,6 +6,13 @@
 
 local now, worker, ear, queues = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[5])
 local lease = call('ZSCORE', root .. 'leases', worker)
+if not lease then
+  lease = call('ZSCORE', root .. 'resting', worker)
+  if lease and tonumber(lease) > now then -- the clock was set back
+    call('ZADD', root .. 'leases', lease, worker)
+    call('ZREM', root .. 'resting', worker)
+  end
+end
 if not lease or tonumber(lease) <= now then
   if ear ~= '' then call('ZADD', root .. 'idle:\0' .. worker, 'NX', now, ear) end -- its next beat wakes it
   return {}
