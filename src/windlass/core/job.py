@@ -148,7 +148,7 @@ class Job(Struct, frozen=True, kw_only=True):
 class Entry(Struct, frozen=True, gc=False):
     """One line of a job's journal. `seq` counts from 1 within the job and is given by the store; `data` is JSON.
 
-    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint".
+    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint", "attempt" (Tried; for the history only).
     """
 
     kind: str
@@ -163,6 +163,18 @@ class LogLine(Struct, frozen=True):
 
     level: str
     message: str
+
+
+class Tried(Struct, frozen=True):
+    """The data of an "attempt" entry: a run that was started and did not succeed. The entry is dated by its end.
+
+    outcome: as the history calls it, see `core.outcome.called`. started_at: Unix seconds.
+    """
+
+    outcome: str
+    started_at: float
+    worker: str
+    error: ErrorInfo | None = None
 
 
 class Reading(Struct, frozen=True):

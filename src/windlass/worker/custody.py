@@ -17,6 +17,7 @@ from windlass.settings import Settings
 from windlass.worker import watchdog
 from windlass.worker.chores import Chores
 from windlass.worker.heart import Heart
+from windlass.worker.journal import attempt
 from windlass.worker.link import Keep, Pulsed
 from windlass.worker.recorder import Recorder
 from windlass.worker.run import Identity, Run, pauses
@@ -97,7 +98,7 @@ class Custody:
         pairs = [(one.claim, watchdog.timed_out(one, words.traceback)) for one in ward.culprits]
         try:
             async with asyncio.timeout(self._settings.lease):
-                applied = await self._settle(pairs)
+                applied = await self._settle(min(ward.ids, default=""), pairs)
         except TimeoutError:
             return False
         now = time.monotonic()
@@ -108,10 +109,13 @@ class Custody:
                 self._events.emit(JobEnded(claim, outcome, took))
         return True
 
-    async def _settle(self, pairs: Sequence[tuple[Claim, Outcome]]) -> list[bool]:
-        pause = pauses()
+    async def _settle(self, worker: str, pairs: Sequence[tuple[Claim, Outcome]]) -> list[bool]:
+        pause, written = pauses(), False
         while True:
             try:
+                if not written:
+                    await self._broker.append([(claim, attempt(claim, worker, outcome)) for claim, outcome in pairs])
+                    written = True
                 return (await self._broker.settle(pairs))[0]
             except Exception as error:
                 self._events.emit(StoreTrouble("settle", error))

@@ -58,6 +58,7 @@ class Run(Struct, eq=False):
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     thread: the native id of the thread in which its function is called; 0: the main one.
     started: the `time.monotonic()` at which its function was called. took: seconds from then to its end, or NOT_STARTED.
+    told_of: its end stands in the journal, or is on its way there.
     """
 
     claim: Claim
@@ -82,6 +83,7 @@ class Run(Struct, eq=False):
     took: float = NOT_STARTED
     begun: bool = False
     ended: bool = False
+    told_of: bool = False
 
     def open(self) -> Context:
         """The context that the job's code sees, in this process: made when it is first asked for, in any thread."""

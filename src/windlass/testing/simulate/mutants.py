@@ -238,7 +238,7 @@ def settled_before_run(executor: Executor, claim: Claim, identity: Identity) -> 
 @mutant(Settler, "_settle", "an outcome that the store did not take is forgotten")
 async def outcome_forgotten(settler: Settler, batch: list[Pair]) -> None:
     try:
-        await settler._flush([run for run, _ in batch if run.notes is not None])
+        await settler._flush(batch)
         await settler._broker.settle([(run.claim, outcome) for run, outcome in batch])
     except Exception:
         pass
