@@ -116,7 +116,7 @@ def _foreign(request: Request) -> bool:
     if safe:
         return False
     if origin := headers.get("origin"):
-        return urlsplit(origin).netloc != headers.get("host")
+        return (origin.partition("://")[2] or None) != headers.get("host")
     return not headers.get("authorization", "").lower().startswith("bearer ")
 
 
