@@ -15,7 +15,6 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query
 from msgspec import Struct
-from pydantic import BaseModel
 
 from windlass.app import Windlass
 from windlass.broker.port import Broker
@@ -24,6 +23,7 @@ from windlass.core.payload import Undecodable, read_json
 from windlass.core.plain import plain
 from windlass.errors import BrokerError, WindlassError
 from windlass.web.admin.access import Access, Operator
+from windlass.web.admin.shapes import AuditEntry, AuditPage
 from windlass.web.problems import Problem
 
 SHELF = "audit"
@@ -46,25 +46,6 @@ class Entry(Struct):
     def add(self, text: str) -> None:
         """Say more of it."""
         self.detail = f"{self.detail}; {text}" if self.detail else text
-
-
-class EntryView(BaseModel):
-    """An entry of the audit log."""
-
-    id: str
-    at: datetime
-    who: str
-    role: str
-    action: str
-    target: str
-    detail: str
-
-
-class AuditPage(BaseModel):
-    """Entries, the newest first; `next` is the `before` of the page that follows."""
-
-    entries: list[EntryView]
-    next: str | None
 
 
 @asynccontextmanager
@@ -103,11 +84,11 @@ def add(router: APIRouter, app: Windlass) -> None:
         return AuditPage(entries=entries, next=leaves[-1][0] if len(leaves) == PAGE else None)
 
 
-def _view(name: str, data: bytes) -> EntryView | None:
+def _view(name: str, data: bytes) -> AuditEntry | None:
     """An entry as it is shown; None for what is none."""
     try:
         entry: Entry = read_json("the entry", data, Entry)
         at = datetime.fromtimestamp(int(name[:13].replace("-", ""), 16) / 1000, UTC)
     except (Undecodable, ValueError, OverflowError):
         return None
-    return EntryView(id=name, at=at, **msgspec.structs.asdict(entry))
+    return AuditEntry(id=name, at=at, **msgspec.structs.asdict(entry))
