@@ -126,7 +126,9 @@ def local(request: Request) -> Access:
     It must be asked for by a name of this machine, so that no other site's name can be made to lead here (DNS rebinding), and directly.
     A proxy beside us is on this machine, too, and its clients are not: most say that they forward, and nginx speaks HTTP/1.0 unless told.
     """
-    forwards = any(one in ("forwarded", "via", "x-real-ip") or one.startswith("x-forwarded-") for one in request.headers)
+    forwards = any(
+        one in ("forwarded", "via", "x-real-ip") or one.startswith("x-forwarded-") for one in request.headers
+    )
     near = request.client is not None and _loopback(request.client.host) and _loopback(_hostname(request))
     if not near or forwards or request.scope.get("http_version") == "1.0":
         detail = (

@@ -23,14 +23,15 @@ from windlass.app import Windlass
 from windlass.broker.port import Broker
 from windlass.core.ids import check_id
 from windlass.core.job import Job, JobId, NewJob
-from windlass.core.measures import Mark
+from windlass.core.measures import FAULTS, Mark
 from windlass.core.payload import Undecodable, read_json
 from windlass.core.state import LIVE, State
 from windlass.errors import InvalidArguments
-from windlass.web.admin import calls
+from windlass.web.admin import calls, faults
 from windlass.web.admin.access import Access, Operator, Role
 from windlass.web.admin.audit import audited
 from windlass.web.admin.filter import Filter, parse, tokens
+from windlass.web.admin.matching import matching
 from windlass.web.admin.shapes import FaultRow, Shape
 from windlass.web.problems import Problem, not_found
 
@@ -155,7 +156,9 @@ async def _on_some(broker: Broker, verb: Verb, ids: Sequence[JobId], dry_run: bo
     return Affected(affected=affected, skipped=len(ids) - affected)
 
 
-async def _on_all(broker: Broker, verb: Verb, wanted: Filter, dry_run: bool, until_id: JobId | None, most: float = MOST) -> Affected:
+async def _on_all(
+    broker: Broker, verb: Verb, wanted: Filter, dry_run: bool, until_id: JobId | None, most: float = MOST
+) -> Affected:
     """To all that match, the newest first, as long as there is patience. What is made meanwhile comes before them, and is not met."""
     wanted = replace(wanted, states=tuple(verb.fits.intersection(wanted.states or verb.fits)))
     before, affected, met = _after(until_id), 0, 0
@@ -185,9 +188,10 @@ def _after(job_id: JobId | None) -> JobId | None:
 # --- the endpoints ------------------------------------------------------------------------------------------
 
 
-def add(router: APIRouter, app: Windlass) -> None:
-    """Add all actions."""
-    for part in (_add_jobs, _add_job, _add_queues, _add_others):
+def add(router: APIRouter, app: Windlass, show_arguments: bool) -> None:
+    """Add all actions. show_arguments: everybody may see what jobs carry, and so may choose jobs by it."""
+    _add_jobs(router, app, show_arguments)
+    for part in (_add_job, _add_queues, _add_others):
         part(router, app)
 
 
@@ -229,7 +233,7 @@ async def _find(broker: Broker, job_id: str) -> Job:
     return job
 
 
-def _add_jobs(router: APIRouter, app: Windlass) -> None:
+def _add_jobs(router: APIRouter, app: Windlass, show_arguments: bool) -> None:
     @router.post("/jobs/actions", openapi_extra=_documented(JobsAction))
     async def act(access: Operator, asked: JobsAction = _body(app, JobsAction)) -> Affected:
         """Retry, cancel or delete many jobs: at most 1,000 in one call."""
@@ -238,7 +242,10 @@ def _add_jobs(router: APIRouter, app: Windlass) -> None:
         if (asked.ids is None) == (asked.q is None):
             raise InvalidArguments("name either ids or q; q is a filter, and an empty one means all jobs")
         broker = await app.broker()
-        work, target, detail = _meant(asked)
+        wanted = parse(asked.q or "", time.time())
+        if wanted.asks_arguments and not show_arguments:
+            access.check(Role.ADMIN)
+        work, target, detail = _meant(asked, wanted)
         if asked.dry_run:
             return await work(broker, verb)
         async with audited(broker, access, asked.action, target, detail) as entry:
@@ -247,21 +254,22 @@ def _add_jobs(router: APIRouter, app: Windlass) -> None:
         return done
 
 
-def _meant(asked: JobsAction) -> tuple[Callable[[Broker, Verb], Awaitable[Affected]], str, str]:
+def _meant(asked: JobsAction, wanted: Filter) -> tuple[Callable[[Broker, Verb], Awaitable[Affected]], str, str]:
     """What does it, and target and detail for the audit log. Raises `InvalidArguments`."""
     if asked.ids is not None:
         ids = [check_id(one) for one in asked.ids]
         target = ids[0] if len(ids) == 1 else f"{len(ids)} jobs"
         return partial(_on_some, ids=ids, dry_run=asked.dry_run), target, ", ".join(ids[1:] and ids)
-    q = asked.q or ""
     until_id = None if asked.until_id is None else check_id(asked.until_id)
-    work = partial(_on_all, wanted=parse(q, time.time()), dry_run=asked.dry_run, until_id=until_id)
-    return work, "all that match", _without_values(q)
+    work = partial(_on_all, wanted=wanted, dry_run=asked.dry_run, until_id=until_id)
+    return work, "all that match", _without_values(asked.q or "")
 
 
 def _without_values(q: str) -> str:
     """A filter, without the values of arguments in it."""
-    return " ".join(f"{name}=…" if name.startswith("arg.") else f"{name}:{value}".lstrip(":") for name, value in tokens(q))
+    return " ".join(
+        f"{name}=…" if name.startswith("arg.") else f"{name}:{value}".lstrip(":") for name, value in tokens(q)
+    )
 
 
 def _add_job(router: APIRouter, app: Windlass) -> None:
@@ -327,14 +335,17 @@ def _add_others(router: APIRouter, app: Windlass) -> None:
     @router.post("/failures/{fingerprint}", openapi_extra=_documented(FaultAction))
     async def fault(fingerprint: str, access: Operator, asked: FaultAction = _body(app, FaultAction)) -> FaultRow:
         """Say of failures that look alike that they are dealt with, to be shown later, or open after all."""
-        mark, until = _MARKS[asked.action], 0.0
+        broker, until, said = await app.broker(), 0.0, ""
         if asked.action == "snooze":
-            until = _later(asked.until)
-        broker = await app.broker()
-        async with audited(broker, access, asked.action, fingerprint, until and f"until {asked.until}" or ""):
-            if not await broker.mark([fingerprint], mark, until):
-                raise Problem(HTTPStatus.NOT_FOUND, "failure-not-found", "there are no such failures, or none any more")
-        return await fault_row(broker, fingerprint)
+            until, said = _later(asked.until), f"until {asked.until}"
+        found = next((one for one in await broker.faults(FAULTS) if one.fingerprint == fingerprint), None)
+        if found is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "failure-not-found", "there are no such failures, or none any more")
+        mark = _MARKS[asked.action]
+        async with audited(broker, access, asked.action, fingerprint, said):
+            await broker.mark([fingerprint], mark, until)
+        (shown,) = await faults.rows(broker, [replace(found, state=mark, until=until)], time.time())
+        return shown
 
     @router.post("/workers/{worker_id:path}", status_code=HTTPStatus.ACCEPTED, openapi_extra=_documented(WorkerAction))
     async def worker(worker_id: str, access: Operator, asked: WorkerAction = _body(app, WorkerAction)) -> Affected:

@@ -56,10 +56,12 @@ def again(app: Windlass, job: Job, arguments: bytes, given: dict[str, Any]) -> N
 
 
 def run(app: Windlass, task: str, arguments: bytes, given: dict[str, Any]) -> NewJob:
-    """A job of a task, with these arguments (JSON) and options. Raises `InvalidArguments`, or `Problem` for a task that is not known here."""
+    """A job of a task, with these arguments (JSON) and options. Raises `InvalidArguments`, or `Problem` for a task that is not here."""
     definition = app.definitions.get(task)
     if definition is None:
-        detail = f"no task {task!r} is registered in this process" + ("" if app.definitions else ", which has none at all")
+        detail = f"no task {task!r} is registered in this process" + (
+            "" if app.definitions else ", which has none at all"
+        )
         raise Problem(HTTPStatus.NOT_FOUND, "task-not-found", detail)
     args, kwargs = _call(definition, arguments)
     checked_options(given := _with_moment(given))

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from windlass import __version__
 from windlass.app import Windlass
-from windlass.web.admin.access import Access, Viewer
+from windlass.web.admin.access import Viewer
 from windlass.web.jobs import etag, matches
 from windlass.web.problems import Problem
 

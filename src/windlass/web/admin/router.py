@@ -49,13 +49,16 @@ def dashboard(
     The router's lifespan opens and closes the app.
     auth: a FastAPI dependency that gives "viewer", "operator" or "admin" (or a `Role`, or an `Access` with the name for the audit log), or
     None for who may see nothing. Without it, only requests from the same machine are answered.
-    environment: shown on every page, "production" for example; by default $WINDLASS_ENVIRONMENT, else "development" without `auth`.
+    environment: shown on every page, "production" for example; by default $WINDLASS_ENVIRONMENT, or $FASTAPI_ENV (which `fastapi dev`
+    sets), or "development" without `auth`.
     show_arguments: show what jobs carry and return to everybody who may look; otherwise an admin may reveal them one by one. By default
     only in the environment "development".
     """
     if auth is None:
         logger.warning("%r: the dashboard has no auth=, and is open to its own machine only", app)
-    environment = environment or os.environ.get("WINDLASS_ENVIRONMENT") or (DEVELOPMENT if auth is None else "")
+    environment = environment or os.environ.get("WINDLASS_ENVIRONMENT") or os.environ.get("FASTAPI_ENV") or ""
+    if not environment and auth is None:
+        environment = DEVELOPMENT
     shown = environment == DEVELOPMENT if show_arguments is None else show_arguments
     router = APIRouter(
         lifespan=opening(app),
@@ -75,7 +78,7 @@ def _api(app: Windlass, show_arguments: bool) -> APIRouter:
         responses=documented(_403="Not for this role", _422="Invalid request", _503="The job store cannot be reached"),
     )
     reads.add(api, app, show_arguments)
-    actions.add(api, app)
+    actions.add(api, app, show_arguments)
     audit.add(api, app)
 
     @api.get("/openapi.json", include_in_schema=False)
