@@ -55,7 +55,14 @@ def test_an_axis_reaches_up_to_now_in_whole_steps(seconds: float) -> None:
 def test_a_series_counts_each_step_and_keeps_its_gaps() -> None:
     of = axis(300, NOW)
     found = charts.series(
-        [rollup(of.start), rollup(of.start, "failed", 2), rollup(of.start + 120, count=3, run=4.0), rollup(of.end), rollup(0)], of
+        [
+            rollup(of.start),
+            rollup(of.start, "failed", 2),
+            rollup(of.start + 120, count=3, run=4.0),
+            rollup(of.end),
+            rollup(0),
+        ],
+        of,
     )
     assert (found.start, found.step) == (at(of.start), 60)
     assert found.outcomes == {"succeeded": [1, 0, 3, 0, 0], "failed": [2, 0, 0, 0, 0]}
@@ -66,7 +73,9 @@ def test_a_series_counts_each_step_and_keeps_its_gaps() -> None:
 
 def test_a_spark_folds_from_its_end() -> None:
     of = axis(3600, NOW)
-    counts = charts.spark([rollup(of.start), rollup(of.end - 60), rollup(of.end - 180), rollup(of.end - 240, count=5)], of)
+    counts = charts.spark(
+        [rollup(of.start), rollup(of.end - 60), rollup(of.end - 180), rollup(of.end - 240, count=5)], of
+    )
     assert (len(counts), counts[0], counts[-2:], sum(counts)) == (20, 1, [5, 2], 8)
     assert charts.spark([rollup(of.end - 60, "retried", 4)], of) == [0] * 20
     assert charts.spark([rollup(of.end - 60, "retried", 4)], of, charts.MISHAPS)[-1] == 4
@@ -82,7 +91,15 @@ def test_shares_and_times_of_nothing_are_none() -> None:
 
 
 def job(state: State, **given: Any) -> Job:
-    plain = {"id": new_id(), "task": "shop.resize", "queue": "q", "lane": "loop", "priority": 5, "attempt": 0, "crashes": 0}
+    plain = {
+        "id": new_id(),
+        "task": "shop.resize",
+        "queue": "q",
+        "lane": "loop",
+        "priority": 5,
+        "attempt": 0,
+        "crashes": 0,
+    }
     return Job(**{**plain, "state": state, "created_at": at(100), "run_at": at(100), **given})
 
 
@@ -119,7 +136,13 @@ def lines(found: Job, *tries: Try) -> list[str]:
         (
             job(State.SUCCEEDED, started_at=at(160), run_at=at(150), finished_at=at(170), attempt=2),
             [told(1, 110, 120)],
-            ["ready 100-110 #1", "retried 110-120 #1", "scheduled 120-150 #2", "ready 150-160 #2", "succeeded 160-170 #2"],
+            [
+                "ready 100-110 #1",
+                "retried 110-120 #1",
+                "scheduled 120-150 #2",
+                "ready 150-160 #2",
+                "succeeded 160-170 #2",
+            ],
         ),
         (
             job(State.FAILED, started_at=at(160), run_at=at(150), finished_at=at(170), attempt=2, error=ERROR),
@@ -181,7 +204,9 @@ QUEUE = QueueInfo("q", {State.READY: 3})
         (job(State.READY, error=ERROR), QUEUE, [worker()], 0, ["Nothing keeps it", "It has run before: OSError."]),
     ],
 )  # fmt: skip
-def test_why_a_job_is_not_running(found: Job, queue: QueueInfo, workers: list[Worker], ahead: int, said: list[str]) -> None:
+def test_why_a_job_is_not_running(
+    found: Job, queue: QueueInfo, workers: list[Worker], ahead: int, said: list[str]
+) -> None:
     words = why(found, queue, workers, ahead, NOW)
     text = "\n".join(words)
     assert all(part in text for part in said), text
@@ -218,7 +243,16 @@ def row(**given: Any) -> QueueRow:
 
 
 def fault(**given: Any) -> Fault:
-    plain = {"fingerprint": "f", "task": "shop.resize", "type": "OSError", "frame": "", "count": 31, "final": 1, "job": "", "message": ""}
+    plain = {
+        "fingerprint": "f",
+        "task": "shop.resize",
+        "type": "OSError",
+        "frame": "",
+        "count": 31,
+        "final": 1,
+        "job": "",
+        "message": "",
+    }
     return Fault(**{**plain, "first_seen": NOW - 10, "last_seen": NOW, "versions": ["v42"], **given})
 
 
@@ -255,7 +289,12 @@ def test_a_link_holds_any_name_of_a_queue() -> None:
 
 
 def test_a_deploy_is_the_first_start_of_a_version() -> None:
-    workers = [worker(code="v2", started_at=50.0), worker(code="v2", started_at=40.0), worker(code="v1", started_at=5.0), worker()]
+    workers = [
+        worker(code="v2", started_at=50.0),
+        worker(code="v2", started_at=40.0),
+        worker(code="v1", started_at=5.0),
+        worker(),
+    ]
     assert [(one.at, one.version) for one in deploys(workers, 10.0)] == [(at(40.0), "v2")]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import Context
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
@@ -47,8 +48,9 @@ class Recent:
         now = time.monotonic()
         self._found = {key: one for key, one in self._found.items() if now < one[0] or not one[1].done()}
         if key not in self._found:
-            self._found[key] = now + self._kept, asyncio.ensure_future(_made(make))
-        # Who goes meanwhile must not end it for the others.
+            # It belongs to no request, in its traces neither, and who goes meanwhile must not end it for the others.
+            made = asyncio.get_running_loop().create_task(_made(make), context=Context())
+            self._found[key] = now + self._kept, made
         found: T = await asyncio.shield(self._found[key][1])
         return found
 

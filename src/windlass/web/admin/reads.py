@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -195,7 +196,7 @@ def _add_tasks(router: APIRouter, desk: Desk) -> None:
 
 
 def _add_streams(router: APIRouter, desk: Desk) -> None:
-    @router.get("/stream", response_class=EventStream)
+    @router.get("/stream", status_code=HTTPStatus.OK, response_class=EventStream)
     async def get_stream(
         request: Request,
         access: Viewer,
@@ -207,7 +208,12 @@ def _add_streams(router: APIRouter, desk: Desk) -> None:
         browser = stream.Browser(request.scope, access, _root(request))
         return EventStream(stream.ticks(desk, router, browser, list(dict.fromkeys(topic))))
 
-    @router.get("/jobs/{job_id}/events", response_class=EventStream, responses=documented(_404="No such job"))
+    @router.get(
+        "/jobs/{job_id}/events",
+        status_code=HTTPStatus.OK,
+        response_class=EventStream,
+        responses=documented(_404="No such job"),
+    )
     async def get_events(
         _: Viewer,
         job_id: str,

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from pydantic_core import from_json
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Scope
+from starlette.exceptions import HTTPException
 from starlette.types import Message as ASGIMessage
 
 from windlass.core.job import Job, LogLine, Progress
@@ -88,7 +90,10 @@ async def _asked(reads: ASGIApp, scope: Scope, topic: str) -> Told | None:
         "query_string": query.encode(),
         "root_path": "",
     }
-    await reads({**scope, **where, "headers": []}, receive, send)
+    try:
+        await reads({**scope, **where, "headers": []}, receive, send)
+    except HTTPException:
+        return None
     start, *bodies = answered
     if start["status"] != 200:
         return None
