@@ -324,7 +324,7 @@ NOT_LOCAL: list[dict[str, str]] = [
 
 async def test_without_a_login_nobody_else_gets_in(serve: Callable[..., AsyncClient]) -> None:
     asked: dict[str, list[dict[str, str]]] = {"127.0.0.1": NOT_LOCAL}
-    asked |= dict.fromkeys(("203.0.113.9", "testclient", ""), [{}, {"X-Forwarded-For": "127.0.0.1"}])
+    asked |= {peer: [{}, {"X-Forwarded-For": "127.0.0.1"}] for peer in ("203.0.113.9", "testclient", "")}
     for peer, tricks in asked.items():
         async with serve(None, host="localhost", peer=peer) as client:
             for headers in tricks:
