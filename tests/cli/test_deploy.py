@@ -115,7 +115,7 @@ def test_what_an_alert_says_is_of_its_own_labels(rule: dict[str, Any]) -> None:
     said = " ".join(rule["annotations"].values())
     grouped = {label.strip() for labels in BY.findall(rule["expr"]) for label in labels.split(",")}
     used = set(re.findall(r"\$labels\.(\w+)", said))
-    assert used <= grouped | {"instance", "queue"}
+    assert used <= grouped
     assert rule["labels"]["severity"] in ("warning", "critical")
 
 
