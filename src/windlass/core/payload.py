@@ -99,7 +99,7 @@ def packer(
 def with_meta(body: bytes, more: Mapping[str, str]) -> bytes:
     """A body that `packer` made, with more tags."""
     envelope = _envelope_decoder.decode(body)
-    return msgspec.json.encode(replace(envelope, meta=envelope.meta | more))
+    return msgspec.json.encode(replace(envelope, meta={**envelope.meta, **more}))
 
 
 def unpack(body: bytes, limit: float = inf) -> Envelope:

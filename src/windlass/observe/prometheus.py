@@ -129,9 +129,9 @@ def _of_runners(cards: Sequence[Card]) -> Iterator[Metric]:
 
 
 def _of_queues(queues: Iterable[QueueInfo]) -> Iterator[Metric]:
-    jobs = {(one.name, state.value): one.counts.get(state, 0) for one in queues for state in State}
+    jobs: _Values = {(one.name, state.value): one.counts.get(state, 0) for one in queues for state in State}
     yield _gauge("queue_jobs", "Jobs, by the state they are in.", ["queue", "state"], jobs)
-    paused = {(one.name,): float(one.paused) for one in queues}
+    paused: _Values = {(one.name,): float(one.paused) for one in queues}
     yield _gauge("queue_paused", "Whether the queue is paused.", ["queue"], paused)
 
 
