@@ -11,7 +11,7 @@ from windlass.broker.port import Measures
 from windlass.core.ids import new_id
 from windlass.core.measures import FAULTS, Report, Rollup, Sighting, folded, histogram_of, sighted
 from windlass.core.outcome import ErrorInfo, Failed, Outcome, Retried, Succeeded, called
-from windlass.events import Events, StoreBack, StoreTrouble
+from windlass.events import Counted, Events, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
 from windlass.worker.run import NOT_STARTED, Run, pauses
 
@@ -106,6 +106,7 @@ class Recorder:
                 return True
             self._number += 1
             self._under_way = Report(self._rollups, list(self._sightings.values()))
+            self._events.emit(Counted(self._rollups))
             self._rollups, self._sightings = [], {}
         try:
             failpoint("recorder.before_record")

@@ -21,6 +21,7 @@ from math import inf
 
 import msgspec
 
+from windlass.broker.port import Broker
 from windlass.broker.url import make_broker
 from windlass.core.job import Card, StoreInfo
 from windlass.core.outcome import ErrorInfo
@@ -30,7 +31,7 @@ from windlass.settings import Settings
 from windlass.worker import watchdog
 from windlass.worker.chores import Chores
 from windlass.worker.custody import Custody
-from windlass.worker.link import STORE_AWAY, Begun, Breath, Keep, Orders, Ready, Stop, Tick
+from windlass.worker.link import STORE_AWAY, Begun, Breath, Keep, Orders, Ready, Stop, Tick, Told
 from windlass.worker.patrol import Patrol
 from windlass.worker.signals import catching
 from windlass.worker.ward import Ward
@@ -49,21 +50,22 @@ MOMENT = 2.0
 class Supervisor:
     """Runs the app that the `orders` name until a signal comes; `run` is the whole of it.
 
-    on_ready: called once, when an app is loaded and its store is open; what it raises ends the supervisor.
+    on_ready: called once, when an app is loaded and its store (`broker`) is open; what it raises ends the supervisor.
+    heard: what its runners tell of themselves, if the orders say so.
     """
 
     def __init__(
         self, orders: Orders, on_ready: Callable[[Ready, StoreInfo], None] = lambda _ready, _store: None
     ) -> None:
-        self.events = Events()
+        self.events, self.heard = Events(), Events()
+        self.broker: Broker | None = None
         self._orders = orders
         self._on_ready = on_ready
         self._settings = Settings()
         self._wards: set[Ward] = set()
         self._wanted = 1
         self._young_deaths = self._stillborn = 0
-        self._stopping = 0
-        self._restarts = 0
+        self._stopping = self._restarts = 0
         self._failure: Exception | None = None
         self._last_word = ""
         self._place = ("", "")
@@ -279,6 +281,8 @@ class Supervisor:
                     ward.breathed = time.monotonic()
                 case Keep():
                     self._chores.begin(self._keep(ward, message))
+                case Told(event):
+                    self.heard.emit(event)
                 case _:
                     pass
 
@@ -309,7 +313,7 @@ class Supervisor:
     async def _begin(self, ready: Ready) -> None:
         """The first runner tells where the store is, and how many runners there shall be."""
         self._settings, self._place = replace(self._settings, **ready.settings), (ready.url, ready.name)
-        broker = make_broker(ready.url, ready.name)
+        broker = self.broker = make_broker(ready.url, ready.name)
         self._stack.push_async_callback(broker.close)
         await broker.open()
         store = await broker.describe()
