@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from windlass.broker.port import Broker
@@ -46,26 +47,28 @@ class JobEvent:
     """One thing that happened to a job.
 
     kind: "state", "progress", "log", "chunk", "checkpoint" or "end". id: resume after it; None for "state", which is not stored.
-    data: State, Progress, LogLine, any JSON value, any JSON value, or, for "end", the finished Job.
+    data: State, Progress, LogLine, any JSON value, any JSON value, or, for "end", the finished Job. at: when it was stored.
     """
 
     kind: Literal["state", "progress", "log", "chunk", "checkpoint", "end"]
     data: Any
     id: int | None
     attempt: int
+    at: datetime | None = None
 
 
 def event_of(entry: Entry, limit: float) -> JobEvent:
     """A journal entry of at most `limit` bytes as an event; one that cannot be read is a log line that says so."""
+    at = datetime.fromtimestamp(entry.at, UTC)
     try:
         data = read_json("its data", entry.data, _DATA[entry.kind], limit)
-        return JobEvent(cast(Any, entry.kind), data, entry.seq, entry.attempt)
+        return JobEvent(cast(Any, entry.kind), data, entry.seq, entry.attempt, at)
     except KeyError:
         why = "there is no such kind"
     except Undecodable as error:
         why = str(error)
     line = LogLine("error", f"entry {entry.seq} of kind {entry.kind!a:.40} makes no sense: {why}")
-    return JobEvent("log", line, entry.seq, entry.attempt)
+    return JobEvent("log", line, entry.seq, entry.attempt, at)
 
 
 class Handle(Generic[R]):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import doctor, enqueue, health, job, queue, worker
+from windlass.cli import dashboard, doctor, enqueue, health, job, queue, worker
 from windlass.cli.output import Json, document, line
 from windlass.errors import ConfigurationError
 
@@ -53,6 +53,7 @@ def ask(
 
 app.command("worker")(worker.worker)
 app.command("dev")(worker.dev)
+app.command("dashboard")(dashboard.dashboard)
 app.command("enqueue", context_settings=enqueue.SETTINGS)(enqueue.enqueue)
 app.add_typer(job.app, name="job")
 app.add_typer(queue.app, name="queue")

@@ -58,15 +58,21 @@ def refuse_memory(url: str) -> None:
         raise ConfigurationError("memory:// lives inside one process, no other can look into it; use sqlite:///jobs.db")
 
 
-def with_store(store: Windlass, work: Callable[[Broker], Awaitable[T]], *, create: bool = False) -> T:
-    """Run `work` with the open store. Unless `create`, a store that does not exist yet is an error and is not made."""
-    refuse_memory(store.url)
-    if urlsplit(store.url).scheme == "sqlite" and not create:
+def refuse_missing(store: Windlass) -> None:
+    """Raise `StoreRefused` for a file that nobody has made yet."""
+    if urlsplit(store.url).scheme == "sqlite":
         from windlass.broker.sqlite.place import Place
 
         path = Place.of(store.url, store.name).path
         if not path.exists():
             raise StoreRefused(f"there is no store at {path} yet: nothing was ever enqueued there; is --url right?")
+
+
+def with_store(store: Windlass, work: Callable[[Broker], Awaitable[T]], *, create: bool = False) -> T:
+    """Run `work` with the open store. Unless `create`, a store that does not exist yet is an error and is not made."""
+    refuse_memory(store.url)
+    if not create:
+        refuse_missing(store)
 
     async def session() -> T:
         # Not the app's own connection, which insists on its `durability`: that concerns who puts jobs in, or runs them.

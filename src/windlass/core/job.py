@@ -165,6 +165,18 @@ class LogLine(Struct, frozen=True):
     message: str
 
 
+class Tried(Struct, frozen=True):
+    """The data of an "attempt" entry: a run that was started and did not succeed. The entry is dated by its end.
+
+    outcome: as the history calls it, see `core.outcome.called`. started_at: Unix seconds.
+    """
+
+    outcome: str
+    started_at: float
+    worker: str
+    error: ErrorInfo | None = None
+
+
 class Reading(Struct, frozen=True):
     """What `read` found: the entries asked for, where the job stands, and, once it has finished, the job itself.
 

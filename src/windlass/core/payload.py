@@ -202,6 +202,7 @@ class Arguments:
         self._positional = [one.name for one in travelling if one.kind is one.POSITIONAL_OR_KEYWORD]
         self._by_name = all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in every)
         adapter = _adapter(task, _shape(self.signature, hints))
+        self.adapter = adapter
         self._validator = adapter.validator
         self._serializer = SchemaSerializer(adapter.core_schema, _CORE)
         self._faithful = _faithful(adapter.core_schema)

@@ -58,8 +58,8 @@ def jobs_router(
     expose_traceback: show clients the traceback of a failed job.
     """
     router = APIRouter(
-        lifespan=_lifespan(app, worker),
-        route_class=_Route,
+        lifespan=opening(app, worker),
+        route_class=ProblemRoute,
         tags=["jobs"],
         responses=documented(_404="No such job", _422="Invalid request", _503="The job store cannot be reached"),
     )
@@ -69,7 +69,9 @@ def jobs_router(
     return router
 
 
-def _lifespan(app: Windlass, worker: bool) -> Callable[[Any], Any]:
+def opening(app: Windlass, worker: bool = False) -> Callable[[Any], Any]:
+    """The lifespan of a router of the app: opens and closes it, with a worker inside if that is asked for."""
+
     @asynccontextmanager
     async def lifespan(api: Any) -> AsyncGenerator[None]:
         served = api.state.__dict__.setdefault("windlass", {})
@@ -97,7 +99,7 @@ def _route(app: str, what: str) -> str:
     return f"windlass-{app}-{what}"
 
 
-class _Route(APIRoute):
+class ProblemRoute(APIRoute):
     """A route whose errors are problems, also those that FastAPI finds itself."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

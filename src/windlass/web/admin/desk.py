@@ -1,0 +1,115 @@
+"""What the reads of one dashboard share: the app, what may be shown, and how an answer is given."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel
+
+from windlass.app import Windlass
+from windlass.broker.port import Broker
+from windlass.core.durations import seconds
+from windlass.core.job import StoreInfo
+from windlass.core.measures import DAY, STEPS, Rollup
+from windlass.errors import ConfigurationError
+from windlass.web.admin.access import Access
+from windlass.web.admin.charts import Axis, axis
+from windlass.web.admin.flows import Flows
+from windlass.web.jobs import etag, matches
+from windlass.web.problems import Problem
+
+T = TypeVar("T")
+Length = Annotated[
+    str, Query(alias="range", max_length=20, description='how far back: "15m", "1h", "24h", "7d"; at most 90 days')
+]
+LATEST = 300.0
+"""Seconds over which rates are told."""
+LOOK = 60.0
+"""Seconds between two looks at what kind of store it is."""
+
+
+class Recent:
+    """What was worked out in the last second, and what is being worked out: once for all who ask for the same."""
+
+    def __init__(self, kept: float = 1.0) -> None:
+        self._kept = kept
+        self._found: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+
+    async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """What `make` gives, or gave to another who asked for `key`. Raises what it raises."""
+        now = time.monotonic()
+        self._found = {key: one for key, one in self._found.items() if now < one[0] or not one[1].done()}
+        if key not in self._found:
+            self._found[key] = now + self._kept, asyncio.ensure_future(_made(make))
+        # Who goes meanwhile must not end it for the others.
+        found: T = await asyncio.shield(self._found[key][1])
+        return found
+
+
+async def _made(make: Callable[[], Awaitable[T]]) -> T:
+    return await make()
+
+
+class Desk:
+    """One dashboard's. show_arguments: what jobs carry is shown to all who may look; else to an admin who asks for it."""
+
+    def __init__(self, app: Windlass, show_arguments: bool) -> None:
+        self.app = app
+        self.show_arguments = show_arguments
+        self.flows = Flows()
+        self.recent = Recent()
+        self.schemas: dict[str, dict[str, Any]] = {}
+        self.revealed: set[tuple[Access, str]] = set()
+        self._store: tuple[float, StoreInfo] | None = None
+
+    async def broker(self) -> Broker:
+        """The open broker."""
+        return await self.app.broker()
+
+    async def store(self) -> StoreInfo:
+        """What kind of store it is, as it was within the last minute."""
+        if self._store is None or time.monotonic() > self._store[0] + LOOK:
+            self._store = time.monotonic(), await (await self.broker()).describe()
+        return self._store[1]
+
+    async def rollups(self, of: Axis, **only: str) -> list[Rollup]:
+        """What happened along an axis; of one queue, of one task, if given."""
+        return await (await self.broker()).series(of.base, of.start, of.end, **only)
+
+    async def latest(
+        self, now: float, known: Sequence[Rollup] = (), of: Axis | None = None
+    ) -> tuple[list[Rollup], float]:
+        """What happened lately, and in how many seconds. known: what happened along an axis `of`, if that is known already."""
+        step = min(STEPS)
+        since = int((now - LATEST) // step) * step
+        if of is None or of.base != step or of.start > since:
+            known = await (await self.broker()).series(step, since, now)
+        return [one for one in known if one.at >= since], now - since
+
+
+def axis_of(length: str, now: float) -> Axis:
+    """The axis of a chart that goes so far back. Raises `Problem`."""
+    try:
+        return axis(min(max(seconds(length), 60.0), 90 * DAY), now)
+    except ConfigurationError as error:
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"range: {error}") from None
+
+
+def missing(what: str, name: str) -> Problem:
+    """There is none of this name."""
+    return Problem(HTTPStatus.NOT_FOUND, f"{what}-not-found", f"there is no {what} {name!r:.200}")
+
+
+def answer(request: Request, value: BaseModel) -> Response:
+    """The answer to a read: 304 when the client has it already. When it was asked for (`now`) makes no other answer."""
+    body = value.model_dump_json(by_alias=True).encode()
+    told = value.model_dump_json(exclude={"now"}).encode() if "now" in type(value).model_fields else body
+    headers = {"ETag": f"W/{etag(told)}", "Cache-Control": "no-cache"}
+    if matches(request.headers.get("if-none-match"), etag(told)):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

@@ -1,0 +1,74 @@
+"""Failures that look alike, as the API shows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from windlass.broker.port import Broker
+from windlass.core.measures import DAY, FAULTS, Fault, Mark
+from windlass.web.admin import charts
+from windlass.web.admin.charts import MISHAPS, axis
+from windlass.web.admin.shapes import FaultRow, FaultsPage
+from windlass.web.problems import Problem
+
+PAGE = 50
+
+
+async def page(broker: Broker, state: Mark | None, before: str, now: float) -> FaultsPage:
+    """A page of the faults in one state. Raises `Problem` for a cursor that is none."""
+    found = [one for one in await broker.faults(FAULTS, before=_cursor(before)) if state in (None, one.state)]
+    shown = found[:PAGE]
+    groups = await rows(broker, shown, now)
+    last = f"{shown[-1].last_seen!r}:{shown[-1].fingerprint}" if len(found) > PAGE else None
+    return FaultsPage(groups=groups, next=last)
+
+
+def _cursor(text: str) -> tuple[float, str] | None:
+    at, _, fingerprint = text.partition(":")
+    try:
+        return (float(at), fingerprint) if text else None
+    except ValueError:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"before: {text!r:.100} is no cursor"
+        ) from None
+
+
+async def fault_row(broker: Broker, fingerprint: str) -> FaultRow | None:
+    """The fault with this fingerprint, if there is one."""
+    found = [one for one in await broker.faults(FAULTS) if one.fingerprint == fingerprint]
+    return next(iter(await rows(broker, found, time.time())), None)
+
+
+async def rows(broker: Broker, faults: Sequence[Fault], now: float) -> list[FaultRow]:
+    """These faults, each with what its task did in the last day."""
+    of = axis(DAY, now)
+    rollups = charts.by_task(await broker.series(of.base, of.start, of.end) if faults else ())
+    sparks = {task: charts.spark(rollups[task], of, MISHAPS) for task in {fault.task for fault in faults}}
+    return [row(fault, sparks[fault.task]) for fault in faults]
+
+
+def row(fault: Fault, spark: list[int]) -> FaultRow:
+    """One fault."""
+    return FaultRow(
+        fingerprint=fault.fingerprint,
+        task=fault.task,
+        type=fault.type,
+        message=fault.message,
+        where=fault.frame,
+        count=fault.count,
+        ended=fault.final,
+        first_at=_date(fault.first_seen),
+        last_at=_date(fault.last_seen),
+        sample=fault.job,
+        versions=fault.versions,
+        state=fault.state,
+        until=_date(fault.until) if fault.state == "snoozed" and fault.until else None,
+        spark=spark,
+    )
+
+
+def _date(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)

@@ -1,0 +1,133 @@
+"""Queues as the API shows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+from typing import NamedTuple
+
+from windlass.broker.port import Broker
+from windlass.core.job import QueueInfo, Worker
+from windlass.core.measures import Rollup
+from windlass.core.state import State
+from windlass.web.admin import charts
+from windlass.web.admin.charts import Axis
+from windlass.web.admin.desk import Desk
+from windlass.web.admin.filter import Filter
+from windlass.web.admin.matching import matching
+from windlass.web.admin.shapes import QueueRow, QueueTask, Scale
+from windlass.web.admin.workers import slots
+
+NEWEST = 100
+"""Ready jobs of a queue whose waits are looked at."""
+
+
+class Scene(NamedTuple):
+    """What there is now, and what happened along an axis and lately (in the last `seconds`)."""
+
+    now: float
+    queues: list[QueueInfo]
+    workers: list[Worker]
+    axis: Axis
+    rollups: list[Rollup]
+    latest: list[Rollup]
+    seconds: float
+    waits: Mapping[str, float]
+
+
+async def scene(desk: Desk, axis: Axis, now: float, queue: str | None = None) -> Scene:
+    """All queues, or one of them."""
+    broker, only = await desk.broker(), {} if queue is None else {"queue": queue}
+    tally, workers = await broker.tally(), await broker.workers()
+    desk.flows.look(tally, now)
+    rollups = await desk.rollups(axis, **only)
+    latest, lately = await desk.latest(now, rollups, axis)
+    queues = [one for one in _all(desk, tally, workers) if queue in (None, one.name)]
+    waits = {one.name: await _longest(broker, one, latest, now) for one in queues if one.counts.get(State.READY)}
+    return Scene(now, queues, workers, axis, rollups, latest, lately, waits)
+
+
+def _all(desk: Desk, tally: Iterable[QueueInfo], workers: Iterable[Worker]) -> list[QueueInfo]:
+    """The queues that hold something, and those that a worker or a task names."""
+    found = {one.name: one for one in tally}
+    names = {name for worker in workers for name in worker.card.queues}
+    names |= {definition.queue for definition in desk.app.definitions.values()}
+    return [found.get(name) or QueueInfo(name, {}) for name in sorted(found.keys() | names)]
+
+
+async def _longest(broker: Broker, queue: QueueInfo, latest: Sequence[Rollup], now: float) -> float:
+    """About how long the longest waiting ready job has waited: exact for as many as are looked at; of more, what lately was usual."""
+    jobs = (await matching(broker, Filter(states=(State.READY,), queues=(queue.name,)), limit=NEWEST)).jobs
+    longest = max((now - job.run_at.timestamp() for job in jobs), default=0.0)
+    if len(jobs) >= queue.counts[State.READY]:
+        return max(0.0, longest)
+    return max(longest, charts.wait(charts.by_queue(latest)[queue.name], 0.99) or 0.0)
+
+
+def rows(desk: Desk, of: Scene) -> list[QueueRow]:
+    """All queues of a scene."""
+    ended, latest = charts.by_queue(of.rollups), charts.by_queue(of.latest)
+    return [_row(desk, of, queue, ended[queue.name], latest[queue.name]) for queue in of.queues]
+
+
+def _row(desk: Desk, of: Scene, queue: QueueInfo, ended: list[Rollup], latest: list[Rollup]) -> QueueRow:
+    out = charts.count(latest, charts.ALL) / of.seconds
+    growth, ready = desk.flows.growth(queue, of.now), queue.counts.get(State.READY, 0)
+    shrinks = out if growth is None else -growth
+    total, busy = slots([one for one in of.workers if queue.name in one.card.queues])
+    return QueueRow(
+        name=queue.name,
+        paused=queue.paused,
+        counts=queue.counts,
+        oldest=of.waits.get(queue.name),
+        in_rate=max(0.0, out + (growth or 0.0)),
+        out_rate=out,
+        drain=0.0 if not ready else ready / shrinks if shrinks > 0 else None,
+        failed_share=charts.failed_share(ended),
+        spark=charts.spark(ended, of.axis),
+        slots=total,
+        busy=busy,
+    )
+
+
+def tasks(rollups: Iterable[Rollup]) -> list[QueueTask]:
+    """What was done of each task, the most first."""
+    found = [
+        QueueTask(
+            name=name,
+            count=charts.count(ended),
+            failed_share=charts.failed_share(ended),
+            p95=charts.run_time(ended, 0.95),
+        )
+        for name, ended in charts.by_task(rollups).items()
+        if name
+    ]
+    return sorted(found, key=lambda one: (-one.count, one.name))
+
+
+async def scale(desk: Desk, name: str) -> Scale | None:
+    """What an autoscaler goes by; None when there is no such queue."""
+    broker, now = await desk.broker(), time.time()
+    workers = await broker.workers()
+    queue = next((one for one in _all(desk, await broker.tally(), workers) if one.name == name), None)
+    if queue is None:
+        return None
+    ready, running = queue.counts.get(State.READY, 0), queue.counts.get(State.RUNNING, 0)
+    latest, _ = await desk.latest(now)
+    size = _size(desk, name, [one for one in workers if name in one.card.queues])
+    return Scale(
+        ready=ready,
+        running=running,
+        oldest=await _longest(broker, queue, latest, now) if ready else 0.0,
+        wanted_workers=ceil((running + (0 if queue.paused else ready)) / size),
+    )
+
+
+def _size(desk: Desk, queue: str, serving: Sequence[Worker]) -> int:
+    """How many jobs of a queue one worker runs at once: those that serve it, or one with the settings that we know."""
+    settings = desk.app.settings
+    own = {"loop": settings.concurrency, "thread": settings.threads, "process": settings.processes}
+    lanes = {one.lane for one in desk.app.definitions.values() if one.queue == queue} or own.keys()
+    sizes = [sum(of.get(lane, 0) for lane in lanes) for of in [one.card.slots for one in serving] or [own]]
+    return max(1, sum(sizes) // len(sizes))

@@ -1,0 +1,84 @@
+"""A job's life so far, from its journal and from itself: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from windlass.core.job import Job, Tried
+from windlass.core.outcome import ErrorInfo
+from windlass.core.state import State
+from windlass.web.admin.shapes import Span, SpanError
+
+DELAYED = ("retried", "snoozed")
+"""Outcomes after which a job waits for its time; after the others it is ready at once."""
+_WAITS = {State.SCHEDULED: "scheduled", State.WAITING: "waiting", State.READY: "ready", State.CANCELLED: "ready"}
+
+Try = tuple[int, float, Tried]
+"""Attempt, end, and what is told of a run that did not succeed."""
+
+
+def timeline(job: Job, tries: Iterable[Try]) -> list[Span]:
+    """Waits and runs in their order. A run that has ended is one span, its kind being its outcome.
+
+    tries: as the journal has them. What it does not tell (the run that goes on, or succeeded, or whose worker was lost) the job does.
+    """
+    spans = [Span(at=job.created_at, until=None, kind="enqueued", attempt=0)]
+    spans += _runs(job, sorted(tries, key=lambda one: one[2].started_at))
+    free, kind = job.created_at, "waiting" if job.state is State.WAITING else "ready"
+    found = spans[:1]
+    for run in spans[1:]:
+        due = job.run_at if run.at == job.started_at else free
+        found += _waits(free, min(due, run.at), run.at, kind, run.attempt)
+        found.append(run)
+        free, kind = run.until or run.at, "scheduled" if run.kind in DELAYED else "ready"
+    if job.state in _WAITS and (job.finished_at is None or job.finished_at > free):
+        found += _now(job, free, found[-1].attempt + 1)
+    return found
+
+
+def _runs(job: Job, tries: list[Try]) -> Iterator[Span]:
+    for attempt, end, told in tries:
+        yield Span(
+            at=_date(told.started_at),
+            until=_date(end),
+            kind=told.outcome,
+            attempt=attempt,
+            worker=told.worker,
+            error=_error(told.error),
+        )
+    started = job.started_at
+    if started is None or (tries and tries[-1][1] >= started.timestamp()):
+        return
+    ended = job.state.finished
+    kind = job.state.value if ended or job.state is State.RUNNING else "crashed"
+    # Who takes back a lost worker's job knows only when that was: then the job was due again.
+    until = job.finished_at if ended else None if kind == "running" else max(job.run_at, started)
+    error = None if kind in ("running", "succeeded") else _error(job.error)
+    yield Span(at=started, until=until, kind=kind, attempt=max(1, job.attempt), worker=job.worker, error=error)
+
+
+def _waits(start: datetime, due: datetime, end: datetime, kind: str, attempt: int) -> Iterator[Span]:
+    """From `start` to `end`: until it was due, and after that; nothing of no length."""
+    if start < due:
+        yield Span(at=start, until=due, kind="scheduled" if kind == "ready" else kind, attempt=attempt)
+        kind, start = "ready", due
+    if start < end:
+        yield Span(at=start, until=end, kind=kind, attempt=attempt)
+
+
+def _now(job: Job, start: datetime, attempt: int) -> Iterator[Span]:
+    """The wait that goes on, or was ended by a cancel."""
+    kind = _WAITS[job.state]
+    if kind == "ready" and start < job.run_at < (job.finished_at or datetime.max.replace(tzinfo=UTC)):
+        yield Span(at=start, until=job.run_at, kind="scheduled", attempt=attempt)
+        start = job.run_at
+    yield Span(at=start, until=job.finished_at, kind=kind, attempt=attempt)
+
+
+def _error(error: ErrorInfo | None) -> SpanError | None:
+    return error and SpanError(type=error.type, message=error.message, traceback=error.traceback)
+
+
+def _date(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)

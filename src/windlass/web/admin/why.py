@@ -1,0 +1,73 @@
+"""Why a job is not running, in words: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from windlass.core.job import Job, QueueInfo, Worker
+from windlass.core.state import State
+from windlass.web.admin.words import length, plural
+
+WORKING = "running"
+"""What a worker's card says that takes jobs."""
+
+
+def why(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | None, now: float) -> list[str]:
+    """What keeps the job from running now, the first reason first; nothing when it runs or has finished.
+
+    ahead: how many jobs of its queue are before it; None when they are too many to be looked at.
+    """
+    match job.state:
+        case State.SCHEDULED:
+            return list(_scheduled(job, workers, now))
+        case State.WAITING:
+            return ["It waits for other jobs to finish."]
+        case State.PARKED:
+            reason = (job.reason or "no worker could make sense of it").rstrip(".")
+            return [
+                f"It is put aside: {reason}.",
+                "It is kept, and made ready again once a worker starts that understands it.",
+            ]
+        case State.READY:
+            return list(_ready(job, queue, workers, ahead))
+        case _:
+            return []
+
+
+def _scheduled(job: Job, workers: Sequence[Worker], now: float) -> Iterator[str]:
+    left = job.run_at.timestamp() - now
+    when = f"due in {length(left)}" if left > 0 else "due now, and made ready with the next look of a worker"
+    if job.error is None:
+        yield f"Its time has not come: it is {when}."
+    else:
+        tries = plural(job.attempt, "attempt")
+        yield f"It failed ({job.error.type}) and is tried again: the next run is {when}. It has spent {tries} so far."
+    if not workers:
+        yield "No worker is alive, so nobody will look for it when its time has come. Start one: windlass worker"
+
+
+def _ready(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | None) -> Iterator[str]:
+    serving = [one for one in workers if job.queue in one.card.queues]
+    taking = [one for one in serving if one.card.state == WORKING]
+    slots = sum(one.card.slots.get(job.lane, 0) for one in taking)
+    busy = sum(one.card.busy.get(job.lane, 0) for one in taking)
+    if queue.paused:
+        yield f"The queue {job.queue} is paused. It runs once somebody resumes it."
+    if not workers:
+        yield "No worker is alive. Start one: windlass worker"
+    elif not serving:
+        yield f"No living worker takes the queue {job.queue}. Start one: windlass worker -q {job.queue}"
+    elif not taking:
+        yield f"{plural(len(serving), 'worker')} of the queue {job.queue} take nothing new: they are about to stop."
+    elif not slots:
+        yield f"No worker of the queue {job.queue} has slots in the lane {job.lane}."
+    elif busy >= slots:
+        yield f"All {plural(slots, 'slot')} in the lane {job.lane} of the queue's workers are busy."
+    elif not queue.paused and not ahead:
+        yield "Nothing keeps it: a worker takes it in a moment."
+    if ahead is None:
+        yield f"{queue.counts.get(State.READY, 0):,} jobs of its queue are ready, it is one of them."
+    elif ahead:
+        yield f"{plural(ahead, 'job')} of its queue {'is' if ahead == 1 else 'are'} before it."
+    if job.error is not None:
+        yield f"It has run before: {job.error.type}."

@@ -1,0 +1,54 @@
+"""Workers as the API shows them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from windlass.broker.port import Broker
+from windlass.core.job import Job, Worker
+from windlass.core.state import State
+from windlass.web.admin.filter import Filter
+from windlass.web.admin.matching import matching
+from windlass.web.admin.shapes import Held, WorkerRow
+
+RUNNING = 500
+"""Running jobs that are told, at most."""
+_STATES = {"running": "working", "quiet": "quiet"}
+"""What a card says, and what we call it; everything else is on its way out."""
+
+
+async def rows(broker: Broker, workers: Sequence[Worker]) -> list[WorkerRow]:
+    """These workers with the jobs that they hold."""
+    held = defaultdict[str, list[Job]](list)
+    if any(one.running for one in workers):
+        for job in (await matching(broker, Filter(states=(State.RUNNING,)), limit=RUNNING)).jobs:
+            held[job.worker or ""].append(job)
+    return [row(one, held[one.id]) for one in workers]
+
+
+def row(worker: Worker, jobs: Sequence[Job] = ()) -> WorkerRow:
+    """One worker. jobs: those that it holds."""
+    card = worker.card
+    return WorkerRow(
+        id=worker.id,
+        host=card.host,
+        pid=card.pid,
+        version=card.version,
+        code=card.code,
+        state=_STATES.get(card.state, "draining"),
+        queues=list(card.queues),
+        slots=card.slots,
+        busy=card.busy,
+        running=worker.running,
+        started_at=datetime.fromtimestamp(card.started_at, UTC),
+        until=worker.until,
+        rss=getattr(card, "rss", 0) or None,
+        jobs=[Held(id=job.id, task=job.task, queue=job.queue, started_at=job.started_at or job.run_at) for job in jobs],
+    )
+
+
+def slots(workers: Sequence[Worker]) -> tuple[int, int]:
+    """How many slots these have, and how many of them are busy."""
+    return sum(sum(one.card.slots.values()) for one in workers), sum(sum(one.card.busy.values()) for one in workers)
