@@ -1,9 +1,10 @@
-"""Windlass in a FastAPI app: `jobs_router` (status, result, events, cancel), `Accepted` (202 done right), `Tasks` (durable
+"""Windlass in a FastAPI app: `jobs_router` (status, result, events, cancel), `dashboard`, `Accepted` (202 done right), `Tasks` (durable
 BackgroundTasks). One `include_router` is the whole installation.
 
 ```python
 api = FastAPI()
 api.include_router(jobs_router(app), prefix="/jobs")
+api.include_router(dashboard(app, auth=Depends(staff)), prefix="/windlass")
 
 @api.post("/upload", status_code=202)
 async def upload(video_id: str, accept: Accepted) -> JobAccepted:
@@ -35,6 +36,8 @@ from windlass.core.state import State
 from windlass.errors import JobError, ResultTimeout
 from windlass.handle import App, Handle
 from windlass.task import Call, Task
+from windlass.web.admin.access import Access, Role
+from windlass.web.admin.router import dashboard
 from windlass.web.jobs import Links, meta_of
 from windlass.web.problems import Problem, problems
 from windlass.web.router import Sees, jobs_router, links_to
@@ -179,4 +182,16 @@ the client gets a 503 when the store is out of reach.
 """
 
 
-__all__ = ["Accepted", "Acceptor", "JobAccepted", "Sees", "TaskBatch", "Tasks", "jobs_router", "meta_of"]
+__all__ = [
+    "Accepted",
+    "Acceptor",
+    "Access",
+    "JobAccepted",
+    "Role",
+    "Sees",
+    "TaskBatch",
+    "Tasks",
+    "dashboard",
+    "jobs_router",
+    "meta_of",
+]

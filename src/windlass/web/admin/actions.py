@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Depends, Request
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 from msgspec.structs import replace
 
 from windlass.app import Windlass
@@ -62,7 +62,7 @@ class JobsAction(Struct, forbid_unknown_fields=True):
 class Again(Struct, forbid_unknown_fields=True):
     """The same job once more; what is given is different. arguments: all of them, by name. delay: seconds, or "5m"."""
 
-    arguments: Raw = Raw()
+    arguments: Raw = field(default_factory=Raw)
     queue: str | None = None
     priority: int | None = None
     delay: float | str | None = None
@@ -90,7 +90,7 @@ class WorkerAction(Struct, forbid_unknown_fields=True):
 class Run(Struct, forbid_unknown_fields=True):
     """A job of the task. options: as `Task.options` takes them; `at` as ISO 8601."""
 
-    arguments: Raw = Raw(b"{}")
+    arguments: Raw = field(default_factory=lambda: Raw(b"{}"))
     options: dict[str, Any] = {}
 
 
@@ -161,7 +161,7 @@ async def _on_all(
 ) -> Affected:
     """To all that match, the newest first, as long as there is patience. What is made meanwhile comes before them, and is not met."""
     wanted = replace(wanted, states=tuple(verb.fits.intersection(wanted.states or verb.fits)))
-    before, affected, met = _after(until_id), 0, 0
+    before, affected, met = until_id and _beside(until_id, +1), 0, 0
     end = asyncio.get_running_loop().time() + PATIENCE
     while wanted.states and affected < most and asyncio.get_running_loop().time() < end:
         found = await matching(broker, wanted, before=before, limit=int(min(BATCH, most - affected)))
@@ -170,7 +170,7 @@ async def _on_all(
         if found.next is None:
             return Affected(affected=affected, skipped=met - affected)
         before = found.next
-    return Affected(affected=affected, skipped=met - affected, more=bool(wanted.states), until_id=before)
+    return Affected(affected=affected, skipped=met - affected, more=bool(wanted.states), until_id=before and _beside(before, -1))
 
 
 async def _do(broker: Broker, verb: Verb, jobs: Sequence[Job], dry_run: bool) -> int:
@@ -180,9 +180,9 @@ async def _do(broker: Broker, verb: Verb, jobs: Sequence[Job], dry_run: bool) ->
     return await verb.act(broker, ids)
 
 
-def _after(job_id: JobId | None) -> JobId | None:
-    """The id that follows, so that a listing before it begins with this one."""
-    return None if job_id is None else str(UUID(int=min(UUID(job_id).int + 1, (1 << 128) - 1)))
+def _beside(job_id: JobId, step: int) -> JobId:
+    """The next id, or the one before."""
+    return str(UUID(int=max(0, min(UUID(job_id).int + step, (1 << 128) - 1))))
 
 
 # --- the endpoints ------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def _body(app: Windlass, kind: type[T]) -> Any:
 
 def _documented(kind: type[Struct]) -> dict[str, Any]:
     """`openapi_extra=` for a body."""
-    (_,), schemas = msgspec.json.schema_components([kind], "#/{name}")
+    (_,), schemas = msgspec.json.schema_components([kind])
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas[kind.__name__]}}}}
 
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from windlass.app import Windlass
 from windlass.broker.port import Broker
 from windlass.core.durations import seconds
-from windlass.core.job import StoreInfo
-from windlass.core.measures import DAY, STEPS, Rollup
+from windlass.core.job import DAY, StoreInfo
+from windlass.core.measures import STEPS, Rollup
 from windlass.errors import ConfigurationError
 from windlass.web.admin.access import Access
 from windlass.web.admin.charts import Axis, axis
@@ -29,6 +29,8 @@ Length = Annotated[
 ]
 LATEST = 300.0
 """Seconds over which rates are told."""
+PERIOD = 5.0
+"""Seconds between two reports of a worker (`windlass.worker.recorder`)."""
 LOOK = 60.0
 """Seconds between two looks at what kind of store it is."""
 
@@ -89,7 +91,8 @@ class Desk:
         since = int((now - LATEST) // step) * step
         if of is None or of.base != step or of.start > since:
             known = await (await self.broker()).series(step, since, now)
-        return [one for one in known if one.at >= since], now - since
+        # Workers tell every few seconds: in between, nothing shall seem to change.
+        return [one for one in known if one.at >= since], now // PERIOD * PERIOD - since
 
 
 def axis_of(length: str, now: float) -> Axis:

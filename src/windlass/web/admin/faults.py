@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from windlass.broker.port import Broker
-from windlass.core.measures import DAY, FAULTS, Fault, Mark
+from windlass.core.job import DAY
+from windlass.core.measures import FAULTS, Fault, Mark
 from windlass.web.admin import charts
 from windlass.web.admin.charts import MISHAPS, axis
 from windlass.web.admin.shapes import FaultRow, FaultsPage

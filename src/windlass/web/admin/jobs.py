@@ -15,7 +15,7 @@ from windlass.broker.port import Broker
 from windlass.core.job import Job, QueueInfo, Tried
 from windlass.core.payload import Envelope, Undecodable, read_json, unpack
 from windlass.core.state import State
-from windlass.definition import Definition
+from windlass.definition import Definition, stable_name
 from windlass.web.admin.desk import Desk
 from windlass.web.admin.filter import Filter, fingerprint
 from windlass.web.admin.matching import made_at, matching
@@ -151,9 +151,7 @@ async def _ahead(broker: Broker, job: Job, queue: QueueInfo) -> int | None:
 
 def code(job: Job, arguments: Mapping[str, Any] | None, definition: Definition | None, root: str) -> Code:
     """The call, to be copied. arguments: None when they are not shown, or not all of them."""
-    module, _, function = job.task.rpartition(".")
-    if definition is not None and definition.function.__qualname__.isidentifier():
-        module, function = definition.function.__module__, definition.function.__name__
+    module, _, function = (stable_name(definition.function) if definition else job.task).rpartition(".")
     known = all(part.isidentifier() for part in [*module.split("."), function])
     task = function if known else f"app.get_task({job.task!r})"
     options = f".options(queue={job.queue!r})" if definition and definition.queue != job.queue else ""

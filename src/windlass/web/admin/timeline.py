@@ -23,12 +23,12 @@ def timeline(job: Job, tries: Iterable[Try]) -> list[Span]:
 
     tries: as the journal has them. What it does not tell (the run that goes on, or succeeded, or whose worker was lost) the job does.
     """
-    spans = [Span(at=job.created_at, until=None, kind="enqueued", attempt=0)]
-    spans += _runs(job, sorted(tries, key=lambda one: one[2].started_at))
-    free, kind = job.created_at, "waiting" if job.state is State.WAITING else "ready"
-    found = spans[:1]
-    for run in spans[1:]:
-        due = job.run_at if run.at == job.started_at else free
+    runs = list(_runs(job, sorted(tries, key=lambda one: one[2].started_at)))
+    found = [Span(at=job.created_at, until=None, kind="enqueued", attempt=0)]
+    free, kind = job.created_at, "ready"
+    started = job.state is State.RUNNING or job.state.finished
+    for run in runs:
+        due = job.run_at if run is runs[-1] and started else free
         found += _waits(free, min(due, run.at), run.at, kind, run.attempt)
         found.append(run)
         free, kind = run.until or run.at, "scheduled" if run.kind in DELAYED else "ready"
@@ -77,7 +77,7 @@ def _now(job: Job, start: datetime, attempt: int) -> Iterator[Span]:
 
 
 def _error(error: ErrorInfo | None) -> SpanError | None:
-    return error and SpanError(type=error.type, message=error.message, traceback=error.traceback)
+    return SpanError(type=error.type, message=error.message, traceback=error.traceback) if error else None
 
 
 def _date(moment: float) -> datetime:
