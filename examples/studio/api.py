@@ -28,7 +28,10 @@ from library import Entry, Piece
 from starlette.requests import ClientDisconnect
 
 from windlass import Job, JobEvent, JobNotFound
-from windlass.fastapi import Tasks, jobs_router
+from windlass.fastapi import Tasks, dashboard, jobs_router
+
+if os.environ.get("STUDIO_BUSY"):
+    import busy  # noqa: F401  # registers its tasks, so that the dashboard knows them
 
 LIMIT = int(os.environ.get("STUDIO_UPLOAD_LIMIT") or 200_000_000)
 """Bytes of the largest upload."""
@@ -39,6 +42,7 @@ HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:"
 
 api = FastAPI(title="Studio")
 api.include_router(jobs_router(tasks.app), prefix="/jobs")
+api.include_router(dashboard(tasks.app), prefix="/windlass")
 api.mount("/page", StaticFiles(directory=PAGE))
 closing = asyncio.Event()
 

@@ -1,4 +1,5 @@
 """`make demo`: the studio's API and its worker as separate processes, on SQLite. `--once`: one job from upload to verified result.
+`--busy`: a lively load beside it, for the dashboard to show.
 
 Ctrl-C stops both: the API at once, the worker when its running jobs are done, or with a second Ctrl-C.
 """
@@ -22,6 +23,8 @@ from types import FrameType
 HERE = Path(__file__).resolve().parent
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 20.0
+BUSY_QUEUES = ("default", "mail", "images", "search", "newsletter")
+"""What the workers serve under the lively load; "reports" has a slow one of its own, and "archive" none."""
 
 
 class Stopped(Exception):
@@ -38,6 +41,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=HERE / ".data", help="where videos and the store go (%(default)s)")
     parser.add_argument("--url", help="another store, instead of SQLite in the data folder")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="how many workers (%(default)s)")
+    parser.add_argument("--busy", action="store_true", help="a lively load for the dashboard, in a store of its own")
     parser.add_argument(
         "--once", action="store_true", help="no browser: upload the sample, verify what comes out, stop"
     )
@@ -108,22 +112,35 @@ def serve(given: argparse.Namespace, data: Path) -> int:
     url = given.url or f"sqlite:///{data / 'windlass.db'}"
     environment = os.environ | {"STUDIO_DATA": str(data), "WINDLASS_URL": url}
     environment.setdefault("WINDLASS_SHUTDOWN_TIMEOUT", "10s")
-    worker = [sys.executable, "-m", "windlass.cli.main", "worker", "tasks:app"]
+    environment |= {"STUDIO_BUSY": "1"} if given.busy else {}
     with ExitStack() as stack:
         server = stack.enter_context(listening(given.port))
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         api = [sys.executable, "api.py", str(server.fileno())]
         processes = {"API": stack.enter_context(running("API", api, environment, server.fileno()))}
-        for number in range(given.workers):
-            name = f"worker {number + 1}" if given.workers > 1 else "worker"
+        for name, worker in workers(given):
             processes[name] = stack.enter_context(running(name, worker, environment))
         wait_until_ready(address, processes)
+        if given.busy:
+            load = [sys.executable, "busy.py", address]
+            processes["load"] = stack.enter_context(running("load", load, environment))
         if given.once:
             from once import once
 
             return once(address, lambda: check_all_live(processes))
-        print(f"\n  The studio is at {address}\n  Videos and jobs are kept in {data}\n  Ctrl-C stops it.\n", flush=True)
+        print(f"\n  The studio is at {address}\n  Its dashboard is at {address}/windlass/", flush=True)
+        print(f"  Videos and jobs are kept in {data}\n  Ctrl-C stops it.\n", flush=True)
         return watch(processes)
+
+
+def workers(given: argparse.Namespace) -> Iterator[tuple[str, list[str]]]:
+    """Name and command of each worker."""
+    command = [sys.executable, "-m", "windlass.cli.main", "worker", "busy:app" if given.busy else "tasks:app"]
+    served = [f"--queue={name}" for name in BUSY_QUEUES] if given.busy else []
+    for number in range(given.workers):
+        yield f"worker {number + 1}" if given.workers > 1 else "worker", [*command, *served]
+    if given.busy:
+        yield "slow worker", [*command, "--queue=reports", "--concurrency=1"]
 
 
 def watch(processes: dict[str, subprocess.Popen[bytes]]) -> int:
@@ -144,7 +161,7 @@ def main() -> int:
         signal.signal(number, _on_signal)
     try:
         if not given.once:
-            return serve(given, given.data.resolve())
+            return serve(given, given.data.resolve() / "busy" if given.busy else given.data.resolve())
         with tempfile.TemporaryDirectory(prefix="studio-") as folder:
             return serve(given, Path(folder))
     except Stopped:

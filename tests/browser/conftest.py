@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
-from playwright.async_api import Page, async_playwright
+import dashboard_server
+from dashboard_server import Shop, Watched
+from playwright.async_api import Browser, Page, async_playwright
 from studio_server import Studio, make_clip, running_studio
 
 CHROMIUM = shutil.which("chromium")
@@ -53,3 +56,43 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Almost two minutes of few pixels: soon encoded, but not at once."""
     return make_clip(tmp_path_factory.mktemp("clips") / "small.mp4", 360, 20)
+
+
+# --- the dashboard: one server, one worker and one browser for each module of tests -------------------------------
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The shop's dashboard, in development, and a worker."""
+    with dashboard_server.dashboard(tmp_path_factory.mktemp("shop") / "data") as shop, dashboard_server.worker(shop):
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def empty_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A dashboard where nothing has ever happened, in production."""
+    with dashboard_server.dashboard(tmp_path_factory.mktemp("shop") / "data", "production") as shop:
+        yield shop
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """A Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def view(chromium: Browser) -> AsyncIterator[Page]:
+    """A fresh window. What its page throws, logs as an error, or asks of other servers fails the test."""
+    context = await chromium.new_context(reduced_motion="reduce", viewport={"width": 1440, "height": 900})
+    page = await context.new_page()
+    page.set_default_timeout(dashboard_server.DEADLINE * 1000)
+    watched = Watched(page)
+    yield page
+    await context.close()
+    assert watched.seen == []

@@ -197,10 +197,10 @@ async def test_a_stream_that_is_refused_is_opened_again(page: Page) -> None:
 
 async def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
     reached: list[str] = []
-    for _ in range(4):
+    for _ in range(5):
         await page.keyboard.press("Tab")
         reached.append(await page.evaluate("document.activeElement.id || document.activeElement.className"))
-    assert reached == ["brand", "file", "sample", ""]  # the last one is the first link of the footer
+    assert reached == ["brand", "dashboard", "file", "sample", ""]  # the last one is the first link of the footer
     await page.get_by_role("button", name="Use the sample clip").focus()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_be_focused()

@@ -29,7 +29,7 @@ function WorkerActions({ row }: { row: WorkerDetail }): JSX.Element | null {
       </Button>
       <Button
         icon="pause"
-        disabled={row.state !== "running"}
+        disabled={row.state !== "working"}
         onClick={() => void perform(() => act.worker(row.id, "quiet"), "It takes no new job")}
       >
         Quiet

@@ -49,7 +49,7 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
                 <Link to={workerPath(row.id)} class="strong">
                   {row.host}
                 </Link>
-                {(row.state !== "running" || late(row)) && <WorkerState row={row} />}
+                {(row.state !== "working" || late(row)) && <WorkerState row={row} />}
                 <span class="faint mono sub">
                   {row.id.slice(-8)} · pid {row.pid}
                 </span>
