@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -14,7 +15,7 @@ from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.follow import amount, follow
 from windlass.cli.output import Json, describe, document, line, table, talk
 from windlass.core.ids import check_id
-from windlass.core.job import Job
+from windlass.core.job import Found, Job, JobId
 from windlass.core.plain import plain
 from windlass.core.state import State
 from windlass.errors import JobNotFound
@@ -44,10 +45,8 @@ def list_(
 ) -> None:
     """List jobs, the newest first. Columns: id, state, task, queue, priority, attempt, created, and what there is to say."""
     after = check_id(before) if before else None
-    jobs = with_store(
-        find_store(url, app, name),
-        lambda broker: broker.find(state=state, queue=queue, task=task, key=key, before=after, limit=limit),
-    )
+    filters = {"states": [state] if state else [], "queue": queue, "task": task, "key": key}
+    jobs, more = with_store(find_store(url, app, name), lambda broker: _first(broker, limit, after, filters))
     if as_json:
         document([describe(job) for job in jobs])
         return
@@ -55,8 +54,18 @@ def list_(
         ("id", "state", "task", "queue", "prio", "try", "created", ""),
         ((j.id, j.state, j.task, j.queue, j.priority, j.attempt, j.created_at, _remark(j)) for j in jobs),
     )
-    if len(jobs) == limit:
-        talk(f"there may be more: --before {jobs[-1].id}")
+    if more is not None:
+        talk(f"there may be more: --before {more}")
+
+
+async def _first(broker: Broker, limit: int, before: JobId | None, filters: Mapping[str, Any]) -> Found:
+    """The first jobs that match, however far one has to look for them."""
+    jobs = list[Job]()
+    while True:
+        page, before = await broker.find(before=before, limit=limit - len(jobs), **filters)
+        jobs += page
+        if before is None or len(jobs) == limit:
+            return Found(jobs, before)
 
 
 @app.command()

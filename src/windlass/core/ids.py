@@ -33,10 +33,21 @@ def new_id() -> str:
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     at, start = _now
     if at != milliseconds:
-        text = f"{milliseconds & 0xFFFFFFFFFFFF:012x}"
-        start = f"{text[:8]}-{text[8:]}-7"
+        start = _start(milliseconds)
         _now = milliseconds, start
     return f"{start}{rest * 4096 // 1_000_000:03x}-{random[:4]}-{random[4:]}"
+
+
+def first_id_at(moment: float) -> str:
+    """The smallest id that can be made at this Unix time: ids that are made from then on are not smaller, those made before are."""
+    milliseconds, rest = divmod(max(0, int(moment * 1e9)), 1_000_000)
+    return f"{_start(milliseconds)}{rest * 4096 // 1_000_000:03x}-8000-000000000000"
+
+
+def _start(milliseconds: int) -> str:
+    """What stands before the fraction of the millisecond, in all ids of this one."""
+    text = f"{milliseconds & 0xFFFFFFFFFFFF:012x}"
+    return f"{text[:8]}-{text[8:]}-7"
 
 
 def _randoms() -> list[str]:

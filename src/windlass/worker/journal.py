@@ -53,7 +53,7 @@ class Journal:
             if notes is None:
                 notes = run.notes = Notes()
             if entry.kind in ("progress", "checkpoint"):
-                notes.latest[entry.kind] = entry
+                notes.latest[entry.kind] = notes.numbered(entry)
             else:
                 if entry.kind == "log":
                     notes.logged += 1
@@ -62,7 +62,7 @@ class Journal:
                 if over or len(notes.entries) >= PENDING:
                     notes.missing += 1
                     return
-                notes.entries.append(entry)
+                notes.entries.append(notes.numbered(entry))
             self._dirty.add(run)
             if self._armed:
                 return
@@ -92,7 +92,7 @@ class Journal:
             if (notes := run.notes) is not None and notes.missing:
                 text = f"... {notes.missing} more entries were not kept"
                 data = msgspec.json.encode(LogLine("warning", text))
-                notes.entries.append(Entry("log", data, time.time(), run.claim.attempt))
+                notes.entries.append(notes.numbered(Entry("log", data, time.time(), run.claim.attempt)))
                 notes.missing = 0
                 self._dirty.add(run)
         await self._send()
@@ -120,7 +120,7 @@ class Journal:
         assert notes is not None
         entries = [*notes.entries, *notes.latest.values()]
         notes.entries, notes.latest = [], {}
-        return entries
+        return sorted(entries, key=lambda entry: entry.number)
 
     def _put_back(self, taken: Sequence[tuple[Run, list[Entry]]]) -> None:
         with self._lock:

@@ -254,10 +254,12 @@ class Runner:
 
     async def _revive_known(self, everything: bool) -> None:
         before: str | None = None
-        while page := await self.broker.find(state=State.PARKED, before=before, limit=PAGE):
-            chosen = (job for job in page if everything or (job.reason or "").startswith(UNKNOWN_TASK))
+        while True:
+            jobs, before = await self.broker.find(states=[State.PARKED], before=before, limit=PAGE)
+            chosen = (job for job in jobs if everything or (job.reason or "").startswith(UNKNOWN_TASK))
             await self.broker.revive([job.id for job in chosen if job.task in self.program.definitions])
-            before = page[-1].id
+            if before is None:
+                return
 
     async def until(self, stop: asyncio.Event, *, burst: bool = False) -> None:
         """Return when `stop` is set; in a burst also once nothing in our queues is ready or running, here or elsewhere."""
