@@ -28,13 +28,14 @@ TAIL = 50
 
 
 class Identity:
-    """One id of a runner. `held`: claims under way, runs, and outcomes that are not stored yet."""
+    """One id of a runner. held: claims under way, runs, and outcomes that are not stored yet. wished: in which state it shall be."""
 
-    __slots__ = ("held", "worker")
+    __slots__ = ("held", "wished", "worker")
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self.held = 0
+        self.wished = ""
 
 
 class Notes:
