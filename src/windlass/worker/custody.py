@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -26,14 +26,16 @@ from windlass.worker.ward import Ward
 
 
 class Custody:
-    """The ids of all runners, in a broker that is open."""
+    """The ids of all runners, in a broker that is open. `on_unwanted` hears, once, that somebody wishes us to stop."""
 
-    def __init__(self, broker: Broker, settings: Settings, events: Events) -> None:
+    def __init__(self, broker: Broker, settings: Settings, events: Events, on_unwanted: Callable[[], None]) -> None:
         self._broker = broker
         self._settings = settings
         self._events = events
         self._wards: dict[str, Ward] = {}
-        self._heart = Heart(broker, settings, events, self._card_of, self._on_pulse)
+        self._on_unwanted = on_unwanted
+        self._unwanted = False
+        self._heart = Heart(broker, settings, events, self._card_of, self._on_pulse, self._stacks_of)
         self._upkeep = Upkeep(broker, settings, events)
         self._recorder = Recorder(broker, events, settings.version)
         self._chores = Chores()
@@ -129,7 +131,14 @@ class Custody:
         ward = self._wards.get(worker)
         return ward.card() if ward is not None else Card(host="", pid=0, state="stopped")
 
+    async def _stacks_of(self, worker: str) -> str:
+        ward = self._wards.get(worker)
+        return await ward.stacks() if ward is not None else ""
+
     def _on_pulse(self, worker: str, pulse: Pulse) -> None:
+        if pulse.wish.state == "stopped" and not self._unwanted:
+            self._unwanted = True
+            self._on_unwanted()
         if (ward := self._wards.get(worker)) is not None:
             if not pulse.alive:
                 self._forget(worker)

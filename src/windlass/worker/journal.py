@@ -23,6 +23,8 @@ PENDING = 5000
 """Entries of one run that wait for the store at most; what comes then is counted, and said to be missing."""
 
 
+LAST = 1 << 52
+"""The number of what is written when a run is over."""
 ATTEMPTS = 100
 """Runs of a job whose ends its journal tells: what is tried for ever must not fill the store."""
 
@@ -57,7 +59,7 @@ class Journal:
             if notes is None:
                 notes = run.notes = Notes()
             if entry.kind in ("progress", "checkpoint"):
-                notes.latest[entry.kind] = entry
+                notes.latest[entry.kind] = notes.numbered(entry)
             else:
                 if entry.kind == "log":
                     notes.logged += 1
@@ -66,7 +68,7 @@ class Journal:
                 if over or len(notes.entries) >= PENDING:
                     notes.missing += 1
                     return
-                notes.entries.append(entry)
+                notes.entries.append(notes.numbered(entry))
             self._dirty.add(run)
             if self._armed:
                 return
@@ -103,7 +105,7 @@ class Journal:
                 run.told_of = True
             if last:
                 notes = run.notes = notes or Notes()
-                notes.entries += last
+                notes.entries += map(notes.numbered, last)
                 self._dirty.add(run)
         await self._send()
 
@@ -130,7 +132,7 @@ class Journal:
         assert notes is not None
         entries = [*notes.entries, *notes.latest.values()]
         notes.entries, notes.latest = [], {}
-        return entries
+        return sorted(entries, key=lambda entry: entry.number)
 
     def _put_back(self, taken: Sequence[tuple[Run, list[Entry]]]) -> None:
         with self._lock:
@@ -145,11 +147,11 @@ class Journal:
 
 
 def attempt(claim: Claim, worker: str, outcome: Outcome) -> list[Entry]:
-    """The entry about a run that has ended without success, if there is to be one."""
+    """The entry about a run that has ended without success, if there is to be one. It comes after all that the run itself has written."""
     if isinstance(outcome, Succeeded | Snoozed) or claim.attempt + claim.crashes > ATTEMPTS:
         return []
     tried = Tried(called(outcome), claim.claimed_at, worker, getattr(outcome, "error", None))
-    return [Entry("attempt", msgspec.json.encode(tried), time.time(), claim.attempt)]
+    return [Entry("attempt", msgspec.json.encode(tried), time.time(), claim.attempt, number=LAST)]
 
 
 def with_log(error: ErrorInfo, run: Run) -> ErrorInfo:

@@ -119,7 +119,7 @@ class Supervisor:
         """As on the first, second or third signal: drain; hand back what runs; kill."""
         if not self._stopping:
             self._tell("stopping")
-        self._stopping, self._wanted = count, 0
+        self._stopping, self._wanted = max(count, self._stopping), 0
         self._changed.set()
         for ward in self._wards:
             if count > 2:
@@ -320,7 +320,7 @@ class Supervisor:
         store.check(self._settings.durability)
         self._on_ready(ready, store)
         self._chores.begin(Patrol(lambda: self._wards, self._settings, self._say, self._abandon).run())
-        self._custody = Custody(broker, self._settings, self.events)
+        self._custody = Custody(broker, self._settings, self.events, self.stop)
         self._stack.push_async_callback(self._custody.stop)
         await self._custody.start()
         self._wanted = self._settings.runners if self._wanted else 0
@@ -340,7 +340,7 @@ class Supervisor:
             ward.forget()
             self._say(ward, "turning again")
         if ward.leaving:
-            if tick.card.state != "running" and not any(tick.card.busy.values()):
+            if tick.card.state not in ("working", "quiet") and not any(tick.card.busy.values()):
                 ward.due = min(ward.due, time.monotonic() + self._settings.shutdown_timeout + FAREWELL)
         elif not ward.heir and ward.content <= time.monotonic() and (why := self._worn(ward, tick)):
             ward.heir = True

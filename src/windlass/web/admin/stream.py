@@ -13,7 +13,6 @@ from urllib.parse import unquote
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Scope
-from starlette.exceptions import HTTPException
 from starlette.types import Message as ASGIMessage
 
 from windlass.core.job import Job, LogLine, Progress
