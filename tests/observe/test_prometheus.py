@@ -138,11 +138,11 @@ async def test_queues_and_workers(metrics: Metrics) -> None:
     assert value(told, "windlass_queue_jobs", queue="mail", state="ready") == 3
     assert value(told, "windlass_queue_jobs", queue="mail", state="running") == 0
     assert [value(told, "windlass_queue_paused", queue=queue) for queue in ("mail", "video")] == [0, 1]
-    assert value(told, "windlass_workers", state="running") == 1
+    assert value(told, "windlass_workers", state="working") == 1
 
 
 async def test_no_worker_is_a_number_too(metrics: Metrics) -> None:
-    assert value(await metrics.scrape(MemoryBroker()), "windlass_workers", state="running") == 0
+    assert value(await metrics.scrape(MemoryBroker()), "windlass_workers", state="working") == 0
 
 
 class Counting(MemoryBroker):

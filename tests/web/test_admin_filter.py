@@ -262,7 +262,7 @@ async def test_a_page_that_the_store_finds_asks_it_once() -> None:
 
     broker.find = find  # type: ignore[method-assign]  # to count
     await matching(broker, parse("queue:media", NOW), limit=50)
-    assert [one["limit"] for one in asked] == [51]
+    assert [one["limit"] for one in asked] == [50]
 
 
 def test_an_id_tells_when_it_was_made() -> None:

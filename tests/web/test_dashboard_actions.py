@@ -16,7 +16,7 @@ from httpx2 import ASGITransport, AsyncClient
 from windlass import Job, Retry, Secret, State, Windlass
 from windlass.broker.port import Broker
 from windlass.core.ids import new_id
-from windlass.core.job import Card, Claim, NewJob
+from windlass.core.job import Card, Claim, NewJob, Wish
 from windlass.core.measures import Report, Sighting
 from windlass.core.outcome import ErrorInfo, Failed, Outcome, Succeeded
 from windlass.core.payload import unpack
@@ -395,7 +395,17 @@ async def test_workers(client: AsyncClient, broker: Broker) -> None:
     await broker.beat("w", Card(host="h", pid=1), 60.0)
     await post(client, "/workers/gone", {"action": "quiet"}, 404)
     await post(client, "/workers/w", {"action": "explode"}, 422)
-    await post(client, "/workers/w", {"action": "quiet"}, 501)
+    for action, state in {"quiet": "quiet", "work": "working", "stop": "stopped"}.items():
+        await post(client, "/workers/w", {"action": action}, 202)
+        (worker,) = await broker.workers()
+        assert worker.wish == Wish(state)
+    stacks = set[float]()
+    for _ in range(2):
+        await post(client, "/workers/w", {"action": "dump"}, 202)
+        (worker,) = await broker.workers()
+        assert worker.wish.state == "stopped"
+        stacks.add(worker.wish.stacks)
+    assert len(stacks) == 2, "each asks anew"
 
 
 # --- the audit log ------------------------------------------------------------------------------------------

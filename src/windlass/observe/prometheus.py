@@ -90,8 +90,8 @@ class Metrics(Collector):
         yield _gauge("store_up", "Whether the store answered.", [], {(): float(self._told is not None)})
         if self._told is not None:
             yield from _of_queues(_few(self._told.queues))
-            states = Counter({"running": 0}) + Counter(worker.card.state for worker in self._told.workers)
-            yield _gauge("workers", "Workers (runners) that are alive.", ["state"], _by_one({"running": 0, **states}))
+            states = Counter({"working": 0}) + Counter(worker.card.state for worker in self._told.workers)
+            yield _gauge("workers", "Workers (runners) that are alive.", ["state"], _by_one({"working": 0, **states}))
 
 
 async def _ask(broker: Broker) -> _Told | None:
