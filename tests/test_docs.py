@@ -118,7 +118,15 @@ def test_examples_compile_and_import_what_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["how-to/fastapi", "how-to/metrics", "how-to/processes-and-limits", "how-to/tracing", "tutorial"]
+    "name",
+    [
+        "how-to/dashboard",
+        "how-to/fastapi",
+        "how-to/metrics",
+        "how-to/processes-and-limits",
+        "how-to/tracing",
+        "tutorial",
+    ],
 )
 def test_the_files_of_a_guide_can_be_imported(name: str, tmp_path: Path) -> None:
     page = ROOT / f"docs/{name}.md"

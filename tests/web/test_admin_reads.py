@@ -106,7 +106,7 @@ async def client_of(app: Windlass, who: str = "viewer:ann", show_arguments: bool
 
 async def until(true: Callable[[], Awaitable[object]]) -> None:
     async with asyncio.timeout(30):
-        while not await true():
+        while not await true():  # noqa: ASYNC110 - a store is asked, which sets no event
             await asyncio.sleep(0.02)
 
 

@@ -89,7 +89,7 @@ async def test_a_topic_is_told_at_first_and_when_it_changed_and_only_then(store:
     assert first["now"].endswith("Z")
     assert first["topics"]["jobs?q="]["jobs"] == []
     waiting = asyncio.create_task(heard(listening))
-    while len(page.asked) < 12:  # three more looks, at what did not change
+    while len(page.asked) < 12:  # noqa: ASYNC110 - three more looks, at what did not change
         await asyncio.sleep(0.005)
     assert not waiting.done()
     job = await render.options(delay="1h").enqueue()
@@ -181,7 +181,7 @@ async def test_a_page_listens_over_a_real_connection_and_leaves_nothing_behind(s
     api.include_router(router, prefix="/w/api/v1", dependencies=[Depends(gate(watched))])
     server = uvicorn.Server(uvicorn.Config(api, port=0, log_level="critical", lifespan="off"))
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - it sets no event
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}/w/api/v1/stream"

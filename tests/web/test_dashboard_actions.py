@@ -466,11 +466,11 @@ class _Deaf:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
 
-    async def put(self, shelf: str, name: str, data: bytes) -> None:
+    async def put(self, shelf: str, name: str, data: bytes, most: int | None = None) -> None:
         if self._puts == 0:
             raise BrokerUnavailable("it is gone")
         self._puts -= 1
-        await self._broker.put(shelf, name, data)
+        await self._broker.put(shelf, name, data, most)
 
 
 @pytest.fixture

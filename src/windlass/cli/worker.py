@@ -131,7 +131,7 @@ def _run(
         health = Health(supervisor.readiness, _scrape(supervisor) if metrics else None)
         await health.start(address)
         notify = Notify(supervisor.events, supervisor.readiness, supervisor.cards)
-        beside = [asyncio.create_task(work) for work in (notify.run(), watch(supervisor) if watch else None) if work]
+        beside = [asyncio.create_task(work) for work in (notify.run(), *([watch(supervisor)] if watch else []))]
         try:
             return await supervisor.run()
         finally:

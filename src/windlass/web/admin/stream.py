@@ -123,7 +123,7 @@ def _data(event: JobEvent) -> Any:
             return {"state": job.state, "attempt": job.attempt}
         case Progress() as progress:
             return ProgressView.model_validate(progress)
-        case LogLine(level, message):
-            return {"at": event.at, "level": level, "message": message, "attempt": event.attempt}
+        case LogLine() as line:
+            return {"at": event.at, "level": line.level, "message": line.message, "attempt": event.attempt}
         case data:
             return data
