@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -44,10 +45,7 @@ def scrape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for count, task in ((3, "fine"), (1, "bad"), (1, "waits")):
             for _ in range(count):
                 assert shell("enqueue", f"tasks.{task}").code == 0
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        with Background("worker", "-q", "default", "--health", port, "--metrics") as worker:
+        with Background("worker", "-q", "default", "--health", port := _free_port(), "--metrics") as worker:
             worker.until("started")
             yield _told(port, "windlass_jobs_total", 'outcome="failed"')
             worker.process.send_signal(signal.SIGTERM)
@@ -69,6 +67,12 @@ def bad() -> None:
 @app.task(queue="elsewhere")
 def waits() -> None: ...
 """
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _told(port: int, *words: str) -> str:
@@ -149,6 +153,27 @@ def test_keda_asks_the_endpoint_of_the_api_for_one_of_its_numbers() -> None:
     (shape,) = re.findall(r"^\| `queues/\{name\}/scale` \| `\{([\w, ]+)\}`", api, re.MULTILINE)
     assert trigger["metadata"]["valueLocation"] in shape.split(", ")
     assert re.fullmatch(r"http://[\w-]+/windlass/api/v1/queues/[\w-]+/scale", trigger["metadata"]["url"])
+
+
+def test_counts_outlive_the_runner_that_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the supervisor's: neither a restart nor a death takes anything back, which Prometheus would take for a new worker."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "tasks.py").write_text(TASKS)
+    with Background("worker", "--health", port := _free_port(), "--metrics") as worker:
+        worker.until("runner")
+        shell("enqueue", "tasks.fine")
+        _told(port, 'task="tasks.fine"', " 1.0")
+        worker.process.send_signal(signal.SIGHUP)
+        worker.until("replaced")
+        worker.until("stopped")
+        shell("enqueue", "tasks.fine")
+        _told(port, 'windlass_jobs_total{outcome="succeeded"', " 2.0")
+        (runner,) = [one["pid"] for one in shell("workers", "--json").json if one["state"] == "running"]
+        os.kill(runner, signal.SIGKILL)
+        told = _told(port, 'change="died"', " 1.0")
+    assert value(told, "windlass_runner_changes_total", change="replaced") == 1
+    assert value(told, "windlass_jobs_total", queue="default", task="tasks.fine", outcome="succeeded") == 2
 
 
 def test_metrics_without_a_port_are_refused(capfd: pytest.CaptureFixture[str]) -> None:

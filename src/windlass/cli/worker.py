@@ -69,7 +69,7 @@ def worker(
     address = settings.project().get("health", "") if health is None else health
     if metrics and not address:
         raise ConfigurationError("metrics are told on the health port: say --health [HOST:]PORT, too")
-    _run(target or app, url, queue, given, (log_format, log_level), burst=burst, address=str(address), metrics=metrics)
+    _run(target or app, url, queue, given, (log_format, log_level), burst=burst, port=(str(address), metrics))
 
 
 def dev(
@@ -108,8 +108,7 @@ def _run(
     log: tuple[Form, Level],
     *,
     burst: bool = False,
-    address: str = "",
-    metrics: bool = False,
+    port: tuple[str, bool] = ("", False),
     hint: str = "Ctrl-C drains and stops; twice hands running jobs back at once",
     watch: Callable[[Supervisor], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
@@ -120,7 +119,7 @@ def _run(
     from windlass.worker.supervisor import Supervisor
 
     own = {name: settings.parse(name, value, f"--{name}") for name, value in given.items() if value is not None}
-    orders = Orders(target, queues=queues, settings=own, url=url, burst=burst, telling=metrics)
+    orders = Orders(target, queues=queues, settings=own, url=url, burst=burst, telling=port[1])
     orders.kind, orders.setup = "windlass.app:Windlass", "windlass.observe.logs:setup"
     os.environ["WINDLASS_LOG_FORMAT"], os.environ["WINDLASS_LOG_LEVEL"] = log  # for `logs.setup` in the runners
     logs.configure(cast(logs.LogFormat, str(log[0])), log[1])
@@ -128,8 +127,8 @@ def _run(
     async def supervise() -> int:
         supervisor = Supervisor(orders, lambda ready, store: _banner(ready, store, hint))
         logs.subscribe(supervisor.events)
-        health = Health(supervisor.readiness, _scrape(supervisor) if metrics else None)
-        await health.start(address)
+        health = Health(supervisor.readiness, _scrape(supervisor) if port[1] else None)
+        await health.start(port[0])
         notify = Notify(supervisor.events, supervisor.readiness, supervisor.cards)
         beside = [asyncio.create_task(work) for work in (notify.run(), *([watch(supervisor)] if watch else []))]
         try:
