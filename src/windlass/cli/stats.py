@@ -137,13 +137,7 @@ async def _look(desk: Desk, range_: str, only: list[str] | None) -> tuple[Overvi
     if only:
         if missing := set(only) - {one.name for one in scene.queues}:
             raise ConfigurationError(f"there is no queue {', '.join(sorted(missing))}")
-        scene = scene._replace(
-            queues=[one for one in scene.queues if one.name in only],
-            workers=[one for one in scene.workers if set(only) & set(one.card.queues)],
-            rollups=[one for one in scene.rollups if one.queue in only],
-            latest=[one for one in scene.latest if one.queue in only],
-            waits={name: wait for name, wait in scene.waits.items() if name in only},
-        )
+        scene = queues.narrowed(scene, only)
     seen = overview.overview(desk, scene, await broker.faults(FAULTS), await desk.store())
     return seen, await workers.rows(broker, scene.workers)
 
