@@ -95,9 +95,9 @@ def test_a_cell_tells_queues_and_tasks_apart() -> None:
 
 
 def test_shares_of_nothing_are_none() -> None:
-    assert (cell().whole.failed_share, cell().whole.count()) == (0.0, 0)
+    assert (charts.failed_share([None, cell().whole]), charts.count([])) == (0.0, 0)
     done = cell([rollup(0, count=3), rollup(0, "failed"), rollup(0, "cancelled", 9), rollup(0, "retried", 9)]).whole
-    assert (done.failed_share, done.count()) == (0.25, 13)
+    assert (charts.failed_share([done, None, done]), charts.count([done, done])) == (0.25, 26)
 
 
 async def test_the_past_is_added_up_once_and_the_present_each_time() -> None:

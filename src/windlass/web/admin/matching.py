@@ -53,7 +53,9 @@ async def _find(
     **exact: str,
 ) -> tuple[list[Job], JobId | None]:
     """What `broker.find` finds of several states, after an id, and where to go on."""
-    pages = [await broker.find(state=state, before=before, limit=limit, **exact) for state in states or (None,)]
+    occurring = {state for queue in await broker.tally() for state in queue.counts} if states else set[State]()
+    wanted = [state for state in states if state in occurring] if states else [None]
+    pages = [await broker.find(state=state, before=before, limit=limit, **exact) for state in wanted]
     # Of each state all has come that does not lie below the end of a page that is full.
     floor = max((page[-1].id for page in pages if len(page) == limit), default="")
     jobs = sorted((job for page in pages for job in page if job.id >= floor), key=lambda job: job.id, reverse=True)

@@ -39,7 +39,7 @@ def overview(desk: Desk, of: Scene, faults: Sequence[Fault], store: StoreInfo) -
         now=datetime.fromtimestamp(of.now, UTC),
         totals={state: totals[state] for state in State},
         done_rate=of.lately.whole.count() / of.lately.length,
-        failed_share=charts.total(one.whole for one in of.cells).failed_share,
+        failed_share=charts.failed_share([one.whole for one in of.cells]),
         oldest=max(of.waits.values(), default=None),
         slots=Slots(busy=busy, total=total),
         workers=len(of.workers),
