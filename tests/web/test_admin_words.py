@@ -6,11 +6,12 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from windlass.broker.memory import MemoryBroker
 from windlass.core.ids import new_id
-from windlass.core.job import Card, Job, QueueInfo, StoreInfo, Tried, Worker
+from windlass.core.job import Card, Entry, Job, NewJob, QueueInfo, StoreInfo, Tried, Worker
 from windlass.core.measures import STEPS, Fault, Report, Rollup, histogram_of
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
@@ -22,7 +23,7 @@ from windlass.web.admin.history import History
 from windlass.web.admin.jobs import code, payload
 from windlass.web.admin.overview import attention, deploys
 from windlass.web.admin.shapes import QueueRow
-from windlass.web.admin.timeline import Try, timeline
+from windlass.web.admin.timeline import Tries, Try, timeline
 from windlass.web.admin.why import why
 from windlass.web.admin.words import length, plural
 
@@ -236,6 +237,39 @@ def test_each_run_says_who_ran_it_and_what_went_wrong() -> None:
     found = job(State.FAILED, started_at=at(160), finished_at=at(170), attempt=2, worker="w2", error=ERROR)
     runs = [one for one in timeline(found, [told(1, 110, 120)]) if one.worker]
     assert [(one.worker, one.error and one.error.message) for one in runs] == [("w1", "disk full"), ("w2", "disk full")]
+
+
+async def test_a_journal_is_read_on_from_where_it_was_read_last() -> None:
+    broker, tries, asked = MemoryBroker(), Tries(), list[int]()
+    await broker.enqueue([NewJob(id=(name := new_id()), task="t", body=b"")])
+    await broker.beat("w", Card(host="h", pid=1), 3600.0)
+    (claim,) = await broker.claim(["default"], {"loop": 1}, "w")
+    (found,) = await broker.get([name])
+    assert found is not None
+    real = broker.read
+
+    async def read(job: str, *, after: int = 0, **more: Any) -> Any:
+        asked.append(after)
+        return await real(job, after=after, **more)
+
+    broker.read = read  # type: ignore[method-assign]  # to see what is read
+    end = found.created_at.timestamp() + 2
+
+    async def write(kind: str, data: bytes) -> None:
+        assert await broker.append([(claim, [Entry(kind, data, end, 1)])]) == [True]
+
+    await write("log", b"{}")
+    await write("attempt", msgspec.json.encode(Tried("retried", end - 1, "w1", ERROR)))
+    first = await tries.of(broker, found)
+    assert [(attempt, ended, told.outcome) for attempt, ended, told in first] == [(1, end, "retried")]
+    await write("attempt", b"{damaged")
+    await write("attempt", msgspec.json.encode(Tried("failed", end - 1, "w2")))
+    assert [told.outcome for *_, told in await tries.of(broker, found)] == ["retried", "failed"]
+    assert [told.outcome for *_, told in await tries.of(broker, found)] == ["retried", "failed"]
+    assert asked == [0, 2, 4]
+    anew = msgspec.structs.replace(found, created_at=at(end + 10))
+    assert await tries.of(broker, anew) == []
+    assert await tries.of(broker, msgspec.structs.replace(found, id=new_id())) == []
 
 
 # --- why it does not run ------------------------------------------------------------------------------------
