@@ -34,12 +34,14 @@ async def matching(broker: Broker, wanted: Filter, *, before: JobId | None = Non
     while looked < SCAN:
         batch = limit + 1 if wanted.is_stored else BATCH
         jobs, before = await _find(broker, before=before, limit=batch, **wanted.stored)
-        looked += max(1, len(jobs))
+        looked += len(jobs)
         found += [job for job in jobs if wanted.wants(job)]
         if len(found) > limit:
             return Matches(found[:limit], found[limit - 1].id)
         if before is None:
             return Matches(found, None)
+        if len(jobs) < batch:
+            break  # the store has looked at as many as it may
     return Matches(found, before, stopped=True)
 
 
