@@ -109,6 +109,13 @@ def _of_workers(queues: Sequence[QueueRow], workers: Sequence[Worker]) -> Iterat
     if waiting and not workers:
         detail = f"{plural(waiting, 'job')} {'waits' if waiting == 1 else 'wait'}; start one: windlass worker"
         yield Attention(kind="workers", level="bad", title="No worker is alive", detail=detail, to="/workers")
+    for worker in workers:
+        if worker.card.state == "stuck":
+            detail = f"the event loop of process {worker.card.pid} stands still; its page can show its stacks"
+            to = f"/workers/{quote(worker.id, safe='')}"
+            yield Attention(
+                kind="workers", level="bad", title=f"A worker on {worker.card.host} is stuck", detail=detail, to=to
+            )
     codes = Counter(worker.card.code for worker in workers)
     if len(codes) > 1:
         said = ", ".join(
