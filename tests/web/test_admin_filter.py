@@ -251,19 +251,6 @@ async def test_a_search_stops_after_so_many_jobs_and_says_where_to_go_on(monkeyp
     assert await walked(broker, "error:OSError state:succeeded state:failed state:ready", 50) == ids[27:]
 
 
-async def test_a_store_that_stops_on_the_way_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = list[Any]()
-
-    async def find(*_: Any, **given: Any) -> tuple[list[Job], str]:
-        asked.append(given["before"])
-        return [JOB], "01900000-0000-7000-8000-000000000000"
-
-    monkeypatch.setattr(matching_module, "_find", find)
-    page = await matching(MemoryBroker(), parse("queue:media", NOW))
-    assert page == ([JOB], "01900000-0000-7000-8000-000000000000", True)
-    assert asked == [None]
-
-
 async def test_a_page_that_the_store_finds_asks_it_once() -> None:
     broker, _ = await filled(300)
     asked = list[Any]()

@@ -298,8 +298,6 @@ QUEUE = QueueInfo("q", {State.READY: 3})
         (job(State.READY), QUEUE, [], 0, ["No worker is alive. Start one: windlass worker"]),
         (job(State.READY), QUEUE, [worker(queues=("other",))], 0, ["No living worker takes the queue q", "windlass worker -q q"]),
         (job(State.READY), QUEUE, [worker(state="draining")], 0, ["1 worker of the queue q take nothing new"]),
-        (job(State.READY), QUEUE, [worker(state="working")], 0, ["Nothing keeps it"]),
-        (job(State.READY), QUEUE, [worker(state="quiet")], 0, ["take nothing new"]),
         (job(State.READY, lane="process"), QUEUE, [worker()], 0, ["No worker of the queue q has slots in the lane process"]),
         (job(State.READY), QUEUE, [worker(busy={"loop": 2})], 1, ["All 2 slots in the lane loop", "1 job of its queue is before it"]),
         (job(State.READY), QueueInfo("q", {State.READY: 4000}), [worker()], None, ["4,000 jobs of its queue are ready"]),

@@ -15,8 +15,8 @@ from windlass.web.admin.shapes import Held, WorkerRow
 
 RUNNING = 500
 """Running jobs that are told, at most."""
-WORKING = ("working", "running")
-"""What a card says that takes jobs; the second one is what older workers say."""
+_STATES = {"running": "working", "quiet": "quiet"}
+"""What a card says, and what we call it; everything else is on its way out."""
 
 
 async def rows(broker: Broker, workers: Sequence[Worker]) -> list[WorkerRow]:
@@ -37,7 +37,7 @@ def row(worker: Worker, jobs: Sequence[Job] = ()) -> WorkerRow:
         pid=card.pid,
         version=card.version,
         code=card.code,
-        state="working" if card.state in WORKING else "quiet" if card.state in ("quiet", "stuck") else "draining",
+        state=_STATES.get(card.state, "draining"),
         queues=list(card.queues),
         slots=card.slots,
         busy=card.busy,
