@@ -27,7 +27,14 @@ ERROR = ErrorInfo("exception", "OSError", "No space left", 'File "/srv/shop/a.py
 
 def job(**given: Any) -> Job:
     at = datetime.fromtimestamp(NOW, UTC)
-    plain = {"id": new_id(), "task": "shop.resize", "queue": "media", "lane": "loop", "state": State.READY, "priority": 5}
+    plain = {
+        "id": new_id(),
+        "task": "shop.resize",
+        "queue": "media",
+        "lane": "loop",
+        "state": State.READY,
+        "priority": 5,
+    }
     return Job(**{**plain, "attempt": 0, "crashes": 0, "created_at": at, "run_at": at, **given})
 
 
@@ -105,7 +112,9 @@ JOB = job(
     key="video:7",
     worker="web-1@v2:01",
     error=ERROR,
-    body=body(meta={"tenant": "acme"}, secret=("token",), video_id=7, name="cat", user={"id": 3}, token="hunter2", on=True),
+    body=body(
+        meta={"tenant": "acme"}, secret=("token",), video_id=7, name="cat", user={"id": 3}, token="hunter2", on=True
+    ),
 )
 
 

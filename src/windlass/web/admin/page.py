@@ -47,7 +47,7 @@ def _files(folder: Path, _built: int) -> dict[str, File]:
     """Every file of a build by its path. What is asked for is looked up here, and never on the disk."""
     found: dict[str, File] = {}
     for path in folder.rglob("*"):
-        if path.is_file():
+        if path.is_file() and not path.is_symlink():
             data = path.read_bytes()
             kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
             found[path.relative_to(folder).as_posix()] = File(kind, data, gzip.compress(data, mtime=0), etag(data))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from pydantic_core import from_json
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Scope
 from starlette.types import Message as ASGIMessage
 
@@ -88,7 +89,10 @@ async def _asked(reads: ASGIApp, scope: Scope, topic: str) -> Told | None:
         "query_string": query.encode(),
         "root_path": "",
     }
-    await reads({**scope, **where, "headers": []}, receive, send)
+    try:
+        await reads({**scope, **where, "headers": []}, receive, send)
+    except HTTPException:
+        return None
     start, *bodies = answered
     if start["status"] != 200:
         return None
@@ -119,7 +123,7 @@ def _data(event: JobEvent) -> Any:
             return {"state": job.state, "attempt": job.attempt}
         case Progress() as progress:
             return ProgressView.model_validate(progress)
-        case LogLine(level, message):
-            return {"at": event.at, "level": level, "message": message, "attempt": event.attempt}
+        case LogLine() as line:
+            return {"at": event.at, "level": line.level, "message": line.message, "attempt": event.attempt}
         case data:
             return data
