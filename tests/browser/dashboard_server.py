@@ -135,8 +135,10 @@ async def settled(page: Page) -> None:
 STICKS_OUT = """() => {
     const { clientWidth, scrollWidth } = document.documentElement;
     if (scrollWidth <= clientWidth) return [];
-    const out = [...document.querySelectorAll("#page *")].filter((one) => one.getBoundingClientRect().right > clientWidth + 1);
-    return out.slice(-5).map((one) => `${one.tagName}.${one.getAttribute("class")} ${one.textContent.slice(0, 40)}`);
+    const beyond = [...document.querySelectorAll("#page *")].filter(
+        (one) => one.scrollWidth > clientWidth && !one.closest("pre, .scroller")
+    );
+    return [`${scrollWidth} px`, ...beyond.map((one) => `${one.tagName}.${one.getAttribute("class")}`)];
 }"""
 
 

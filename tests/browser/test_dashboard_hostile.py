@@ -96,8 +96,9 @@ async def test_lists_hold_it_too(view: Page, shop: Shop, poisoned: list[str], pa
 
 
 async def test_addresses_hold_it_too(view: Page, shop: Shop) -> None:
-    for text in CORPUS[:-2]:
-        for path in ("/jobs?q={}", "/jobs?before={}", "/failures?state={}", "/?range={}", "/queues?sort={}", "/{}"):
+    places = ["/jobs?q={}", "/jobs?before={}", "/failures?state={}", "/?range={}", "/queues?sort={}", "/{}"]
+    for number, text in enumerate(CORPUS):
+        for path in places[number % 2 :: 2] if text.isprintable() else places[:-1]:
             await view.goto(shop.address + path.format(quote(text, safe="")))
             await expect(view.locator("h1, .empty h2").first).to_be_visible()
             assert await sticks_out(view) == [], (path, text)
