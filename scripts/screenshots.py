@@ -49,7 +49,7 @@ PAGES = {
 }
 JOBS = {
     "job-running": "state:running task:models.train",
-    "job-failed": "state:failed task:mail.receipt",
+    "job-failed": "state:failed task:images.resize",
     "job-crashed": "state:failed task:labels.read",
     "job-parked": "state:parked",
     "job-scheduled": "state:scheduled",
@@ -99,9 +99,9 @@ def places(root: str) -> Iterator[tuple[str, str]]:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Take the picture of what is shown, in few colours: a quarter of the size, and no eye sees it."""
+    """Take the picture of what is shown; of what is kept, only what is seen without scrolling."""
     picture = Image.open(BytesIO(page.screenshot(full_page=name not in KEPT)))
-    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(ALL / f"{name}.png", optimize=True)
+    picture.convert("RGB").save(ALL / f"{name}.png", optimize=True)
     if name in KEPT:
         shutil.copy(ALL / f"{name}.png", KEPT_IN)
 

@@ -132,9 +132,19 @@ async def settled(page: Page) -> None:
     await expect(page.locator(".stale")).to_have_count(0)
 
 
-async def sticks_out(page: Page) -> int:
-    """By how many pixels the page is wider than its window."""
-    return int(await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+STICKS_OUT = """() => {
+    const { clientWidth, scrollWidth } = document.documentElement;
+    if (scrollWidth <= clientWidth) return [];
+    const beyond = [...document.querySelectorAll("#page *")].filter(
+        (one) => one.scrollWidth > clientWidth && !one.closest("pre, .scroller")
+    );
+    return [`${scrollWidth} px`, ...beyond.map((one) => `${one.tagName}.${one.getAttribute("class")}`)];
+}"""
+
+
+async def sticks_out(page: Page) -> list[str]:
+    """Some of what makes the page wider than its window; nothing when it is not."""
+    return list(await page.evaluate(STICKS_OUT))
 
 
 async def violations(page: Page) -> list[str]:

@@ -9,7 +9,8 @@ import pytest_asyncio
 from dashboard_server import DEADLINE, Shop, settled, sticks_out
 from playwright.async_api import Page, expect
 
-from windlass import JobError, Windlass
+from windlass import Windlass
+from windlass.errors import JobError
 
 pytestmark = [
     pytest.mark.browser,
@@ -76,7 +77,7 @@ async def trap(view: Page) -> None:
 async def check(view: Page, address: str) -> None:
     await view.goto(address)
     await settled(view)
-    assert await sticks_out(view) == 0, address
+    assert await sticks_out(view) == [], address
     assert await view.locator("#page :is(script, iframe, object, embed, img, [onerror], [onload])").count() == 0, (
         address
     )
@@ -95,9 +96,10 @@ async def test_lists_hold_it_too(view: Page, shop: Shop, poisoned: list[str], pa
 
 
 async def test_addresses_hold_it_too(view: Page, shop: Shop) -> None:
-    for text in CORPUS[:-2]:
-        for path in ("/jobs?q={}", "/jobs?before={}", "/failures?state={}", "/?range={}", "/queues?sort={}", "/{}"):
+    places = ["/jobs?q={}", "/jobs?before={}", "/failures?state={}", "/?range={}", "/queues?sort={}", "/{}"]
+    for number, text in enumerate(CORPUS):
+        for path in places[number % 2 :: 2] if text.isprintable() else places[:-1]:
             await view.goto(shop.address + path.format(quote(text, safe="")))
             await expect(view.locator("h1, .empty h2").first).to_be_visible()
-            assert await sticks_out(view) == 0, (path, text)
+            assert await sticks_out(view) == [], (path, text)
             assert await view.locator("#page :is(script, iframe, img)").count() == 0, (path, text)

@@ -112,7 +112,7 @@ function Group({ group }: { group: FaultRow }): JSX.Element {
         </h2>
         <p class="fault-message">{group.message || <span class="faint">without a message</span>}</p>
         <p class="faint fault-facts">
-          <span class="mono">{group.where}</span>
+          {group.where && <span class="mono">{group.where}</span>}
           <span>
             first <Ago at={group.first_at} />
           </span>

@@ -1,11 +1,11 @@
 /** Is all well? */
 import type { JSX } from "preact";
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { reads } from "../api";
-import { compact, count, duration, rate, share } from "../format";
+import { compact, count, duration, plural, rate, share } from "../format";
 import { useRead } from "../read";
 import { Link } from "../router";
-import { Card, Empty, Head, Skeleton, Trouble, useTitle } from "../parts/basic";
+import { Button, Card, Empty, Head, Skeleton, Trouble, useTitle } from "../parts/basic";
 import { Throughput, Times } from "../parts/charts";
 import { Meter } from "../parts/figures";
 import { Icon } from "../parts/icons";
@@ -89,14 +89,17 @@ function Tiles({ of: value }: { of: Value }): JSX.Element {
         </b>
         <span class="tile-note">
           <Meter part={slots.busy} whole={slots.total} label={`${slots.busy} of ${slots.total} slots busy`} />
-          {value.workers} workers
+          {plural(value.workers, "worker")}
         </span>
       </Link>
     </div>
   );
 }
 
+const AT_FIRST = 5; // beside the chart, whose height they fill
+
 export function AttentionList({ of: list }: { of: Attention[] }): JSX.Element {
+  const [whole, setWhole] = useState(list.length === AT_FIRST + 1);
   if (!list.length)
     return (
       <p class="all-well">
@@ -106,7 +109,7 @@ export function AttentionList({ of: list }: { of: Attention[] }): JSX.Element {
     );
   return (
     <ul class="attention">
-      {list.map((one) => (
+      {(whole ? list : list.slice(0, AT_FIRST)).map((one) => (
         <li key={one.kind + one.title}>
           <Link to={one.to} class={one.level}>
             <Icon name={one.level === "bad" ? "failures" : "clock"} label={one.level === "bad" ? "bad" : "warning"} />
@@ -118,6 +121,13 @@ export function AttentionList({ of: list }: { of: Attention[] }): JSX.Element {
           </Link>
         </li>
       ))}
+      {!whole && list.length > AT_FIRST && (
+        <li class="more">
+          <Button kind="quiet" icon="down" onClick={() => setWhole(true)}>
+            {count(list.length - AT_FIRST)} more
+          </Button>
+        </li>
+      )}
     </ul>
   );
 }
@@ -143,7 +153,7 @@ export function Overview(): JSX.Element {
         )}
       </>
     );
-  const nothing = Object.values(value.totals).every((n) => !n) && !value.queues.length;
+  const nothing = Object.values(value.totals).every((n) => !n) && !Object.keys(value.series.outcomes).length;
   return (
     <>
       <Head title="Overview" />

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { confirm, perform } from "../actions";
 import { act, reads } from "../api";
-import { compact, count, duration, rate, share } from "../format";
+import { compact, count, duration, plural, rate, share } from "../format";
 import { token } from "../filter";
 import { useRead } from "../read";
 import { Link } from "../router";
@@ -115,7 +115,7 @@ export function Queue({ name }: { name: string }): JSX.Element {
           </b>
           <span class="tile-note">
             <Meter part={row.busy} whole={row.slots} label={`${row.busy} of ${row.slots} slots busy`} />
-            {workers.length} workers
+            {plural(workers.length, "worker")}
           </span>
         </div>
       </div>

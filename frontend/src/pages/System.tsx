@@ -1,7 +1,7 @@
 /** What it all stands on: the store and what it survives, who runs which version, who did what. */
 import type { JSX } from "preact";
 import { reads } from "../api";
-import { length, plural } from "../format";
+import { bytes, length, plural } from "../format";
 import { printJson } from "../json";
 import { useRead } from "../read";
 import { Link, param, setQuery } from "../router";
@@ -42,7 +42,7 @@ function Store({ store }: { store: Value["store"] }): JSX.Element {
         {Object.entries(store.details).map(([name, value]) => (
           <div key={name}>
             <dt>{name.replaceAll("_", " ")}</dt>
-            <dd class="mono">{shown(value)}</dd>
+            <dd class="mono">{/bytes/.test(name) && typeof value === "number" ? bytes(value) : shown(value)}</dd>
           </div>
         ))}
       </dl>

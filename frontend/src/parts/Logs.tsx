@@ -77,7 +77,16 @@ export function Logs({
         )}
         <CopyButton text={shown.map((line) => `${line.at} ${line.level} ${plain(line.message)}`).join("\n")} />
       </div>
-      <div class="logs-box" ref={box} onScroll={scroll} tabIndex={0} role="log" aria-live="off" aria-label="Log lines">
+      <div
+        class="logs-box"
+        ref={box}
+        style={{ height: `${Math.max(shown.length, 3) * TALL + 2}px` }}
+        onScroll={scroll}
+        tabIndex={0}
+        role="log"
+        aria-live="off"
+        aria-label="Log lines"
+      >
         <div class="logs-all" style={{ height: `${shown.length * TALL}px` }}>
           <div class="logs-sight" style={{ transform: `translateY(${first * TALL}px)` }}>
             {inSight.map((line, index) => (

@@ -177,6 +177,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         <button
           type="button"
           class="find"
+          aria-label="Go to a job, queue, task…"
           onClick={() => {
             paletteOpen.value = true;
           }}
