@@ -27,7 +27,14 @@ ERROR = ErrorInfo("exception", "OSError", "No space left", 'File "/srv/shop/a.py
 
 def job(**given: Any) -> Job:
     at = datetime.fromtimestamp(NOW, UTC)
-    plain = {"id": new_id(), "task": "shop.resize", "queue": "media", "lane": "loop", "state": State.READY, "priority": 5}
+    plain = {
+        "id": new_id(),
+        "task": "shop.resize",
+        "queue": "media",
+        "lane": "loop",
+        "state": State.READY,
+        "priority": 5,
+    }
     return Job(**{**plain, "attempt": 0, "crashes": 0, "created_at": at, "run_at": at, **given})
 
 
@@ -105,7 +112,9 @@ JOB = job(
     key="video:7",
     worker="web-1@v2:01",
     error=ERROR,
-    body=body(meta={"tenant": "acme"}, secret=("token",), video_id=7, name="cat", user={"id": 3}, token="hunter2", on=True),
+    body=body(
+        meta={"tenant": "acme"}, secret=("token",), video_id=7, name="cat", user={"id": 3}, token="hunter2", on=True
+    ),
 )
 
 
@@ -240,6 +249,19 @@ async def test_a_search_stops_after_so_many_jobs_and_says_where_to_go_on(monkeyp
     first = await matching(broker, parse("error:OSError state:succeeded state:failed state:ready", NOW))
     assert (first.jobs, first.next, first.stopped) == ([], ids[9], True)
     assert await walked(broker, "error:OSError state:succeeded state:failed state:ready", 50) == ids[27:]
+
+
+async def test_a_store_that_stops_on_the_way_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[Any]()
+
+    async def find(*_: Any, **given: Any) -> tuple[list[Job], str]:
+        asked.append(given["before"])
+        return [JOB], "01900000-0000-7000-8000-000000000000"
+
+    monkeypatch.setattr(matching_module, "_find", find)
+    page = await matching(MemoryBroker(), parse("queue:media", NOW))
+    assert page == ([JOB], "01900000-0000-7000-8000-000000000000", True)
+    assert asked == [None]
 
 
 async def test_a_page_that_the_store_finds_asks_it_once() -> None:

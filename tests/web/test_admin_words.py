@@ -6,21 +6,24 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
+from windlass.broker.memory import MemoryBroker
 from windlass.core.ids import new_id
-from windlass.core.job import Card, Job, QueueInfo, StoreInfo, Tried, Worker
-from windlass.core.measures import STEPS, Fault, Rollup, histogram_of
+from windlass.core.job import Card, Entry, Job, NewJob, QueueInfo, StoreInfo, Tried, Worker
+from windlass.core.measures import STEPS, Fault, Report, Rollup, histogram_of
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
 from windlass.web.admin import charts
-from windlass.web.admin.charts import axis
+from windlass.web.admin.charts import Axis, Cell, axis, cell
 from windlass.web.admin.desk import Recent
 from windlass.web.admin.flows import Flows
+from windlass.web.admin.history import History
 from windlass.web.admin.jobs import code, payload
 from windlass.web.admin.overview import attention, deploys
 from windlass.web.admin.shapes import QueueRow
-from windlass.web.admin.timeline import Try, timeline
+from windlass.web.admin.timeline import Tries, Try, timeline
 from windlass.web.admin.why import why
 from windlass.web.admin.words import length, plural
 
@@ -43,20 +46,23 @@ def rollup(when: float, outcome: str = "succeeded", count: int = 1, run: float =
 @pytest.mark.parametrize("seconds", [60, 900, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 90 * 86_400])
 def test_an_axis_reaches_up_to_now_in_whole_steps(seconds: float) -> None:
     of = axis(seconds, NOW)
-    assert of.end - of.step <= NOW < of.end
+    assert of.steps[-1] <= NOW < of.steps[-1] + of.step
     assert of.start % of.step == 0
     assert of.step % of.base == 0
     assert STEPS[of.base] >= seconds
-    assert of.points <= charts.POINTS
+    assert len(of.steps) == of.points <= charts.POINTS
     assert seconds - of.step <= of.points * of.step <= seconds
     assert of.points * of.step / of.base <= charts.SPANS or of.base == max(STEPS)
 
 
+def cells(*rollups: Rollup, of: Axis) -> list[Cell]:
+    return [cell(one for one in rollups if at <= one.at < at + of.step) for at in of.steps]
+
+
 def test_a_series_counts_each_step_and_keeps_its_gaps() -> None:
     of = axis(300, NOW)
-    found = charts.series(
-        [rollup(of.start), rollup(of.start, "failed", 2), rollup(of.start + 120, count=3, run=4.0), rollup(of.end), rollup(0)], of
-    )
+    first, third = rollup(of.start, "failed", 2), rollup(of.start + 120, count=3, run=4.0)
+    found = charts.series(cells(rollup(of.start), first, third, of=of), of)
     assert (found.start, found.step) == (at(of.start), 60)
     assert found.outcomes == {"succeeded": [1, 0, 3, 0, 0], "failed": [2, 0, 0, 0, 0]}
     assert [value is None for value in found.run.p95] == [False, True, False, True, True]
@@ -65,24 +71,103 @@ def test_a_series_counts_each_step_and_keeps_its_gaps() -> None:
 
 
 def test_a_spark_folds_from_its_end() -> None:
-    of = axis(3600, NOW)
-    counts = charts.spark([rollup(of.start), rollup(of.end - 60), rollup(of.end - 180), rollup(of.end - 240, count=5)], of)
-    assert (len(counts), counts[0], counts[-2:], sum(counts)) == (20, 1, [5, 2], 8)
-    assert charts.spark([rollup(of.end - 60, "retried", 4)], of) == [0] * 20
-    assert charts.spark([rollup(of.end - 60, "retried", 4)], of, charts.MISHAPS)[-1] == 4
+    parts = [cell([rollup(0, count=n)]).whole for n in range(1, 61)]
+    assert charts.spark(parts) == [sum(range(n, n + 3)) for n in range(1, 61, 3)]
+    assert charts.spark(parts[:50]) == [3, *(sum(range(n, n + 3)) for n in range(3, 51, 3))]
+    assert charts.spark([None, cell([rollup(0, "retried", 4)]).whole]) == [0, 0]
+    assert charts.spark([None, cell([rollup(0, "retried", 4)]).whole], charts.MISHAPS) == [0, 4]
 
 
-def test_shares_and_times_of_nothing_are_none() -> None:
-    assert (charts.failed_share([]), charts.run_time([], 0.5), charts.count([])) == (0.0, None, 0)
-    done = [rollup(0, count=3), rollup(0, "failed"), rollup(0, "cancelled", 9), rollup(0, "retried", 9)]
-    assert (charts.failed_share(done), charts.count(done), charts.count(done, charts.ALL)) == (0.25, 13, 22)
+def test_a_cell_tells_queues_and_tasks_apart() -> None:
+    some = [
+        rollup(0, queue="a", task="x"),
+        rollup(0, "failed", queue="a", task="y"),
+        rollup(0, queue="b", task="x", count=2),
+    ]
+    found = cell(some)
+    assert found.whole.outcomes == {"succeeded": 3, "failed": 1}
+    assert {name: one.outcomes for name, one in found.queues.items()} == {
+        "a": {"succeeded": 1, "failed": 1},
+        "b": {"succeeded": 2},
+    }
+    assert {name: one.count() for name, one in found.tasks.items()} == {"x": 3, "y": 1}
+    assert sum(found.whole.run.values()) == sum(sum(one.run.values()) for one in found.tasks.values()) == 4
+    assert some[0].run == histogram_of([1.0])  # what was given is left as it was
+
+
+def test_shares_of_nothing_are_none() -> None:
+    assert (charts.failed_share([None, cell().whole]), charts.count([])) == (0.0, 0)
+    done = cell([rollup(0, count=3), rollup(0, "failed"), rollup(0, "cancelled", 9), rollup(0, "retried", 9)]).whole
+    assert (charts.failed_share([done, None, done]), charts.count([done, done])) == (0.25, 26)
+
+
+async def test_the_past_is_added_up_once_and_the_present_each_time() -> None:
+    broker, asked = MemoryBroker(), list[tuple[float, float]]()
+    real = broker.series
+
+    async def series(step: int, since: float, until: float, **only: Any) -> list[Rollup]:
+        asked.append((since, until))
+        return await real(step, since, until, **only)
+
+    async def opened() -> MemoryBroker:
+        return broker
+
+    broker.series = series  # type: ignore[method-assign]  # to count
+    history, of = History(opened), axis(3600, NOW)
+
+    async def counts(of: Axis, now: float, **only: str) -> list[int]:
+        return [one.whole.count() for one in await history.cells(of, now, **only)]
+
+    async def ran(when: float, number: int) -> None:
+        await broker.record("w", number, Report([rollup(0)], []), now=when)
+
+    await ran(of.start + 60, 1)
+    assert await counts(of, NOW) == [0, 1, *[0] * 58]
+    assert asked == [(of.start, of.start + 3600)]
+    await ran(NOW, 2)
+    assert await counts(of, NOW) == [0, 1, *[0] * 57, 1]
+    assert asked[1:] == [(of.start + 57 * 60, of.start + 3600)]  # what may not be over yet by the store's clock
+    assert await counts(axis(3600, NOW + 60), NOW + 60) == [1, *[0] * 57, 1, 0]
+    assert asked[2:] == [(of.start + 57 * 60, of.start + 3660)]
+    assert await counts(of, NOW, queue="other") == [0] * 60
+    assert await counts(of, NOW, queue="q") == [0, 1, *[0] * 57, 1]
+
+
+async def test_much_of_the_past_is_read_bit_by_bit_and_little_is_remembered() -> None:
+    broker = MemoryBroker()
+    lengths = list[float]()
+    real = broker.series
+
+    async def series(step: int, since: float, until: float, **only: Any) -> list[Rollup]:
+        lengths.append((until - since) / step)
+        return await real(step, since, until, **only)
+
+    async def opened() -> MemoryBroker:
+        return broker
+
+    broker.series = series  # type: ignore[method-assign]  # to count
+    history = History(opened)
+    for days in (90, 30, 7, 1):
+        of = axis(days * 86_400, NOW)
+        assert len(await history.cells(of, NOW)) == of.points
+    assert max(lengths) <= 100
+    assert sum(lengths) >= 2160 + 720 + 168
+    assert len(history._known) <= 600
 
 
 # --- a job's life -------------------------------------------------------------------------------------------
 
 
 def job(state: State, **given: Any) -> Job:
-    plain = {"id": new_id(), "task": "shop.resize", "queue": "q", "lane": "loop", "priority": 5, "attempt": 0, "crashes": 0}
+    plain = {
+        "id": new_id(),
+        "task": "shop.resize",
+        "queue": "q",
+        "lane": "loop",
+        "priority": 5,
+        "attempt": 0,
+        "crashes": 0,
+    }
     return Job(**{**plain, "state": state, "created_at": at(100), "run_at": at(100), **given})
 
 
@@ -119,7 +204,13 @@ def lines(found: Job, *tries: Try) -> list[str]:
         (
             job(State.SUCCEEDED, started_at=at(160), run_at=at(150), finished_at=at(170), attempt=2),
             [told(1, 110, 120)],
-            ["ready 100-110 #1", "retried 110-120 #1", "scheduled 120-150 #2", "ready 150-160 #2", "succeeded 160-170 #2"],
+            [
+                "ready 100-110 #1",
+                "retried 110-120 #1",
+                "scheduled 120-150 #2",
+                "ready 150-160 #2",
+                "succeeded 160-170 #2",
+            ],
         ),
         (
             job(State.FAILED, started_at=at(160), run_at=at(150), finished_at=at(170), attempt=2, error=ERROR),
@@ -148,6 +239,39 @@ def test_each_run_says_who_ran_it_and_what_went_wrong() -> None:
     assert [(one.worker, one.error and one.error.message) for one in runs] == [("w1", "disk full"), ("w2", "disk full")]
 
 
+async def test_a_journal_is_read_on_from_where_it_was_read_last() -> None:
+    broker, tries, asked = MemoryBroker(), Tries(), list[int]()
+    await broker.enqueue([NewJob(id=(name := new_id()), task="t", body=b"")])
+    await broker.beat("w", Card(host="h", pid=1), 3600.0)
+    (claim,) = await broker.claim(["default"], {"loop": 1}, "w")
+    (found,) = await broker.get([name])
+    assert found is not None
+    real = broker.read
+
+    async def read(job: str, *, after: int = 0, **more: Any) -> Any:
+        asked.append(after)
+        return await real(job, after=after, **more)
+
+    broker.read = read  # type: ignore[method-assign]  # to see what is read
+    end = found.created_at.timestamp() + 2
+
+    async def write(kind: str, data: bytes) -> None:
+        assert await broker.append([(claim, [Entry(kind, data, end, 1)])]) == [True]
+
+    await write("log", b"{}")
+    await write("attempt", msgspec.json.encode(Tried("retried", end - 1, "w1", ERROR)))
+    first = await tries.of(broker, found)
+    assert [(attempt, ended, told.outcome) for attempt, ended, told in first] == [(1, end, "retried")]
+    await write("attempt", b"{damaged")
+    await write("attempt", msgspec.json.encode(Tried("failed", end - 1, "w2")))
+    assert [told.outcome for *_, told in await tries.of(broker, found)] == ["retried", "failed"]
+    assert [told.outcome for *_, told in await tries.of(broker, found)] == ["retried", "failed"]
+    assert asked == [0, 2, 4]
+    anew = msgspec.structs.replace(found, created_at=at(end + 10))
+    assert await tries.of(broker, anew) == []
+    assert await tries.of(broker, msgspec.structs.replace(found, id=new_id())) == []
+
+
 # --- why it does not run ------------------------------------------------------------------------------------
 
 
@@ -168,7 +292,7 @@ QUEUE = QueueInfo("q", {State.READY: 3})
         (job(State.PARKED, reason="no task 'x'"), QUEUE, [], 0, ["It is put aside: no task 'x'."]),
         (job(State.SCHEDULED, run_at=at(NOW + 300)), QUEUE, [worker()], 0, ["Its time has not come: it is due in 5 minutes."]),
         (job(State.SCHEDULED, run_at=at(NOW - 1)), QUEUE, [worker()], 0, ["it is due now"]),
-        (job(State.SCHEDULED, run_at=at(NOW + 9), error=ERROR, attempt=1), QUEUE, [worker()], 0, ["It failed (OSError)", "1 attempt so far"]),
+        (job(State.SCHEDULED, run_at=at(NOW + 9), error=ERROR, attempt=1), QUEUE, [worker()], 0, ["It failed (OSError)", "1 attempt "]),
         (job(State.SCHEDULED, run_at=at(NOW + 9)), QUEUE, [], 0, ["due in 9 seconds", "No worker is alive"]),
         (job(State.READY), QueueInfo("q", {}, True), [worker()], 2, ["The queue q is paused", "2 jobs of its queue are before it"]),
         (job(State.READY), QUEUE, [], 0, ["No worker is alive. Start one: windlass worker"]),
@@ -181,7 +305,9 @@ QUEUE = QueueInfo("q", {State.READY: 3})
         (job(State.READY, error=ERROR), QUEUE, [worker()], 0, ["Nothing keeps it", "It has run before: OSError."]),
     ],
 )  # fmt: skip
-def test_why_a_job_is_not_running(found: Job, queue: QueueInfo, workers: list[Worker], ahead: int, said: list[str]) -> None:
+def test_why_a_job_is_not_running(
+    found: Job, queue: QueueInfo, workers: list[Worker], ahead: int, said: list[str]
+) -> None:
     words = why(found, queue, workers, ahead, NOW)
     text = "\n".join(words)
     assert all(part in text for part in said), text
@@ -218,7 +344,16 @@ def row(**given: Any) -> QueueRow:
 
 
 def fault(**given: Any) -> Fault:
-    plain = {"fingerprint": "f", "task": "shop.resize", "type": "OSError", "frame": "", "count": 31, "final": 1, "job": "", "message": ""}
+    plain = {
+        "fingerprint": "f",
+        "task": "shop.resize",
+        "type": "OSError",
+        "frame": "",
+        "count": 31,
+        "final": 1,
+        "job": "",
+        "message": "",
+    }
     return Fault(**{**plain, "first_seen": NOW - 10, "last_seen": NOW, "versions": ["v42"], **given})
 
 
@@ -240,7 +375,7 @@ DANGER = StoreInfo(kind="redis", place="", version="", survives=(), remarks=("DA
         ([], [worker(code="a"), worker("v", code="b")], [], STORE, [("workers", "2 versions of the code run")]),
         ([], [], [fault()], STORE, [("failure", "shop.resize fails in a new way")]),
         ([], [], [fault(first_seen=NOW - 7200), fault(state="resolved")], STORE, []),
-        ([row(counts={State.PARKED: 1})], [worker()], [], DANGER, [("durability", "Accepted jobs can be lost"), ("parked", "1 job of q is parked")]),
+        ([], [worker()], [], DANGER, [("durability", "Accepted jobs can be lost")]),
     ],
 )  # fmt: skip
 def test_what_needs_attention(queues: Any, workers: Any, faults: Any, store: StoreInfo, seen: Any) -> None:
@@ -255,7 +390,12 @@ def test_a_link_holds_any_name_of_a_queue() -> None:
 
 
 def test_a_deploy_is_the_first_start_of_a_version() -> None:
-    workers = [worker(code="v2", started_at=50.0), worker(code="v2", started_at=40.0), worker(code="v1", started_at=5.0), worker()]
+    workers = [
+        worker(code="v2", started_at=50.0),
+        worker(code="v2", started_at=40.0),
+        worker(code="v1", started_at=5.0),
+        worker(),
+    ]
     assert [(one.at, one.version) for one in deploys(workers, 10.0)] == [(at(40.0), "v2")]
 
 

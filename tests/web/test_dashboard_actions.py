@@ -157,9 +157,7 @@ async def test_what_was_made_after_the_click_is_left_alone(client: AsyncClient, 
     assert await states(broker, before + after) == [State.CANCELLED] * 3 + [State.READY] * 2
 
 
-async def test_one_call_does_a_thousand_and_says_where_to_go_on(
-    client: AsyncClient, broker: Broker, send: Any
-) -> None:
+async def test_one_call_does_a_thousand_and_says_where_to_go_on(client: AsyncClient, broker: Broker, send: Any) -> None:
     ids = await many(send, 1200)
     body = {"action": "cancel", "q": "state:ready"}
     counted = await post(client, "/jobs/actions", body | {"dry_run": True})
@@ -198,7 +196,9 @@ async def test_a_call_without_patience_left_says_so(
     ],
 )
 async def test_what_makes_no_sense_is_a_422(client: AsyncClient, body: Any) -> None:
-    response = await client.post("/jobs/actions", content=msgspec.json.encode(body), headers={"Content-Type": "application/json"})
+    response = await client.post(
+        "/jobs/actions", content=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
+    )
     assert response.status_code == 422, response.text
     assert response.headers["content-type"] == "application/problem+json"
     assert await audit(client) == []
@@ -253,7 +253,9 @@ async def test_again_with_other_arguments(client: AsyncClient, broker: Broker, s
 )
 async def test_again_refuses_what_would_not_run(client: AsyncClient, broker: Broker, send: Any, body: Any) -> None:
     job = await send.enqueue("ann")
-    response = await client.post(f"/jobs/{job.id}/again", content=msgspec.json.encode(body), headers={"Content-Type": "application/json"})
+    response = await client.post(
+        f"/jobs/{job.id}/again", content=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
+    )
     assert response.status_code in (413, 422), response.text
     (queue,) = await broker.tally()
     assert queue.counts == {State.READY: 1}
@@ -311,6 +313,7 @@ async def test_run_a_task(client: AsyncClient, broker: Broker) -> None:
         {"arguments": {"to": "ann"}, "options": {"colour": "red"}},
         {"arguments": {"to": "ann"}, "options": {"at": "tomorrow"}},
         {"arguments": {"to": "ann"}, "options": {"at": "2030-01-01T00:00:00"}},
+        {"arguments": {"to": "ann"}, "options": {"at": "9999-12-31T23:59:59-12:00"}},
         {"arguments": {"to": "ann"}, "options": {"retry": {"attempts": 99}}},
         {"arguments": {"to": "ann"}, "options": {"meta": {"a": 1}}},
         {"arguments": {"to": "ann"}, "options": {"delay": [1]}},
@@ -343,7 +346,9 @@ async def test_kill(client: AsyncClient, broker: Broker, send: Any) -> None:
 
 
 async def test_failures(client: AsyncClient, broker: Broker) -> None:
-    await broker.record("w", 1, Report([], [Sighting("f1", "send", "OSError", "a.py in f", 3, 1, new_id(), "disk full")]))
+    await broker.record(
+        "w", 1, Report([], [Sighting("f1", "send", "OSError", "a.py in f", 3, 1, new_id(), "disk full")])
+    )
     assert (await post(client, "/failures/f1", {"action": "resolve"}))["state"] == "resolved"
     assert [fault.state for fault in await broker.faults()] == ["resolved"]
     tomorrow = datetime.now(UTC) + timedelta(days=1)
@@ -399,7 +404,9 @@ async def test_workers(client: AsyncClient, broker: Broker) -> None:
 async def test_who_did_what(client: AsyncClient, app: Windlass, send: Any) -> None:
     job = await app.get_task("charge").enqueue("4111 1111", 5)
     await post(client, "/queues/mail", {"action": "pause"})
-    await post(client, f"/jobs/{job.id}/again", {"arguments": {"card": "4242", "amount": 7}}, 201, **{"X-Role": "operator"})
+    await post(
+        client, f"/jobs/{job.id}/again", {"arguments": {"card": "4242", "amount": 7}}, 201, **{"X-Role": "operator"}
+    )
     await post(client, "/jobs/actions", {"action": "cancel", "q": 'task:charge arg.card="4111 1111" disk'})
     entries = await audit(client)
     assert [(one["who"], one["role"], one["action"], one["target"]) for one in entries] == [

@@ -72,7 +72,7 @@ def dashboard(
     host: Annotated[
         str, typer.Option(help="Where to listen; for more than this machine, --auth is needed.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8765,
     auth: Methods = None,
     role: OneRole = RoleName.admin,
     grant: Granted = None,
@@ -97,7 +97,8 @@ def dashboard(
     api = build(store, door, show_arguments or None)
     with _listening(host, port) as place:
         shown = f"[{host}]" if ":" in host else host
-        talk(f"the dashboard of {store.name!r} ({masked(store.url)}) is at http://{shown}:{port}{root_path}/")
+        address = f"http://{shown}:{place.getsockname()[1]}{root_path}/"
+        talk(f"the dashboard of {store.name!r} ({masked(store.url)}) is at {address}")
         # Who a proxy says that it is, is asked for with --trust, and not otherwise believed.
         uvicorn.Server(uvicorn.Config(api, root_path=root_path, proxy_headers=False, **SERVED)).run([place])
 

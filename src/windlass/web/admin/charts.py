@@ -1,16 +1,18 @@
-"""Rollups as series, rates, shares and sparks: pure."""
+"""The history as series, rates, shares and sparks: pure."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from math import ceil
+from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from windlass.core.measures import STEPS, Rollup, merged, percentile
+from windlass.core.measures import STEPS, Histogram, Rollup, percentile
 from windlass.web.admin.shapes import Percentiles, Series
+
+T = TypeVar("T")
 
 POINTS = 240
 """Steps of a chart, at most."""
@@ -22,8 +24,6 @@ ENDS = ("succeeded", "failed", "cancelled")
 """The outcomes after which a job has finished."""
 MISHAPS = ("failed", "retried", "crashed")
 """The outcomes of runs that went wrong."""
-ALL = (*ENDS, "retried", "crashed", "snoozed", "released", "parked")
-"""Every outcome."""
 
 
 class Axis(Struct, frozen=True):
@@ -35,13 +35,9 @@ class Axis(Struct, frozen=True):
     base: int
 
     @property
-    def end(self) -> int:
-        """When the last step is over."""
-        return self.start + self.step * self.points
-
-    def place(self, one: Rollup) -> int:
-        """The step that a rollup belongs to."""
-        return (one.at - self.start) // self.step
+    def steps(self) -> range:
+        """When each step begins."""
+        return range(self.start, self.start + self.step * self.points, self.step)
 
 
 def axis(length: float, now: float) -> Axis:
@@ -53,68 +49,107 @@ def axis(length: float, now: float) -> Axis:
     return Axis((int(now // step) - points + 1) * step, step, points, base)
 
 
-def series(rollups: Iterable[Rollup], of: Axis) -> Series:
-    """Outcomes and times, step by step."""
-    steps: list[list[Rollup]] = [[] for _ in range(of.points)]
-    outcomes = defaultdict[str, list[int]](lambda: [0] * of.points)
-    for one in rollups:
-        if 0 <= (place := of.place(one)) < of.points:
-            steps[place].append(one)
-            outcomes[one.outcome][place] += one.count
-    waits = [merged(*(one.wait for one in step)) for step in steps]
-    runs = [merged(*(one.run for one in step)) for step in steps]
+class Sum(Struct):
+    """Some rollups as one: how many runs had which outcome, and their times."""
 
-    def percentiles(histograms: Sequence[dict[int, int]]) -> Percentiles:
+    outcomes: dict[str, int] = field(default_factory=dict)
+    wait: Histogram = field(default_factory=dict)
+    run: Histogram = field(default_factory=dict)
+
+    def add(self, outcomes: dict[str, int], wait: Histogram, run: Histogram) -> None:
+        """Count these, too."""
+        _add(self.outcomes, outcomes)
+        _add(self.wait, wait)
+        _add(self.run, run)
+
+    def count(self, outcomes: Collection[str] = ENDS) -> int:
+        """How many runs ended so."""
+        return sum(self.outcomes.get(one, 0) for one in outcomes)
+
+
+def count(parts: Iterable[Sum | None], outcomes: Collection[str] = ENDS) -> int:
+    """How many runs ended so, in all of these."""
+    return sum(part.count(outcomes) for part in parts if part)
+
+
+def failed_share(parts: Sequence[Sum | None]) -> float:
+    """The share of those jobs that failed, among all that failed or succeeded."""
+    return count(parts, ("failed",)) / max(1, count(parts, ("failed", "succeeded")))
+
+
+def _add(counts: dict[T, int], more: dict[T, int]) -> None:
+    for name, count in more.items():
+        counts[name] = counts.get(name, 0) + count
+
+
+class Cell(Struct):
+    """What happened in one step: all of it, and of each queue and each task."""
+
+    whole: Sum
+    queues: dict[str, Sum]
+    tasks: dict[str, Sum]
+
+
+def cell(rollups: Iterable[Rollup] = ()) -> Cell:
+    """What these rollups say."""
+    found = Cell(Sum(), {}, {})
+    for one in rollups:
+        outcomes = {one.outcome: one.count}
+        found.queues.setdefault(one.queue, Sum()).add(outcomes, one.wait, one.run)
+        found.tasks.setdefault(one.task, Sum()).add(outcomes, one.wait, one.run)
+    for part in found.queues.values():
+        found.whole.add(part.outcomes, part.wait, part.run)
+    return found
+
+
+def total(parts: Iterable[Sum]) -> Sum:
+    """All of them as one."""
+    found = Sum()
+    for one in parts:
+        found.add(one.outcomes, one.wait, one.run)
+    return found
+
+
+def by_queue(cells: Iterable[Cell]) -> dict[str, list[Sum]]:
+    """What happened in each queue, step by step, where something did."""
+    return _gathered(one.queues for one in cells)
+
+
+def by_task(cells: Iterable[Cell]) -> dict[str, list[Sum]]:
+    """What happened of each task, step by step, where something did."""
+    return _gathered(one.tasks for one in cells)
+
+
+def _gathered(parts: Iterable[dict[str, Sum]]) -> dict[str, list[Sum]]:
+    found: dict[str, list[Sum]] = {}
+    for part in parts:
+        for name, one in part.items():
+            found.setdefault(name, []).append(one)
+    return found
+
+
+def series(cells: Sequence[Cell], of: Axis) -> Series:
+    """Outcomes and times, step by step."""
+    parts = [one.whole for one in cells]
+    names = dict.fromkeys(name for part in parts for name in part.outcomes)
+
+    def percentiles(histograms: Sequence[Histogram]) -> Percentiles:
         p50, p95, p99 = ([percentile(one, share) for one in histograms] for share in (0.5, 0.95, 0.99))
         return Percentiles.model_construct(p50=p50, p95=p95, p99=p99)
 
-    start = datetime.fromtimestamp(of.start, UTC)
-    return Series(start=start, step=of.step, outcomes=outcomes, wait=percentiles(waits), run=percentiles(runs))
+    return Series.model_construct(
+        start=datetime.fromtimestamp(of.start, UTC),
+        step=of.step,
+        outcomes={name: [part.outcomes.get(name, 0) for part in parts] for name in names},
+        wait=percentiles([part.wait for part in parts]),
+        run=percentiles([part.run for part in parts]),
+    )
 
 
-def spark(rollups: Iterable[Rollup], of: Axis, outcomes: Collection[str] = ENDS) -> list[int]:
-    """How many ended so, in at most `SPARK` parts of the axis, the last one being whole."""
-    size = ceil(of.points / SPARK)
-    counts = [0] * ceil(of.points / size)
-    for one in rollups:
-        if one.outcome in outcomes and 0 <= (place := of.place(one)) < of.points:
-            counts[-1 - (of.points - 1 - place) // size] += one.count
+def spark(parts: Sequence[Sum | None], outcomes: Collection[str] = ENDS) -> list[int]:
+    """How many ended so in each step, added up to at most `SPARK` numbers, of which the last is a whole one."""
+    size = ceil(len(parts) / SPARK)
+    counts = [0] * ceil(len(parts) / size)
+    for place, part in enumerate(reversed(parts)):
+        counts[-1 - place // size] += part.count(outcomes) if part else 0
     return counts
-
-
-def count(rollups: Iterable[Rollup], outcomes: Collection[str] = ENDS) -> int:
-    """How many runs ended so."""
-    return sum(one.count for one in rollups if one.outcome in outcomes)
-
-
-def failed_share(rollups: Sequence[Rollup]) -> float:
-    """The share of those jobs that failed, among all that failed or succeeded."""
-    failed = count(rollups, ("failed",))
-    return failed / max(1, failed + count(rollups, ("succeeded",)))
-
-
-def run_time(rollups: Iterable[Rollup], share: float) -> float | None:
-    """The seconds that this share of all runs did not exceed; None without any."""
-    return percentile(merged(*(one.run for one in rollups)), share)
-
-
-def wait(rollups: Iterable[Rollup], share: float) -> float | None:
-    """The seconds that this share of all waits did not exceed; None without any."""
-    return percentile(merged(*(one.wait for one in rollups)), share)
-
-
-def by_queue(rollups: Iterable[Rollup]) -> defaultdict[str, list[Rollup]]:
-    """The rollups of each queue; nothing for one that does not occur."""
-    return _by(lambda one: one.queue, rollups)
-
-
-def by_task(rollups: Iterable[Rollup]) -> defaultdict[str, list[Rollup]]:
-    """The rollups of each task; nothing for one that does not occur."""
-    return _by(lambda one: one.task, rollups)
-
-
-def _by(name: Callable[[Rollup], str], rollups: Iterable[Rollup]) -> defaultdict[str, list[Rollup]]:
-    found = defaultdict[str, list[Rollup]](list)
-    for one in rollups:
-        found[name(one)].append(one)
-    return found

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable
+from contextvars import Context
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Query, Request, Response
 from pydantic import BaseModel
@@ -15,11 +16,14 @@ from windlass.app import Windlass
 from windlass.broker.port import Broker
 from windlass.core.durations import seconds
 from windlass.core.job import DAY, StoreInfo
-from windlass.core.measures import STEPS, Rollup
+from windlass.core.measures import STEPS
 from windlass.errors import ConfigurationError
+from windlass.web.admin import charts
 from windlass.web.admin.access import Access
-from windlass.web.admin.charts import Axis, axis
+from windlass.web.admin.charts import Axis, Sum, axis
 from windlass.web.admin.flows import Flows
+from windlass.web.admin.history import History
+from windlass.web.admin.timeline import Tries
 from windlass.web.jobs import etag, matches
 from windlass.web.problems import Problem
 
@@ -47,14 +51,23 @@ class Recent:
         now = time.monotonic()
         self._found = {key: one for key, one in self._found.items() if now < one[0] or not one[1].done()}
         if key not in self._found:
-            self._found[key] = now + self._kept, asyncio.ensure_future(_made(make))
-        # Who goes meanwhile must not end it for the others.
+            # It belongs to no request, in its traces neither, and who goes meanwhile must not end it for the others.
+            made = asyncio.get_running_loop().create_task(_made(make), context=Context())
+            self._found[key] = now + self._kept, made
         found: T = await asyncio.shield(self._found[key][1])
         return found
 
 
 async def _made(make: Callable[[], Awaitable[T]]) -> T:
     return await make()
+
+
+class Lately(NamedTuple):
+    """What happened in the last `length` seconds: all of it, and by queue."""
+
+    length: float
+    whole: Sum
+    queues: dict[str, Sum]
 
 
 class Desk:
@@ -64,6 +77,8 @@ class Desk:
         self.app = app
         self.show_arguments = show_arguments
         self.flows = Flows()
+        self.history = History(app.broker)
+        self.tries = Tries()
         self.recent = Recent()
         self.schemas: dict[str, dict[str, Any]] = {}
         self.revealed: set[tuple[Access, str]] = set()
@@ -79,20 +94,16 @@ class Desk:
             self._store = time.monotonic(), await (await self.broker()).describe()
         return self._store[1]
 
-    async def rollups(self, of: Axis, **only: str) -> list[Rollup]:
-        """What happened along an axis; of one queue, of one task, if given."""
-        return await (await self.broker()).series(of.base, of.start, of.end, **only)
-
-    async def latest(
-        self, now: float, known: Sequence[Rollup] = (), of: Axis | None = None
-    ) -> tuple[list[Rollup], float]:
-        """What happened lately, and in how many seconds. known: what happened along an axis `of`, if that is known already."""
+    async def latest(self, now: float) -> Lately:
+        """What happened lately."""
         step = min(STEPS)
-        since = int((now - LATEST) // step) * step
-        if of is None or of.base != step or of.start > since:
-            known = await (await self.broker()).series(step, since, now)
+        points = int(LATEST // step) + 1
+        of = Axis((int(now // step) - points + 1) * step, step, points, step)
+        cells = await self.history.cells(of, now)
+        whole, queues = charts.total(one.whole for one in cells), charts.by_queue(cells)
         # Workers tell every few seconds: in between, nothing shall seem to change.
-        return [one for one in known if one.at >= since], now // PERIOD * PERIOD - since
+        length = max(PERIOD, now // PERIOD * PERIOD - of.start)
+        return Lately(length, whole, {name: charts.total(parts) for name, parts in queues.items()})
 
 
 def axis_of(length: str, now: float) -> Axis:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -11,18 +10,21 @@ from windlass.broker.port import Broker
 from windlass.core.job import DAY
 from windlass.core.measures import FAULTS, Fault, Mark
 from windlass.web.admin import charts
-from windlass.web.admin.charts import MISHAPS, axis
+from windlass.web.admin.charts import MISHAPS, Cell, axis
+from windlass.web.admin.desk import Desk
+from windlass.web.admin.history import History
 from windlass.web.admin.shapes import FaultRow, FaultsPage
 from windlass.web.problems import Problem
 
 PAGE = 50
 
 
-async def page(broker: Broker, state: Mark | None, before: str, now: float) -> FaultsPage:
+async def page(desk: Desk, state: Mark | None, before: str, now: float) -> FaultsPage:
     """A page of the faults in one state. Raises `Problem` for a cursor that is none."""
-    found = [one for one in await broker.faults(FAULTS, before=_cursor(before)) if state in (None, one.state)]
+    found = await (await desk.broker()).faults(FAULTS, before=_cursor(before))
+    found = [one for one in found if state in (None, one.state)]
     shown = found[:PAGE]
-    groups = await rows(broker, shown, now)
+    groups = _rows(shown, await desk.history.cells(axis(DAY, now), now) if shown else ())
     last = f"{shown[-1].last_seen!r}:{shown[-1].fingerprint}" if len(found) > PAGE else None
     return FaultsPage(groups=groups, next=last)
 
@@ -37,17 +39,18 @@ def _cursor(text: str) -> tuple[float, str] | None:
         ) from None
 
 
-async def fault_row(broker: Broker, fingerprint: str) -> FaultRow | None:
-    """The fault with this fingerprint, if there is one."""
-    found = [one for one in await broker.faults(FAULTS) if one.fingerprint == fingerprint]
-    return next(iter(await rows(broker, found, time.time())), None)
-
-
 async def rows(broker: Broker, faults: Sequence[Fault], now: float) -> list[FaultRow]:
-    """These faults, each with what its task did in the last day."""
-    of = axis(DAY, now)
-    rollups = charts.by_task(await broker.series(of.base, of.start, of.end) if faults else ())
-    sparks = {task: charts.spark(rollups[task], of, MISHAPS) for task in {fault.task for fault in faults}}
+    """These faults, each with what went wrong of its task."""
+
+    async def opened() -> Broker:
+        return broker
+
+    return _rows(faults, await History(opened).cells(axis(DAY, now), now))
+
+
+def _rows(faults: Sequence[Fault], cells: Sequence[Cell]) -> list[FaultRow]:
+    tasks = {fault.task for fault in faults}
+    sparks = {task: charts.spark([one.tasks.get(task) for one in cells], MISHAPS) for task in tasks}
     return [row(fault, sparks[fault.task]) for fault in faults]
 
 

@@ -148,7 +148,7 @@ def proxy(header: str, trusted: Networks, grants: Grants) -> Way:
     """The name in a header that a proxy sets: believed of these addresses, and of no others."""
 
     def way(request: Request) -> Access | None:
-        names = request.headers.getlist(header)
+        names = ",".join(request.headers.getlist(header)).split(",")
         # A proxy that adds its header to the client's own vouches for neither.
         return grants.access(names[0].strip()) if len(names) == 1 and _from(request, trusted) else None
 

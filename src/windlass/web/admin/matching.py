@@ -12,7 +12,7 @@ from windlass.core.job import Job, JobId
 from windlass.core.state import State
 from windlass.web.admin.filter import Filter
 
-SCAN = 2000
+SCAN = 1000
 """Jobs that one request looks at, at most."""
 BATCH = 200
 """Jobs that are fetched at once to be looked at."""
@@ -34,12 +34,14 @@ async def matching(broker: Broker, wanted: Filter, *, before: JobId | None = Non
     while looked < SCAN:
         batch = limit + 1 if wanted.is_stored else BATCH
         jobs, before = await _find(broker, before=before, limit=batch, **wanted.stored)
-        looked += max(1, len(jobs))
+        looked += len(jobs)
         found += [job for job in jobs if wanted.wants(job)]
         if len(found) > limit:
             return Matches(found[:limit], found[limit - 1].id)
         if before is None:
             return Matches(found, None)
+        if len(jobs) < batch:
+            break  # the store has looked at as many as it may
     return Matches(found, before, stopped=True)
 
 
@@ -53,7 +55,9 @@ async def _find(
     **exact: str,
 ) -> tuple[list[Job], JobId | None]:
     """What `broker.find` finds of several states, after an id, and where to go on."""
-    pages = [await broker.find(state=state, before=before, limit=limit, **exact) for state in states or (None,)]
+    occurring = {state for queue in await broker.tally() for state in queue.counts} if states else set[State]()
+    wanted = [state for state in states if state in occurring] if states else [None]
+    pages = [await broker.find(state=state, before=before, limit=limit, **exact) for state in wanted]
     # Of each state all has come that does not lie below the end of a page that is full.
     floor = max((page[-1].id for page in pages if len(page) == limit), default="")
     jobs = sorted((job for page in pages for job in page if job.id >= floor), key=lambda job: job.id, reverse=True)

@@ -5,8 +5,11 @@ Nothing that a client sends decides where it is sent after the login, other than
 
 from __future__ import annotations
 
+import logging
 import time
+from functools import partial
 from http import HTTPStatus
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,15 +18,17 @@ from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from windlass.core.plain import plain
 from windlass.errors import ConfigurationError
 from windlass.web.admin.access import SAFE, Access
 from windlass.web.admin.logins import Grants, Way
-from windlass.web.problems import Problem
 
 LASTS = 8 * 3600.0
 """Seconds that a login lasts, whatever is done meanwhile."""
 COOKIE = "windlass_session"
 _WHERE, _WHO, _UNTIL = "windlass_to", "windlass_who", "windlass_until"
+
+logger = logging.getLogger("windlass.web")
 
 
 class Provider(Struct, frozen=True):
@@ -42,32 +47,39 @@ class Provider(Struct, frozen=True):
 def login(api: FastAPI, provider: Provider, grants: Grants, secret: str) -> Way:
     """Add /login, /callback and /logout to `api`. Raises `ConfigurationError` without authlib. secret: signs the cookies."""
     try:
-        from authlib.integrations.starlette_client import OAuth, OAuthError
-        from starlette.middleware.sessions import SessionMiddleware
+        authlib: Any = import_module("authlib.integrations.starlette_client")
+        sessions: Any = import_module("starlette.middleware.sessions")
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"--auth oidc needs {error.name}: pip install 'windlass[oidc]'") from None
     secure = provider.public.startswith("https://")
     api.add_middleware(
-        SessionMiddleware,
+        sessions.SessionMiddleware,
         secret_key=secret,
         session_cookie=COOKIE,
         max_age=int(LASTS),
         same_site="lax",
         https_only=secure,
     )
-    client: Any = OAuth().register(
+    client = authlib.OAuth().register(
         "windlass",
         client_id=provider.client_id,
         client_secret=provider.client_secret,
         server_metadata_url=f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration",
         client_kwargs={"scope": "openid email profile", "code_challenge_method": "S256"},
     )
+    _add_steps(api, provider, client)
+    return partial(_known, provider, grants)
 
+
+def _add_steps(api: FastAPI, provider: Provider, client: Any) -> None:
     @api.get("/login")
     async def begin(request: Request, to: str = "/") -> Response:
         request.session.clear()
         request.session[_WHERE] = _own(to)
-        answer: Response = await client.authorize_redirect(request, f"{provider.public}/callback")
+        try:
+            answer: Response = await client.authorize_redirect(request, f"{provider.public}/callback")
+        except Exception as error:  # of httpx, of authlib, or of what was answered
+            raise _failed(HTTPStatus.SERVICE_UNAVAILABLE, error) from error
         return answer
 
     @api.get("/callback")
@@ -75,8 +87,8 @@ def login(api: FastAPI, provider: Provider, grants: Grants, secret: str) -> Way:
         to = _own(str(request.session.get(_WHERE, "/")))
         try:
             told = (await client.authorize_access_token(request)).get("userinfo") or {}
-        except OAuthError as error:
-            raise Problem(HTTPStatus.FORBIDDEN, "login-failed", f"the login did not succeed: {error.error}") from None
+        except Exception as error:  # the same, and of joserfc, when the answer is forged
+            raise _failed(HTTPStatus.FORBIDDEN, error) from error
         request.session.clear()  # what it held was the stranger's
         request.session.update({_WHO: name_of(told, provider.claim), _UNTIL: time.time() + LASTS})
         return RedirectResponse(provider.public + to, HTTPStatus.SEE_OTHER)
@@ -86,17 +98,20 @@ def login(api: FastAPI, provider: Provider, grants: Grants, secret: str) -> Way:
         request.session.clear()
         return Response("You are logged out of the dashboard.", media_type="text/plain")
 
-    def way(request: Request) -> Access | None:
-        session = request.session
-        if session.get(_UNTIL, 0.0) > time.time():
-            return grants.access(session.get(_WHO, ""))
-        if request.method in SAFE and request.headers.get("sec-fetch-mode", "navigate") == "navigate":
-            raise HTTPException(
-                HTTPStatus.SEE_OTHER, headers={"Location": f"{provider.public}/login?{_query(request)}"}
-            )
-        return None
 
-    return way
+def _failed(status: HTTPStatus, error: Exception) -> HTTPException:
+    logger.warning("a login to the dashboard did not succeed: %s: %s", type(error).__name__, plain(str(error)))
+    return HTTPException(status, "the login did not succeed; the log says why")
+
+
+def _known(provider: Provider, grants: Grants, request: Request) -> Access | None:
+    """Who is logged in. A page, unlike what it fetches, is sent to the login."""
+    session = request.session
+    if session.get(_UNTIL, 0.0) > time.time():
+        return grants.access(session.get(_WHO, ""))
+    if request.method in SAFE and request.headers.get("sec-fetch-mode", "navigate") == "navigate":
+        raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": f"{provider.public}/login?{_query(request)}"})
+    return None
 
 
 def name_of(told: dict[str, Any], claim: str) -> str:

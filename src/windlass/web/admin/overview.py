@@ -19,6 +19,8 @@ from windlass.web.admin.workers import slots
 
 NEW = 3600.0
 """Seconds for which a failure that was not seen before is new."""
+TOLD = 5
+"""New failures that are told one by one."""
 BACKLOG = 100
 """Ready jobs from which on a queue that grows is worth a word."""
 GROWS = 1.1
@@ -36,12 +38,12 @@ def overview(desk: Desk, of: Scene, faults: Sequence[Fault], store: StoreInfo) -
     return Overview(
         now=datetime.fromtimestamp(of.now, UTC),
         totals={state: totals[state] for state in State},
-        done_rate=charts.count(of.latest) / of.seconds,
-        failed_share=charts.failed_share(of.rollups),
+        done_rate=of.lately.whole.count() / of.lately.length,
+        failed_share=charts.failed_share([one.whole for one in of.cells]),
         oldest=max(of.waits.values(), default=None),
         slots=Slots(busy=busy, total=total),
         workers=len(of.workers),
-        series=charts.series(of.rollups, of.axis),
+        series=charts.series(of.cells, of.axis),
         queues=queues,
         attention=list(attention(queues, of.workers, faults, store, of.now)),
         deploys=deploys(of.workers, of.axis.start),
@@ -71,13 +73,14 @@ def attention(
 
 
 def _of_faults(faults: Sequence[Fault], now: float) -> Iterator[Attention]:
-    for fault in faults:
-        if fault.state == "open" and fault.first_seen >= now - NEW:
-            since = f" since {fault.versions[0]}" if fault.versions else ""
-            detail = f"{plural(fault.count, 'time')} {fault.type}{since}"
-            yield Attention(
-                kind="failure", level="bad", title=f"{fault.task} fails in a new way", detail=detail, to="/failures"
-            )
+    new = [one for one in faults if one.state == "open" and one.first_seen >= now - NEW]
+    for fault in new[:TOLD]:
+        since = f" since {fault.versions[0]}" if fault.versions else ""
+        title, detail = f"{fault.task} fails in a new way", f"{plural(fault.count, 'time')} {fault.type}{since}"
+        yield Attention(kind="failure", level="bad", title=title, detail=detail, to="/failures")
+    if more := new[TOLD:]:
+        title, detail = f"{len(more):,} more new failures", "of other tasks, or in other places"
+        yield Attention(kind="failure", level="bad", title=title, detail=detail, to="/failures")
 
 
 def _of_queues(queues: Sequence[QueueRow], workers: Sequence[Worker]) -> Iterator[Attention]:

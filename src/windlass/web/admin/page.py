@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import mimetypes
-from functools import cache
+from functools import lru_cache
 from html import escape
 from http import HTTPStatus
 from pathlib import Path
@@ -42,12 +42,12 @@ class File(Struct, frozen=True):
     tag: str
 
 
-@cache
+@lru_cache(1)
 def _files(folder: Path, _built: int) -> dict[str, File]:
     """Every file of a build by its path. What is asked for is looked up here, and never on the disk."""
     found: dict[str, File] = {}
     for path in folder.rglob("*"):
-        if path.is_file():
+        if path.is_file() and not path.is_symlink():
             data = path.read_bytes()
             kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
             found[path.relative_to(folder).as_posix()] = File(kind, data, gzip.compress(data, mtime=0), etag(data))

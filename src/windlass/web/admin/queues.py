@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from windlass.broker.port import Broker
 from windlass.core.job import QueueInfo, Worker
-from windlass.core.measures import Rollup
+from windlass.core.measures import merged, percentile
 from windlass.core.state import State
 from windlass.web.admin import charts
-from windlass.web.admin.charts import Axis
-from windlass.web.admin.desk import Desk
+from windlass.web.admin.charts import Axis, Cell, Sum
+from windlass.web.admin.desk import Desk, Lately
 from windlass.web.admin.filter import Filter
 from windlass.web.admin.matching import matching
 from windlass.web.admin.shapes import QueueRow, QueueTask, Scale
@@ -24,28 +24,26 @@ NEWEST = 100
 
 
 class Scene(NamedTuple):
-    """What there is now, and what happened along an axis and lately (in the last `seconds`)."""
+    """What there is now, and what happened along an axis and lately. waits: of each queue's longest waiting ready job."""
 
     now: float
     queues: list[QueueInfo]
     workers: list[Worker]
     axis: Axis
-    rollups: list[Rollup]
-    latest: list[Rollup]
-    seconds: float
+    cells: list[Cell]
+    lately: Lately
     waits: Mapping[str, float]
 
 
 async def scene(desk: Desk, axis: Axis, now: float, queue: str | None = None) -> Scene:
     """All queues, or one of them."""
-    broker, only = await desk.broker(), {} if queue is None else {"queue": queue}
+    broker = await desk.broker()
     tally, workers = await broker.tally(), await broker.workers()
     desk.flows.look(tally, now)
-    rollups = await desk.rollups(axis, **only)
-    latest, lately = await desk.latest(now, rollups, axis)
+    cells, lately = await desk.history.cells(axis, now, queue), await desk.latest(now)
     queues = [one for one in _all(desk, tally, workers) if queue in (None, one.name)]
-    waits = {one.name: await _longest(broker, one, latest, now) for one in queues if one.counts.get(State.READY)}
-    return Scene(now, queues, workers, axis, rollups, latest, lately, waits)
+    waits = {one.name: await _longest(broker, one, lately, now) for one in queues if one.counts.get(State.READY)}
+    return Scene(now, queues, workers, axis, cells, lately, waits)
 
 
 def _all(desk: Desk, tally: Iterable[QueueInfo], workers: Iterable[Worker]) -> list[QueueInfo]:
@@ -56,23 +54,24 @@ def _all(desk: Desk, tally: Iterable[QueueInfo], workers: Iterable[Worker]) -> l
     return [found.get(name) or QueueInfo(name, {}) for name in sorted(found.keys() | names)]
 
 
-async def _longest(broker: Broker, queue: QueueInfo, latest: Sequence[Rollup], now: float) -> float:
+async def _longest(broker: Broker, queue: QueueInfo, lately: Lately, now: float) -> float:
     """About how long the longest waiting ready job has waited: exact for as many as are looked at; of more, what lately was usual."""
     jobs = (await matching(broker, Filter(states=(State.READY,), queues=(queue.name,)), limit=NEWEST)).jobs
     longest = max((now - job.run_at.timestamp() for job in jobs), default=0.0)
     if len(jobs) >= queue.counts[State.READY]:
         return max(0.0, longest)
-    return max(longest, charts.wait(charts.by_queue(latest)[queue.name], 0.99) or 0.0)
+    usual = percentile(lately.queues[queue.name].wait, 0.99) if queue.name in lately.queues else None
+    return max(longest, usual or 0.0)
 
 
 def rows(desk: Desk, of: Scene) -> list[QueueRow]:
     """All queues of a scene."""
-    ended, latest = charts.by_queue(of.rollups), charts.by_queue(of.latest)
-    return [_row(desk, of, queue, ended[queue.name], latest[queue.name]) for queue in of.queues]
+    return [_row(desk, of, queue) for queue in of.queues]
 
 
-def _row(desk: Desk, of: Scene, queue: QueueInfo, ended: list[Rollup], latest: list[Rollup]) -> QueueRow:
-    out = charts.count(latest, charts.ALL) / of.seconds
+def _row(desk: Desk, of: Scene, queue: QueueInfo) -> QueueRow:
+    parts = [one.queues.get(queue.name) for one in of.cells]
+    out = sum(of.lately.queues.get(queue.name, Sum()).outcomes.values()) / of.lately.length
     growth, ready = desk.flows.growth(queue, of.now), queue.counts.get(State.READY, 0)
     shrinks = out if growth is None else -growth
     total, busy = slots([one for one in of.workers if queue.name in one.card.queues])
@@ -84,23 +83,23 @@ def _row(desk: Desk, of: Scene, queue: QueueInfo, ended: list[Rollup], latest: l
         in_rate=max(0.0, out + (growth or 0.0)),
         out_rate=out,
         drain=0.0 if not ready else ready / shrinks if shrinks > 0 else None,
-        failed_share=charts.failed_share(ended),
-        spark=charts.spark(ended, of.axis),
+        failed_share=charts.failed_share(parts),
+        spark=charts.spark(parts),
         slots=total,
         busy=busy,
     )
 
 
-def tasks(rollups: Iterable[Rollup]) -> list[QueueTask]:
+def tasks(cells: Sequence[Cell]) -> list[QueueTask]:
     """What was done of each task, the most first."""
     found = [
         QueueTask(
             name=name,
-            count=charts.count(ended),
-            failed_share=charts.failed_share(ended),
-            p95=charts.run_time(ended, 0.95),
+            count=charts.count(parts),
+            failed_share=charts.failed_share(parts),
+            p95=percentile(merged(*(one.run for one in parts)), 0.95),
         )
-        for name, ended in charts.by_task(rollups).items()
+        for name, parts in charts.by_task(cells).items()
         if name
     ]
     return sorted(found, key=lambda one: (-one.count, one.name))
@@ -114,12 +113,11 @@ async def scale(desk: Desk, name: str) -> Scale | None:
     if queue is None:
         return None
     ready, running = queue.counts.get(State.READY, 0), queue.counts.get(State.RUNNING, 0)
-    latest, _ = await desk.latest(now)
     size = _size(desk, name, [one for one in workers if name in one.card.queues])
     return Scale(
         ready=ready,
         running=running,
-        oldest=await _longest(broker, queue, latest, now) if ready else 0.0,
+        oldest=await _longest(broker, queue, await desk.latest(now), now) if ready else 0.0,
         wanted_workers=ceil((running + (0 if queue.paused else ready)) / size),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -65,7 +66,7 @@ def _add_overview(router: APIRouter, desk: Desk) -> None:
     @router.get("/failures", response_model=FaultsPage)
     async def get_failures(request: Request, _: Viewer, state: Mark | None = None, before: Before = "") -> Response:
         """Failures that look alike, the one seen latest first."""
-        return answer(request, await faults.page(await desk.broker(), state, before, time.time()))
+        return answer(request, await faults.page(desk, state, before, time.time()))
 
     @router.get("/system", response_model=System)
     async def get_system(request: Request, _: Viewer) -> Response:
@@ -150,8 +151,8 @@ def _add_queues(router: APIRouter, desk: Desk) -> None:
         serving = [one for one in scene.workers if name in one.card.queues]
         value = QueueDetail(
             queue=queues.rows(desk, scene)[0],
-            series=charts.series(scene.rollups, scene.axis),
-            tasks=queues.tasks(scene.rollups),
+            series=charts.series(scene.cells, scene.axis),
+            tasks=queues.tasks(scene.cells),
             workers=await workers.rows(await desk.broker(), serving),
         )
         return answer(request, value)
@@ -164,15 +165,15 @@ def _add_workers(router: APIRouter, desk: Desk) -> None:
         broker = await desk.broker()
         return answer(request, WorkerList(workers=await workers.rows(broker, await broker.workers())))
 
-    @router.get("/workers/{worker:path}", response_model=WorkerDetail, responses=documented(_404="No such worker"))
-    async def get_worker(request: Request, _: Viewer, worker: str) -> Response:
+    @router.get("/workers/{worker_id:path}", response_model=WorkerDetail, responses=documented(_404="No such worker"))
+    async def get_worker(request: Request, _: Viewer, worker_id: str) -> Response:
         """One living worker, with its stacks if they were asked for."""
         broker = await desk.broker()
-        found = [one for one in await broker.workers() if one.id == worker]
+        found = [one for one in await broker.workers() if one.id == worker_id]
         if not found:
-            raise missing("worker", worker)
+            raise missing("worker", worker_id)
         (row,) = await workers.rows(broker, found)
-        stacks = await broker.leaf(STACKS, worker) or b""
+        stacks = await broker.leaf(STACKS, worker_id) or b""
         return answer(request, WorkerDetail(**row.model_dump(), stacks=stacks.decode(errors="replace")))
 
 
@@ -180,22 +181,22 @@ def _add_tasks(router: APIRouter, desk: Desk) -> None:
     @router.get("/tasks", response_model=TaskList)
     async def get_tasks(request: Request, _: Viewer, length: Length = "24h") -> Response:
         """All tasks: those of this program, and those that ran."""
-        axis = axis_of(length, time.time())
-        return answer(request, TaskList(tasks=tasks.rows(desk, await desk.rollups(axis), axis)))
+        now = time.time()
+        return answer(request, TaskList(tasks=tasks.rows(desk, await desk.history.cells(axis_of(length, now), now))))
 
     @router.get("/tasks/{name:path}", response_model=TaskDetail, responses=documented(_404="No such task"))
     async def get_task(request: Request, _: Viewer, name: str, length: Length = "24h") -> Response:
         """One task."""
-        axis = axis_of(length, time.time())
-        rollups = await desk.rollups(axis, task=name)
-        if not rollups and name not in desk.app.definitions:
+        now = time.time()
+        axis = axis_of(length, now)
+        cells = await desk.history.cells(axis, now, task=name)
+        if name not in desk.app.definitions and not any(one.tasks for one in cells):
             raise missing("task", name)
-        value = TaskDetail(task=tasks.row(desk, name, rollups, axis), series=charts.series(rollups, axis))
-        return answer(request, value)
+        return answer(request, TaskDetail(task=tasks.row(desk, name, cells), series=charts.series(cells, axis)))
 
 
 def _add_streams(router: APIRouter, desk: Desk) -> None:
-    @router.get("/stream", response_class=EventStream)
+    @router.get("/stream", status_code=HTTPStatus.OK, response_class=EventStream)
     async def get_stream(
         request: Request,
         access: Viewer,
@@ -207,7 +208,12 @@ def _add_streams(router: APIRouter, desk: Desk) -> None:
         browser = stream.Browser(request.scope, access, _root(request))
         return EventStream(stream.ticks(desk, router, browser, list(dict.fromkeys(topic))))
 
-    @router.get("/jobs/{job_id}/events", response_class=EventStream, responses=documented(_404="No such job"))
+    @router.get(
+        "/jobs/{job_id}/events",
+        status_code=HTTPStatus.OK,
+        response_class=EventStream,
+        responses=documented(_404="No such job"),
+    )
     async def get_events(
         _: Viewer,
         job_id: str,

@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from pydantic_core import from_json
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Scope
 from starlette.types import Message as ASGIMessage
 
@@ -21,7 +23,7 @@ from windlass.errors import BrokerError, JobNotFound
 from windlass.handle import JobEvent
 from windlass.web.admin.access import Access
 from windlass.web.admin.desk import Desk
-from windlass.web.jobs import ProgressView
+from windlass.web.jobs import ProgressView, etag
 from windlass.web.sse import Message
 
 PACE = 1.0
@@ -33,7 +35,7 @@ TOPICS = 20
 class Told(NamedTuple):
     """The answer to a read: its entity tag, by which it is known whether it changed, and its value."""
 
-    tag: str
+    tag: str | bytes
     value: Any
 
 
@@ -47,7 +49,7 @@ class Browser(NamedTuple):
 
 async def ticks(desk: Desk, reads: ASGIApp, browser: Browser, topics: Sequence[str]) -> AsyncGenerator[Message]:
     """What changed of these reads, and how many failures are open. Browsers that show the same are told the same, worked out once."""
-    known: dict[str, str] = {}
+    known: dict[str, str | bytes] = {}
     failures = -1
     while True:
         begun = time.monotonic()
@@ -88,12 +90,15 @@ async def _asked(reads: ASGIApp, scope: Scope, topic: str) -> Told | None:
         "query_string": query.encode(),
         "root_path": "",
     }
-    await reads({**scope, **where, "headers": []}, receive, send)
-    start, *bodies = answered
-    if start["status"] != 200:
+    try:
+        await reads({**scope, **where, "headers": []}, receive, send)
+    except HTTPException:
         return None
-    tag = dict(start["headers"]).get(b"etag", b"").decode()
-    return Told(tag, from_json(b"".join(one["body"] for one in bodies)))
+    start, *bodies = answered
+    if start["status"] != HTTPStatus.OK:
+        return None
+    body = b"".join(one["body"] for one in bodies)
+    return Told(dict(start["headers"]).get(b"etag", etag(body)), from_json(body))
 
 
 async def _open_failures(desk: Desk) -> int:
@@ -119,7 +124,7 @@ def _data(event: JobEvent) -> Any:
             return {"state": job.state, "attempt": job.attempt}
         case Progress() as progress:
             return ProgressView.model_validate(progress)
-        case LogLine(level, message):
-            return {"at": event.at, "level": level, "message": message, "attempt": event.attempt}
+        case LogLine() as line:
+            return {"at": event.at, "level": line.level, "message": line.message, "attempt": event.attempt}
         case data:
             return data

@@ -11,38 +11,40 @@ from typing import Any
 from pydantic import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from windlass.core.measures import Rollup
+from windlass.core.measures import merged, percentile
 from windlass.definition import Definition
 from windlass.errors import TaskDefinitionError
 from windlass.web.admin import charts
-from windlass.web.admin.charts import Axis
+from windlass.web.admin.charts import Cell
 from windlass.web.admin.desk import Desk
 from windlass.web.admin.shapes import TaskRow
 
 
-def rows(desk: Desk, rollups: Sequence[Rollup], of: Axis) -> list[TaskRow]:
+def rows(desk: Desk, cells: Sequence[Cell]) -> list[TaskRow]:
     """All tasks, by name."""
-    done = charts.by_task(rollups)
-    return [row(desk, name, done[name], of) for name in sorted(desk.app.definitions.keys() | done.keys()) if name]
+    names = desk.app.definitions.keys() | {name for one in cells for name in one.tasks if name}
+    return [row(desk, name, cells) for name in sorted(names)]
 
 
-def row(desk: Desk, name: str, rollups: Sequence[Rollup], of: Axis) -> TaskRow:
+def row(desk: Desk, name: str, cells: Sequence[Cell]) -> TaskRow:
     """One task, which the program or the history knows."""
     known = desk.app.definitions.get(name)
+    parts = [one.tasks.get(name) for one in cells]
+    times = merged(*(one.run for one in parts if one))
     return TaskRow(
         name=name,
-        queue=known.queue if known else next((one.queue for one in rollups), ""),
+        queue=known.queue if known else "",
         lane=known.lane if known else "",
         timeout=known.options.timeout if known else None,
         attempts=(known.options.retry or desk.app.settings.retry).attempts if known else 0,
         doc=getdoc(known.function) or "" if known else "",
         source="/".join(PurePath(known.source).parts[-2:]) if known else "",
         schema=_schema(desk, known) if known else {},
-        count=charts.count(rollups),
-        failed_share=charts.failed_share(rollups),
-        p50=charts.run_time(rollups, 0.5),
-        p95=charts.run_time(rollups, 0.95),
-        spark=charts.spark(rollups, of),
+        count=charts.count(parts),
+        failed_share=charts.failed_share(parts),
+        p50=percentile(times, 0.5),
+        p95=percentile(times, 0.95),
+        spark=charts.spark(parts),
     )
 
 
