@@ -8,7 +8,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,7 +90,7 @@ async def _live(desk: Desk, range_: str, only: list[str] | None) -> None:
 
 
 @contextmanager
-def _until_q() -> Iterator[asyncio.Event]:
+def _until_q() -> Generator[asyncio.Event]:
     """Set once somebody types q, or Ctrl-C. The terminal is as it was afterwards."""
     loop, quit_, keyboard = asyncio.get_running_loop(), asyncio.Event(), sys.stdin.fileno()
     before = termios.tcgetattr(keyboard)

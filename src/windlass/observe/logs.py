@@ -25,7 +25,17 @@ from windlass.core.payload import Undecodable, unpack
 from windlass.core.plain import plain
 from windlass.definition import Program
 from windlass.errors import BrokerUnavailable
-from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreBack, StoreTrouble, WorkerChanged
+from windlass.events import (
+    Counted,
+    Event,
+    Events,
+    JobEnded,
+    JobStarted,
+    StaleWrite,
+    StoreBack,
+    StoreTrouble,
+    WorkerChanged,
+)
 
 LogFormat = Literal["plain", "json", "rich"]
 
@@ -95,6 +105,8 @@ def log_event(event: Event) -> None:
             _outage.worse(verb, error)
         case StoreBack():
             _outage.better()
+        case Counted():
+            pass  # for metrics
 
 
 def subscribe(events: Events) -> None:
