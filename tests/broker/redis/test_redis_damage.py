@@ -267,6 +267,7 @@ async def everything(broker: RedisBroker) -> list[JobId]:
     await broker.reclaim(gap=30.0)
     await broker.cancel([running.id])
     await broker.claim(["empty"], {"loop": 1}, "dead", wait=0.01)
+    assert await broker.wish("dead", "working")
     await broker.read(running.id, wait=0.01)
     await broker.read(running.id, wait=0.01, seen=(State.RUNNING, 1))
     return [one.id for one in (lost, done, bad, parked, running, scheduled, keyed, ready)]
@@ -275,7 +276,7 @@ async def everything(broker: RedisBroker) -> list[JobId]:
 KEYS = [
     "jobs", "states", "ids", "ids:new", "ready:default\0loop", "scheduled", "running", "parked", "ended:5", "ended:6", "ended:7",
     "expiring", "cancelling", "keys", "keyed", "counts", "paused", "journals", "leases", "gone", "resting", "cards", "words",
-    "numbers", "look", "worker_count", "token", "idle:default\0loop", "idle:\0due", "watched", "awaited",
+    "wishes", "numbers", "look", "worker_count", "token", "idle:default\0loop", "idle:\0due", "watched", "awaited",
 ]  # fmt: skip
 
 
@@ -295,12 +296,14 @@ async def every_verb(broker: RedisBroker, ids: list[JobId], now: float) -> list[
         "get": lambda: broker.get(ids),
         "find": broker.find,
         "find ready": lambda: broker.find(states=[State.READY]),
+        "find some": lambda: broker.find(queue="other", task="tests.task", key="k", limit=1),
         "tally": broker.tally,
         "cancel": lambda: broker.cancel(ids[:1]),
         "revive": lambda: broker.revive(ids),
         "forget": lambda: broker.forget(ids[1:2]),
         "pause": lambda: broker.pause("paused", False),
         "workers": broker.workers,
+        "wish": lambda: broker.wish("w", "quiet"),
         "describe": broker.describe,
     }
     refused = list[str]()

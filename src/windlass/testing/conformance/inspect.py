@@ -77,12 +77,13 @@ class Looking(Chapter):
     async def test_find_between_two_ids(self, broker: Broker) -> None:
         """Only ids smaller than `before`, and larger than `after`; these may be those of no job."""
         stored = sorted([await add(broker, queue="ab"[n % 2], delay=n) for n in range(8)], reverse=True)
-        for filters, places in (
-            ({}, (3, 4)),
-            ({"states": [State.SCHEDULED]}, (3, 4)),
-            ({"states": [State.READY, State.SCHEDULED]}, (3, 4)),
-            ({"queue": "a"}, (3,)),
-        ):
+        cases: list[tuple[dict[str, Any], list[int]]] = [
+            ({}, [3, 4]),
+            ({"states": [State.SCHEDULED]}, [3, 4]),
+            ({"states": [State.READY, State.SCHEDULED]}, [3, 4]),
+            ({"queue": "a"}, [3]),
+        ]
+        for filters, places in cases:
             found = await _listed(broker, before=stored[2], after=stored[5], **filters)
             assert found == [stored[place] for place in places]
         assert await _listed(broker, before=first_id_at(0.0)) == []
@@ -94,13 +95,14 @@ class Looking(Chapter):
         for n in range(12):
             await start(broker, queue="rare" if n == 0 else "common", key="k" if n == 1 else None, task=f"t{n % 3}")
         assert len((await broker.find(scan=5)).jobs) == 5
-        for filters, count in (
+        cases: list[tuple[dict[str, Any], int]] = [
             ({"queue": "rare"}, 1),
             ({"key": "k"}, 1),
             ({"queue": "none"}, 0),
             ({"task": "t2", "states": [State.RUNNING]}, 4),
             ({"queue": "common", "states": [State.READY, State.FAILED]}, 0),
-        ):
+        ]
+        for filters, count in cases:
             for scan in (1, 5, 12, 50):
                 assert len(await _listed(broker, scan=scan, **filters)) == count
 

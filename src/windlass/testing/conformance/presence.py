@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from windlass.broker.port import Broker
-from windlass.core.job import Card, Wish
+from windlass.core.job import Card, Duty, Wish
 from windlass.core.state import State
 from windlass.testing.conformance.kit import DONE, NOW, Chapter, add, date, end, hire, start, state, take
 
@@ -70,15 +70,16 @@ class Beating(Chapter):
         await hire(broker, "other")
         assert (await hire(broker)).wish == Wish()
         told = list[Wish]()
-        for wish in (
-            {"state": "quiet"},
-            {"stacks": 1.9e9 + 0.25},
-            {"state": "quiet"},
-            {},
-            {"state": "working", "stacks": 3.0},
-        ):
+        wishes: list[tuple[Duty | None, float | None]] = [
+            ("quiet", None),
+            (None, 1.9e9 + 0.25),
+            ("quiet", None),
+            (None, None),
+            ("working", 3.0),
+        ]
+        for wish in wishes:
             for _ in range(2):
-                assert await second.wish("w", **wish, now=NOW)
+                assert await second.wish("w", *wish, now=NOW)
                 told.append((await hire(broker)).wish)
             told.append((await hire(broker)).wish)
         states = ["quiet"] * 12 + ["working"] * 3

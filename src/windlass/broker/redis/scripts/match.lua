@@ -3,8 +3,9 @@
 -- else ":" and it), ids. Answers how many were looked at (as many as it takes, and few of large ones), and the places (from 0) of those
 -- that match. What cannot be read may match.
 
-local states, queue, task, key = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local answer, size = {0}, 0
+local function given(arg) return arg ~= '' and sub(arg, 2) or nil end
+local states, queue, task, key = ARGV[2], given(ARGV[3]), given(ARGV[4]), given(ARGV[5])
+local answer, size, queues = {0}, 0, {}
 
 local function stands(id)
   local stand = call('HGET', root .. 'states', id)
@@ -19,16 +20,17 @@ local function came(id)
   size = size + #made
   local ok, _, _, _, _, _, _, line, name = pcall(cmsgpack.unpack_limit, made, 7, 1)
   if not ok then return true end
-  local of = string.match(line or 'default\0loop', '^(.*)%z')
-  return (queue == '' or queue == ':' .. tostring(of)) and (task == '' or task == ':' .. tostring(name))
+  if task and name ~= task then return false end
+  line = tostring(line or 'default\0loop')
+  queues[line] = queues[line] or string.match(line, '^(.*)%z') or ''
+  return not queue or queues[line] == queue
 end
 
 for i = 6, #ARGV do
   local id = ARGV[i]
   answer[1] = i - 5
-  local fits = key == '' or call('HGET', root .. 'keyed', id) == sub(key, 2)
-  fits = fits and (states == '' or stands(id)) and (queue .. task == '' or came(id))
-  if fits then answer[#answer + 1] = i - 6 end
+  local fits = not key or call('HGET', root .. 'keyed', id) == key
+  if fits and (states == '' or stands(id)) and (not (queue or task) or came(id)) then answer[#answer + 1] = i - 6 end
   if #answer > tonumber(ARGV[1]) or size > 8 * ANSWER then break end
 end
 return answer
