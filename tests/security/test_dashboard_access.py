@@ -32,7 +32,7 @@ ENDPOINTS: dict[tuple[str, str], Any] = {
     ("GET", "/api/v1/queues/{name:path}"): viewer,
     ("GET", "/api/v1/queues/{name:path}/scale"): viewer,
     ("GET", "/api/v1/workers"): viewer,
-    ("GET", "/api/v1/workers/{worker:path}"): viewer,
+    ("GET", "/api/v1/workers/{worker_id:path}"): viewer,
     ("GET", "/api/v1/tasks"): viewer,
     ("GET", "/api/v1/tasks/{name:path}"): viewer,
     ("GET", "/api/v1/system"): viewer,
@@ -64,7 +64,7 @@ ADMINS: list[tuple[str, str, Any]] = [
 
 def path_of(template: str) -> str:
     """A path that the endpoint takes."""
-    names = {"{job_id}": ID, "{fingerprint}": "f", "{worker:path}": "w", "{worker_id:path}": "w", "{name:path}": "mail"}
+    names = {"{job_id}": ID, "{fingerprint}": "f", "{worker_id:path}": "w", "{name:path}": "mail"}
     for name, value in names.items():
         template = template.replace(name, value)
     return template.replace("{path:path}", "")
