@@ -334,12 +334,16 @@ async def test_integers_keep_all_their_digits(store: MemoryBroker) -> None:
         del app.definitions["big"]
 
 
-async def test_a_body_that_cannot_be_read_is_shown_as_what_it_is(store: MemoryBroker) -> None:
-    await app.place([NewJob(id=(job := new_id()), task="x", body=b"\0damaged")])
+@pytest.mark.parametrize(("body", "size"), [(b"\0damaged", 8), (b'{"args":[1],"v":1}', 3), (b"", 0)])
+async def test_a_body_that_cannot_be_read_is_shown_as_what_it_is(store: MemoryBroker, body: bytes, size: int) -> None:
+    await app.place([NewJob(id=(job := new_id()), task="x", body=body)])
+    await store.settle([(await claimed(store), Succeeded(b"{damaged"))])
     async with client_of(app, show_arguments=True) as ask:
         value = await ask(f"jobs/{job}", "jobs/{id}")
-        assert value["arguments"] == {"hidden": False, "size": 8, "value": None, "cut": False}
+        assert value["arguments"] == {"hidden": False, "size": size, "value": None, "cut": False}
+        assert value["result"] == {"hidden": False, "size": 8, "value": None, "cut": False}
         assert "..." in value["code"]["python"]
+        await ask("jobs?q=meta.x:1")
 
 
 async def test_the_timeline_tells_every_run_of_the_journal_that_can_be_read(store: MemoryBroker) -> None:

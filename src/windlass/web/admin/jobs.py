@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -78,14 +79,19 @@ async def detail(desk: Desk, job: Job, shown: bool, root: str) -> JobDetail:
 def _arguments(job: Job, envelope: Envelope | None, shown: bool) -> Payload:
     if envelope is None:
         return Payload(hidden=not shown, size=len(job.body))
-    return payload(len(bytes(envelope.args)), envelope.shown() if shown else None, shown)
+    return _readable(len(bytes(envelope.args)), envelope.shown, shown)
 
 
 def _result(data: bytes, shown: bool) -> Payload:
+    return _readable(len(data), partial(read_json, "the result", data), shown)
+
+
+def _readable(size: int, read: Callable[[], Any], shown: bool) -> Payload:
+    """What `read` gives, as far as it is shown; nothing when it cannot be read."""
     try:
-        return payload(len(data), read_json("the result", data) if shown else None, shown)
+        return payload(size, read() if shown else None, shown)
     except Undecodable:
-        return Payload(hidden=not shown, size=len(data))
+        return Payload(hidden=not shown, size=size)
 
 
 def payload(size: int, value: Any, shown: bool) -> Payload:

@@ -67,7 +67,7 @@ async def ticks(desk: Desk, reads: ASGIApp, browser: Browser, topics: Sequence[s
 
 async def _read(desk: Desk, reads: ASGIApp, browser: Browser, topic: str) -> Told | None:
     """What the read of that name answers, now or a moment ago, to whoever has this role; None when it answers an error."""
-    person = browser.access if "reveal" in topic else browser.access.role
+    person = browser.access if "reveal" in unquote(topic) else browser.access.role
     return await desk.recent.get((topic, person, browser.root), lambda: _asked(reads, browser.scope, topic))
 
 
