@@ -12,6 +12,8 @@ from windlass.web.admin.filter import Filter
 
 SCAN = 1000
 """Jobs that one request looks at, at most."""
+STORED = 10_000
+"""The same, of what the store tells apart by itself."""
 BATCH = 200
 """Jobs that are fetched at once to be looked at."""
 _LAST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
@@ -29,16 +31,16 @@ async def matching(broker: Broker, wanted: Filter, *, before: JobId | None = Non
     """Jobs that are wanted, at most `limit`, looking at `SCAN` jobs at most."""
     found, looked = list[Job](), 0
     before = min((one for one in (before, wanted.before) if one is not None), default=None)
-    batch = limit if wanted.is_stored else BATCH
-    while looked < SCAN:
-        jobs, before = await broker.find(before=before, limit=batch, scan=SCAN - looked, **wanted.stored)
+    batch, most = (limit, STORED) if wanted.is_stored else (BATCH, SCAN)
+    while looked < most:
+        jobs, before = await broker.find(before=before, limit=batch, scan=most - looked, **wanted.stored)
         found += [job for job in jobs if wanted.wants(job)]
         if len(found) >= limit:
             rest = before is not None or len(found) > limit
             return Matches(found[:limit], found[limit - 1].id if rest else None)
         if before is None:
             return Matches(found, None)
-        looked = looked + len(jobs) if len(jobs) == batch else SCAN
+        looked = looked + len(jobs) if len(jobs) == batch else most
     return Matches(found, before, stopped=True)
 
 
