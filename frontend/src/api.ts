@@ -119,8 +119,11 @@ export async function actInTurns(
     const answer = await act.jobs(action, target);
     done += answer.affected;
     told(done);
+    if (!answer.more) break;
+    const moved = "q" in target && Boolean(answer.until_id) && answer.until_id !== target.until_id;
     // Without progress it would go on for ever.
-    if (!answer.more || !answer.affected) break;
+    if (!answer.affected && !moved) break;
+    if (moved) target = { ...target, until_id: answer.until_id ?? undefined };
   }
   return done;
 }

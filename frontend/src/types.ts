@@ -243,6 +243,7 @@ export interface Affected {
   affected: number;
   skipped: number;
   more: boolean;
+  until_id?: string | null;
 }
 export interface LogLine {
   at: string;

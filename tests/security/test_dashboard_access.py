@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
@@ -32,7 +34,7 @@ ENDPOINTS: dict[tuple[str, str], Any] = {
     ("GET", "/api/v1/queues/{name:path}"): viewer,
     ("GET", "/api/v1/queues/{name:path}/scale"): viewer,
     ("GET", "/api/v1/workers"): viewer,
-    ("GET", "/api/v1/workers/{worker:path}"): viewer,
+    ("GET", "/api/v1/workers/{worker_id:path}"): viewer,
     ("GET", "/api/v1/tasks"): viewer,
     ("GET", "/api/v1/tasks/{name:path}"): viewer,
     ("GET", "/api/v1/system"): viewer,
@@ -64,7 +66,7 @@ ADMINS: list[tuple[str, str, Any]] = [
 
 def path_of(template: str) -> str:
     """A path that the endpoint takes."""
-    names = {"{job_id}": ID, "{fingerprint}": "f", "{worker:path}": "w", "{worker_id:path}": "w", "{name:path}": "mail"}
+    names = {"{job_id}": ID, "{fingerprint}": "f", "{worker_id:path}": "w", "{name:path}": "mail"}
     for name, value in names.items():
         template = template.replace(name, value)
     return template.replace("{path:path}", "")
@@ -186,6 +188,60 @@ async def test_hidden_arguments_are_hidden_from_all_but_an_admin_who_asks(
         assert response.json()["arguments"]["value"] == {"token": "geheim"}
         (entry,) = (await client.get("/api/v1/audit", headers={"X-Role": "admin"})).json()["entries"]
         assert (entry["who"], entry["action"], entry["target"]) == ("admin", "reveal", job.id)
+
+
+async def first_tick(api: FastAPI, role: str, topics: list[str]) -> dict[str, Any]:
+    """What the stream says first to somebody with this role."""
+    said, parts = asyncio.Event(), list[bytes]()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        parts.append(message.get("body", b""))
+        if b"\n\n" in b"".join(parts):
+            said.set()
+
+    headers = {b"host": b"shop.example", b"x-role": role.encode()}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "path": "/windlass/api/v1/stream", "raw_path": b"/windlass/api/v1/stream", "root_path": "", "headers": list(headers.items()),
+        "query_string": urlencode([("topic", topic) for topic in topics]).encode(), "client": ("203.0.113.9", 1),
+        "server": ("shop.example", 80),
+    }  # fmt: skip
+    asked = asyncio.create_task(api(scope, receive, send))
+    try:
+        await asyncio.wait_for(said.wait(), 20)
+    finally:
+        asked.cancel()
+        await asyncio.wait([asked])
+    told: dict[str, Any] = json.loads(b"".join(parts).partition(b"data: ")[2].partition(b"\n")[0])
+    return told
+
+
+async def test_the_stream_tells_nobody_more_than_the_reads_do(app: Windlass) -> None:
+    api = FastAPI()
+    api.include_router(dashboard(app, auth=said), prefix="/windlass")
+    job = await app.get_task("charge").enqueue("geheim")
+    seen = ["queues", f"jobs/{job.id}", "jobs?q=state%3Aready"]
+    hidden = [
+        "audit",
+        f"jobs/{job.id}?reveal=1",
+        f"jobs/{job.id}?reve%61l=1",
+        "jobs?q=arg.token%3Dgeheim",
+        "stream?topic=queues",
+        f"jobs/{job.id}/events",
+        "../../../etc/passwd",
+        "//evil.example/",
+        "api/v1/audit",
+        "",
+    ]
+    for _ in range(2):
+        told = await first_tick(api, "viewer", [*hidden, *seen])
+        assert set(told["topics"]) == set(seen)
+        assert "geheim" not in json.dumps(told)
+        admins = await first_tick(api, "admin", [f"jobs/{job.id}?reve%61l=1", "audit"])
+        assert "geheim" in json.dumps(admins)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,13 @@ def test_times_are_lengths_or_moments() -> None:
     assert parse("since:24h since:1h", NOW).since == NOW - 3600
 
 
+def test_errors_are_looked_for_where_they_stay() -> None:
+    stay = {State.SCHEDULED, State.PARKED, State.FAILED, State.CANCELLED}
+    assert set(parse("error:OSError", NOW).states) == set(parse("fault:f", NOW).states) == stay
+    assert parse("error:OSError state:running", NOW).states == (State.RUNNING,)
+    assert parse("task:x", NOW).states == ()
+
+
 # --- judging ------------------------------------------------------------------------------------------------
 
 FAULT = sighted("shop.resize", "", ERROR, final=True).fingerprint

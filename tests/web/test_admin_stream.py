@@ -111,6 +111,17 @@ async def test_new_failures_are_told_to_every_page(store: MemoryBroker) -> None:
     await listening.aclose()
 
 
+async def test_a_read_without_an_entity_tag_is_told_when_it_changed_too(store: MemoryBroker) -> None:
+    listening = Page().listen("audit", "workers", who=EVE)
+    assert (await heard(listening))["topics"]["audit"]["entries"] == []
+    async with audit.audited(await app.broker(), EVE, "pause", "q"):
+        pass
+    told = (await heard(listening))["topics"]
+    assert [one["action"] for one in told["audit"]["entries"]] == ["pause"]
+    assert "workers" not in told
+    await listening.aclose()
+
+
 async def test_browsers_that_show_the_same_are_answered_by_one_look(store: MemoryBroker) -> None:
     page = Page()
     page.desk.recent = Recent(kept=60.0)

@@ -6,11 +6,12 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from windlass.broker.memory import MemoryBroker
 from windlass.core.ids import new_id
-from windlass.core.job import Card, Job, QueueInfo, StoreInfo, Tried, Worker
+from windlass.core.job import Card, Entry, Job, NewJob, QueueInfo, StoreInfo, Tried, Worker
 from windlass.core.measures import STEPS, Fault, Report, Rollup, histogram_of
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
@@ -22,7 +23,7 @@ from windlass.web.admin.history import History
 from windlass.web.admin.jobs import code, payload
 from windlass.web.admin.overview import attention, deploys
 from windlass.web.admin.shapes import QueueRow
-from windlass.web.admin.timeline import Try, timeline
+from windlass.web.admin.timeline import Tries, Try, timeline
 from windlass.web.admin.why import why
 from windlass.web.admin.words import length, plural
 
@@ -95,9 +96,9 @@ def test_a_cell_tells_queues_and_tasks_apart() -> None:
 
 
 def test_shares_of_nothing_are_none() -> None:
-    assert (cell().whole.failed_share, cell().whole.count()) == (0.0, 0)
+    assert (charts.failed_share([None, cell().whole]), charts.count([])) == (0.0, 0)
     done = cell([rollup(0, count=3), rollup(0, "failed"), rollup(0, "cancelled", 9), rollup(0, "retried", 9)]).whole
-    assert (done.failed_share, done.count()) == (0.25, 13)
+    assert (charts.failed_share([done, None, done]), charts.count([done, done])) == (0.25, 26)
 
 
 async def test_the_past_is_added_up_once_and_the_present_each_time() -> None:
@@ -238,6 +239,39 @@ def test_each_run_says_who_ran_it_and_what_went_wrong() -> None:
     assert [(one.worker, one.error and one.error.message) for one in runs] == [("w1", "disk full"), ("w2", "disk full")]
 
 
+async def test_a_journal_is_read_on_from_where_it_was_read_last() -> None:
+    broker, tries, asked = MemoryBroker(), Tries(), list[int]()
+    await broker.enqueue([NewJob(id=(name := new_id()), task="t", body=b"")])
+    await broker.beat("w", Card(host="h", pid=1), 3600.0)
+    (claim,) = await broker.claim(["default"], {"loop": 1}, "w")
+    (found,) = await broker.get([name])
+    assert found is not None
+    real = broker.read
+
+    async def read(job: str, *, after: int = 0, **more: Any) -> Any:
+        asked.append(after)
+        return await real(job, after=after, **more)
+
+    broker.read = read  # type: ignore[method-assign]  # to see what is read
+    end = found.created_at.timestamp() + 2
+
+    async def write(kind: str, data: bytes) -> None:
+        assert await broker.append([(claim, [Entry(kind, data, end, 1)])]) == [True]
+
+    await write("log", b"{}")
+    await write("attempt", msgspec.json.encode(Tried("retried", end - 1, "w1", ERROR)))
+    first = await tries.of(broker, found)
+    assert [(attempt, ended, told.outcome) for attempt, ended, told in first] == [(1, end, "retried")]
+    await write("attempt", b"{damaged")
+    await write("attempt", msgspec.json.encode(Tried("failed", end - 1, "w2")))
+    assert [told.outcome for *_, told in await tries.of(broker, found)] == ["retried", "failed"]
+    assert [told.outcome for *_, told in await tries.of(broker, found)] == ["retried", "failed"]
+    assert asked == [0, 2, 4]
+    anew = msgspec.structs.replace(found, created_at=at(end + 10))
+    assert await tries.of(broker, anew) == []
+    assert await tries.of(broker, msgspec.structs.replace(found, id=new_id())) == []
+
+
 # --- why it does not run ------------------------------------------------------------------------------------
 
 
@@ -338,6 +372,7 @@ DANGER = StoreInfo(kind="redis", place="", version="", survives=(), remarks=("DA
         ([row(counts={State.READY: 500}, in_rate=3.0, out_rate=2.0)], [worker()], [], STORE, [("backlog", "q grows")]),
         ([row(counts={State.READY: 500}, in_rate=2.0, out_rate=2.0)], [worker()], [], STORE, []),
         ([row(counts={State.PARKED: 1})], [worker()], [], STORE, [("parked", "1 job of q is parked")]),
+        ([], [worker(state="stuck")], [], STORE, [("workers", "A worker on h is stuck")]),
         ([], [worker(code="a"), worker("v", code="b")], [], STORE, [("workers", "2 versions of the code run")]),
         ([], [], [fault()], STORE, [("failure", "shop.resize fails in a new way")]),
         ([], [], [fault(first_seen=NOW - 7200), fault(state="resolved")], STORE, []),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -13,6 +14,7 @@ import pytest
 from fastapi import Depends, FastAPI, Header
 from httpx2 import ASGITransport, AsyncClient
 
+from servers import BINARIES, MISSING, RedisServer
 from windlass import Job, Retry, Secret, State, Windlass
 from windlass.broker.port import Broker
 from windlass.core.ids import new_id
@@ -32,9 +34,30 @@ def somebody(x_role: Annotated[str, Header()] = "admin") -> Access:
     return Access(Role[x_role.upper()], "ann")
 
 
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    if not BINARIES:
+        pytest.skip(MISSING)
+    with RedisServer() as server:
+        yield server
+
+
 @pytest.fixture
-async def app() -> AsyncIterator[Windlass]:
-    app = Windlass(f"memory://actions-{next(_numbers)}", name="shop", max_payload=2000)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store: in memory, unless a test asks for others by their names."""
+    kind = getattr(request, "param", "memory")
+    if kind == "sqlite":
+        return f"sqlite:///{tmp_path}/jobs.db"
+    if kind == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        server.command("FLUSHALL")
+        return server.url()
+    return f"memory://actions-{next(_numbers)}"
+
+
+@pytest.fixture
+async def app(url: str) -> AsyncIterator[Windlass]:
+    app = Windlass(url, name="shop", max_payload=2000)
 
     @app.task(name="send", queue="mail")
     async def send(to: str, copies: int = 1) -> None: ...
@@ -147,6 +170,32 @@ async def test_all_that_match_and_nothing_else(client: AsyncClient, broker: Brok
     assert (await post(client, "/jobs/actions", body))["affected"] == 3
     assert await states(broker, [*mine, other]) == [State.CANCELLED] * 3 + [State.READY]
     assert await post(client, "/jobs/actions", body) == {"affected": 0, "skipped": 0, "more": False, "until_id": None}
+
+
+@pytest.mark.parametrize("url", ["memory", "sqlite", "redis"], indirect=True)
+async def test_a_day_at_the_desk(client: AsyncClient, broker: Broker, send: Any) -> None:
+    """Every action on every kind of store."""
+    ids = await many(send, 30)
+    await post(client, "/queues/mail", {"action": "pause"})
+    assert [queue.paused for queue in await broker.tally()] == [True]
+    await post(client, "/queues/mail", {"action": "resume"})
+    await end(broker, await start(broker, 10), FAILED)
+    body = {"action": "retry", "q": "error:OSError disk", "until_id": ids[6]}
+    assert (await post(client, "/jobs/actions", body | {"dry_run": True}))["affected"] == 7
+    assert (await post(client, "/jobs/actions", body))["affected"] == 7
+    (claim,) = await start(broker)
+    await post(client, f"/jobs/{claim.id}/kill", status=202)
+    made = (await post(client, f"/jobs/{ids[8]}/again", {"arguments": {"to": "bob"}}, 201))["id"]
+    await post(client, "/tasks/send/run", {"arguments": {"to": "eve"}, "options": {"delay": "1h"}}, 201)
+    assert (await post(client, "/queues/mail", {"action": "purge"}))["affected"] == 28
+    assert (await post(client, "/jobs/actions", {"action": "delete", "q": "state:failed state:cancelled"}))[
+        "affected"
+    ] == 31
+    left = {job: state for job, state in zip([made, *ids], await states(broker, [made, *ids]), strict=True) if state}
+    assert left == {claim.id: State.RUNNING}
+    assert [one["action"] for one in reversed(await audit(client))] == [
+        "pause", "resume", "retry", "kill", "run again", "run", "purge", "delete",
+    ]  # fmt: skip
 
 
 async def test_what_was_made_after_the_click_is_left_alone(client: AsyncClient, broker: Broker, send: Any) -> None:

@@ -120,11 +120,11 @@ def build(app: Windlass, door: Door, show_arguments: bool | None = None) -> Fast
         from fastapi import FastAPI
     except ModuleNotFoundError:
         raise ConfigurationError("windlass dashboard needs FastAPI: pip install 'windlass[dashboard]'") from None
-    from windlass.web.admin.access import Access, Role
+    from windlass.web.admin.access import Access, Role, local
     from windlass.web.admin.router import dashboard as router
 
     api = FastAPI(title="Windlass", docs_url=None, redoc_url=None, openapi_url=None)
-    auth: Any = _login(api, door) if door.methods else None
+    auth: Any = _login(api, door) if door.methods else local
     if door.insecure:
         auth = lambda: Access(Role.ADMIN, "anybody")  # noqa: E731 # the shortest dependency there is
     api.include_router(router(app, auth=auth, show_arguments=show_arguments))

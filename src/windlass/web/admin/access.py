@@ -99,9 +99,11 @@ def _access_of(said: Any) -> Access | None:
             return Access(said)
         case "viewer" | "operator" | "admin":
             return Access(Role[said.upper()])
-    raise ConfigurationError(
-        f'auth= of the dashboard gave a {type(said).__name__}; it gives a Role, "viewer", "operator", "admin", an Access, or None'
-    )
+        case _:
+            raise ConfigurationError(
+                f"auth= of the dashboard gave a {type(said).__name__}; "
+                'it gives a Role, "viewer", "operator", "admin", an Access, or None'
+            )
 
 
 def _foreign(request: Request) -> bool:

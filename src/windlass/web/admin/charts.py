@@ -66,10 +66,15 @@ class Sum(Struct):
         """How many runs ended so."""
         return sum(self.outcomes.get(one, 0) for one in outcomes)
 
-    @property
-    def failed_share(self) -> float:
-        """The share of those jobs that failed, among all that failed or succeeded."""
-        return self.count(("failed",)) / max(1, self.count(("failed", "succeeded")))
+
+def count(parts: Iterable[Sum | None], outcomes: Collection[str] = ENDS) -> int:
+    """How many runs ended so, in all of these."""
+    return sum(part.count(outcomes) for part in parts if part)
+
+
+def failed_share(parts: Sequence[Sum | None]) -> float:
+    """The share of those jobs that failed, among all that failed or succeeded."""
+    return count(parts, ("failed",)) / max(1, count(parts, ("failed", "succeeded")))
 
 
 def _add(counts: dict[T, int], more: dict[T, int]) -> None:

@@ -23,6 +23,7 @@ from windlass.web.admin.access import Access
 from windlass.web.admin.charts import Axis, Sum, axis
 from windlass.web.admin.flows import Flows
 from windlass.web.admin.history import History
+from windlass.web.admin.timeline import Tries
 from windlass.web.jobs import etag, matches
 from windlass.web.problems import Problem
 
@@ -77,6 +78,7 @@ class Desk:
         self.show_arguments = show_arguments
         self.flows = Flows()
         self.history = History(app.broker)
+        self.tries = Tries()
         self.recent = Recent()
         self.schemas: dict[str, dict[str, Any]] = {}
         self.revealed: set[tuple[Access, str]] = set()

@@ -49,7 +49,9 @@ async def rows(broker: Broker, faults: Sequence[Fault], now: float) -> list[Faul
 
 
 def _rows(faults: Sequence[Fault], cells: Sequence[Cell]) -> list[FaultRow]:
-    return [row(fault, charts.spark([one.tasks.get(fault.task) for one in cells], MISHAPS)) for fault in faults]
+    tasks = {fault.task for fault in faults}
+    sparks = {task: charts.spark([one.tasks.get(task) for one in cells], MISHAPS) for task in tasks}
+    return [row(fault, sparks[fault.task]) for fault in faults]
 
 
 def row(fault: Fault, spark: list[int]) -> FaultRow:

@@ -30,7 +30,7 @@ _WORD = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*"?)+')
 _NAMED = re.compile(r'(meta\.[^:\s"]+|[a-z]+):|(arg\.[^=\s"]+)=')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"?')
 _ID = re.compile(r"[0-9a-f-]{1,36}")
-_WITH_ERROR = tuple(state for state in State if state is not State.SUCCEEDED)
+_WITH_ERROR = (State.SCHEDULED, State.PARKED, State.FAILED, State.CANCELLED)
 
 
 def tokens(q: str) -> list[tuple[str, str]]:
@@ -85,9 +85,7 @@ class Filter(Struct, frozen=True):
     @property
     def stored(self) -> dict[str, Any]:
         """What to ask the store for, as `find` takes it: that is all that is wanted, and perhaps more."""
-        # A job keeps its error until it succeeds. Those which did are the most, and need not be looked through.
-        states = self.states or (_WITH_ERROR if self.errors or self.faults else ())
-        return {**self._exact, "states": states, "after": self.after}
+        return {**self._exact, "states": self.states, "after": self.after}
 
     @property
     def _exact(self) -> dict[str, str]:
@@ -170,13 +168,16 @@ def parse(q: str, now: float) -> Filter:
             f"there is no filter {', '.join(f'{name}:' for name in sorted(unknown))}; there are {known}"
         )
     texts = {f"{name}s": tuple(values) for name, values in given.items() if name in ("queue", "task", "key", "error")}
+    states = tuple(_state(value) for value in dict.fromkeys(given.get("state", ())))
+    if not states and given.keys() & {"error", "fault"}:
+        states = _WITH_ERROR  # where errors stay. Every store finds these among a million others; what runs again must be asked for
     return Filter(
         **texts,
         workers=tuple(given.get("worker", ())),
         faults=tuple(given.get("fault", ())),
         words=tuple(given.get("", ())),
         about=about,
-        states=tuple(_state(value) for value in dict.fromkeys(given.get("state", ()))),
+        states=states,
         ids=tuple(_id(value) for value in given.get("id", ())),
         since=max((_moment("since", value, now) for value in given.get("since", ())), default=None),
         until=min((_moment("until", value, now) for value in given.get("until", ())), default=None),

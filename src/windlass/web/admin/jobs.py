@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -12,15 +13,15 @@ import msgspec
 from pydantic_core import to_json
 
 from windlass.broker.port import Broker
-from windlass.core.job import Job, QueueInfo, Tried
+from windlass.core.job import Job, QueueInfo
 from windlass.core.payload import Envelope, Undecodable, read_json, unpack
 from windlass.core.state import State
 from windlass.definition import Definition, stable_name
 from windlass.web.admin.desk import Desk
 from windlass.web.admin.filter import Filter, fingerprint
 from windlass.web.admin.matching import made_at, matching
-from windlass.web.admin.shapes import Code, JobDetail, JobRow, JobsPage, Payload, Span
-from windlass.web.admin.timeline import Try, timeline
+from windlass.web.admin.shapes import Code, JobDetail, JobRow, JobsPage, Payload
+from windlass.web.admin.timeline import timeline
 from windlass.web.admin.why import why
 
 ROOM = 50_000
@@ -66,7 +67,7 @@ async def detail(desk: Desk, job: Job, shown: bool, root: str) -> JobDetail:
         traceback=error.traceback if error else "",
         evidence=error.evidence if error else {},
         fingerprint=fingerprint(job),
-        timeline=await _timeline(broker, job),
+        timeline=timeline(job, await desk.tries.of(broker, job)),
         why=await _why(broker, job, now),
         code=code(job, None if arguments.hidden or arguments.cut else arguments.value, definition, root),
     )
@@ -78,14 +79,19 @@ async def detail(desk: Desk, job: Job, shown: bool, root: str) -> JobDetail:
 def _arguments(job: Job, envelope: Envelope | None, shown: bool) -> Payload:
     if envelope is None:
         return Payload(hidden=not shown, size=len(job.body))
-    return payload(len(bytes(envelope.args)), envelope.shown() if shown else None, shown)
+    return _readable(len(bytes(envelope.args)), envelope.shown, shown)
 
 
 def _result(data: bytes, shown: bool) -> Payload:
+    return _readable(len(data), partial(read_json, "the result", data), shown)
+
+
+def _readable(size: int, read: Callable[[], Any], shown: bool) -> Payload:
+    """What `read` gives, as far as it is shown; nothing when it cannot be read."""
     try:
-        return payload(len(data), read_json("the result", data) if shown else None, shown)
+        return payload(size, read() if shown else None, shown)
     except Undecodable:
-        return Payload(hidden=not shown, size=len(data))
+        return Payload(hidden=not shown, size=size)
 
 
 def payload(size: int, value: Any, shown: bool) -> Payload:
@@ -114,18 +120,6 @@ class _Cut:
 
 
 # --- what became of it --------------------------------------------------------------------------------------
-
-
-async def _timeline(broker: Broker, job: Job) -> list[Span]:
-    reading = await broker.read(job.id)
-    tries = list[Try]()
-    for entry in reading.entries if reading else ():
-        if entry.kind == "attempt":
-            try:
-                tries.append((entry.attempt, entry.at, read_json("a run", entry.data, Tried)))
-            except Undecodable:
-                pass  # the others are shown
-    return timeline(job, tries)
 
 
 async def _why(broker: Broker, job: Job, now: float) -> list[str]:

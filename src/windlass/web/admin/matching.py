@@ -12,7 +12,7 @@ from windlass.core.job import Job, JobId
 from windlass.core.state import State
 from windlass.web.admin.filter import Filter
 
-SCAN = 2000
+SCAN = 1000
 """Jobs that one request looks at, at most."""
 BATCH = 200
 """Jobs that are fetched at once to be looked at."""

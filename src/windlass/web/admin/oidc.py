@@ -5,6 +5,7 @@ Nothing that a client sends decides where it is sent after the login, other than
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from windlass.core.plain import plain
 from windlass.errors import ConfigurationError
 from windlass.web.admin.access import SAFE, Access
 from windlass.web.admin.logins import Grants, Way
@@ -25,6 +27,8 @@ LASTS = 8 * 3600.0
 """Seconds that a login lasts, whatever is done meanwhile."""
 COOKIE = "windlass_session"
 _WHERE, _WHO, _UNTIL = "windlass_to", "windlass_who", "windlass_until"
+
+logger = logging.getLogger("windlass.web")
 
 
 class Provider(Struct, frozen=True):
@@ -63,16 +67,19 @@ def login(api: FastAPI, provider: Provider, grants: Grants, secret: str) -> Way:
         server_metadata_url=f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration",
         client_kwargs={"scope": "openid email profile", "code_challenge_method": "S256"},
     )
-    _add_steps(api, provider, client, authlib.OAuthError)
+    _add_steps(api, provider, client)
     return partial(_known, provider, grants)
 
 
-def _add_steps(api: FastAPI, provider: Provider, client: Any, refused: type[Exception]) -> None:
+def _add_steps(api: FastAPI, provider: Provider, client: Any) -> None:
     @api.get("/login")
     async def begin(request: Request, to: str = "/") -> Response:
         request.session.clear()
         request.session[_WHERE] = _own(to)
-        answer: Response = await client.authorize_redirect(request, f"{provider.public}/callback")
+        try:
+            answer: Response = await client.authorize_redirect(request, f"{provider.public}/callback")
+        except Exception as error:  # of httpx, of authlib, or of what was answered
+            raise _failed(HTTPStatus.SERVICE_UNAVAILABLE, error) from error
         return answer
 
     @api.get("/callback")
@@ -80,8 +87,8 @@ def _add_steps(api: FastAPI, provider: Provider, client: Any, refused: type[Exce
         to = _own(str(request.session.get(_WHERE, "/")))
         try:
             told = (await client.authorize_access_token(request)).get("userinfo") or {}
-        except refused:
-            raise HTTPException(HTTPStatus.FORBIDDEN, "the login did not succeed") from None
+        except Exception as error:  # the same, and of joserfc, when the answer is forged
+            raise _failed(HTTPStatus.FORBIDDEN, error) from error
         request.session.clear()  # what it held was the stranger's
         request.session.update({_WHO: name_of(told, provider.claim), _UNTIL: time.time() + LASTS})
         return RedirectResponse(provider.public + to, HTTPStatus.SEE_OTHER)
@@ -90,6 +97,11 @@ def _add_steps(api: FastAPI, provider: Provider, client: Any, refused: type[Exce
     async def leave(request: Request) -> Response:
         request.session.clear()
         return Response("You are logged out of the dashboard.", media_type="text/plain")
+
+
+def _failed(status: HTTPStatus, error: Exception) -> HTTPException:
+    logger.warning("a login to the dashboard did not succeed: %s: %s", type(error).__name__, plain(str(error)))
+    return HTTPException(status, "the login did not succeed; the log says why")
 
 
 def _known(provider: Provider, grants: Grants, request: Request) -> Access | None:

@@ -39,7 +39,7 @@ def overview(desk: Desk, of: Scene, faults: Sequence[Fault], store: StoreInfo) -
         now=datetime.fromtimestamp(of.now, UTC),
         totals={state: totals[state] for state in State},
         done_rate=of.lately.whole.count() / of.lately.length,
-        failed_share=charts.total(one.whole for one in of.cells).failed_share,
+        failed_share=charts.failed_share([one.whole for one in of.cells]),
         oldest=max(of.waits.values(), default=None),
         slots=Slots(busy=busy, total=total),
         workers=len(of.workers),
@@ -109,6 +109,13 @@ def _of_workers(queues: Sequence[QueueRow], workers: Sequence[Worker]) -> Iterat
     if waiting and not workers:
         detail = f"{plural(waiting, 'job')} {'waits' if waiting == 1 else 'wait'}; start one: windlass worker"
         yield Attention(kind="workers", level="bad", title="No worker is alive", detail=detail, to="/workers")
+    for worker in workers:
+        if worker.card.state == "stuck":
+            detail = f"the event loop of process {worker.card.pid} stands still; its page can show its stacks"
+            to = f"/workers/{quote(worker.id, safe='')}"
+            yield Attention(
+                kind="workers", level="bad", title=f"A worker on {worker.card.host} is stuck", detail=detail, to=to
+            )
     codes = Counter(worker.card.code for worker in workers)
     if len(codes) > 1:
         said = ", ".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import mimetypes
-from functools import cache
+from functools import lru_cache
 from html import escape
 from http import HTTPStatus
 from pathlib import Path
@@ -42,7 +42,7 @@ class File(Struct, frozen=True):
     tag: str
 
 
-@cache
+@lru_cache(1)
 def _files(folder: Path, _built: int) -> dict[str, File]:
     """Every file of a build by its path. What is asked for is looked up here, and never on the disk."""
     found: dict[str, File] = {}

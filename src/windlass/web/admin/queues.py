@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from windlass.broker.port import Broker
 from windlass.core.job import QueueInfo, Worker
-from windlass.core.measures import percentile
+from windlass.core.measures import merged, percentile
 from windlass.core.state import State
 from windlass.web.admin import charts
 from windlass.web.admin.charts import Axis, Cell, Sum
@@ -83,7 +83,7 @@ def _row(desk: Desk, of: Scene, queue: QueueInfo) -> QueueRow:
         in_rate=max(0.0, out + (growth or 0.0)),
         out_rate=out,
         drain=0.0 if not ready else ready / shrinks if shrinks > 0 else None,
-        failed_share=charts.total(filter(None, parts)).failed_share,
+        failed_share=charts.failed_share(parts),
         spark=charts.spark(parts),
         slots=total,
         busy=busy,
@@ -92,10 +92,15 @@ def _row(desk: Desk, of: Scene, queue: QueueInfo) -> QueueRow:
 
 def tasks(cells: Sequence[Cell]) -> list[QueueTask]:
     """What was done of each task, the most first."""
-    done = {name: charts.total(parts) for name, parts in charts.by_task(cells).items() if name}
     found = [
-        QueueTask(name=name, count=one.count(), failed_share=one.failed_share, p95=percentile(one.run, 0.95))
-        for name, one in done.items()
+        QueueTask(
+            name=name,
+            count=charts.count(parts),
+            failed_share=charts.failed_share(parts),
+            p95=percentile(merged(*(one.run for one in parts)), 0.95),
+        )
+        for name, parts in charts.by_task(cells).items()
+        if name
     ]
     return sorted(found, key=lambda one: (-one.count, one.name))
 

@@ -165,15 +165,15 @@ def _add_workers(router: APIRouter, desk: Desk) -> None:
         broker = await desk.broker()
         return answer(request, WorkerList(workers=await workers.rows(broker, await broker.workers())))
 
-    @router.get("/workers/{worker:path}", response_model=WorkerDetail, responses=documented(_404="No such worker"))
-    async def get_worker(request: Request, _: Viewer, worker: str) -> Response:
+    @router.get("/workers/{worker_id:path}", response_model=WorkerDetail, responses=documented(_404="No such worker"))
+    async def get_worker(request: Request, _: Viewer, worker_id: str) -> Response:
         """One living worker, with its stacks if they were asked for."""
         broker = await desk.broker()
-        found = [one for one in await broker.workers() if one.id == worker]
+        found = [one for one in await broker.workers() if one.id == worker_id]
         if not found:
-            raise missing("worker", worker)
+            raise missing("worker", worker_id)
         (row,) = await workers.rows(broker, found)
-        stacks = await broker.leaf(STACKS, worker) or b""
+        stacks = await broker.leaf(STACKS, worker_id) or b""
         return answer(request, WorkerDetail(**row.model_dump(), stacks=stacks.decode(errors="replace")))
 
 

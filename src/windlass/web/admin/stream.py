@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -22,7 +23,7 @@ from windlass.errors import BrokerError, JobNotFound
 from windlass.handle import JobEvent
 from windlass.web.admin.access import Access
 from windlass.web.admin.desk import Desk
-from windlass.web.jobs import ProgressView
+from windlass.web.jobs import ProgressView, etag
 from windlass.web.sse import Message
 
 PACE = 1.0
@@ -34,7 +35,7 @@ TOPICS = 20
 class Told(NamedTuple):
     """The answer to a read: its entity tag, by which it is known whether it changed, and its value."""
 
-    tag: str
+    tag: str | bytes
     value: Any
 
 
@@ -48,7 +49,7 @@ class Browser(NamedTuple):
 
 async def ticks(desk: Desk, reads: ASGIApp, browser: Browser, topics: Sequence[str]) -> AsyncGenerator[Message]:
     """What changed of these reads, and how many failures are open. Browsers that show the same are told the same, worked out once."""
-    known: dict[str, str] = {}
+    known: dict[str, str | bytes] = {}
     failures = -1
     while True:
         begun = time.monotonic()
@@ -66,7 +67,7 @@ async def ticks(desk: Desk, reads: ASGIApp, browser: Browser, topics: Sequence[s
 
 async def _read(desk: Desk, reads: ASGIApp, browser: Browser, topic: str) -> Told | None:
     """What the read of that name answers, now or a moment ago, to whoever has this role; None when it answers an error."""
-    person = browser.access if "reveal" in topic else browser.access.role
+    person = browser.access if "reveal" in unquote(topic) else browser.access.role
     return await desk.recent.get((topic, person, browser.root), lambda: _asked(reads, browser.scope, topic))
 
 
@@ -94,10 +95,10 @@ async def _asked(reads: ASGIApp, scope: Scope, topic: str) -> Told | None:
     except HTTPException:
         return None
     start, *bodies = answered
-    if start["status"] != 200:
+    if start["status"] != HTTPStatus.OK:
         return None
-    tag = dict(start["headers"]).get(b"etag", b"").decode()
-    return Told(tag, from_json(b"".join(one["body"] for one in bodies)))
+    body = b"".join(one["body"] for one in bodies)
+    return Told(dict(start["headers"]).get(b"etag", etag(body)), from_json(body))
 
 
 async def _open_failures(desk: Desk) -> int:

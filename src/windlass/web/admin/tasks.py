@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from windlass.core.measures import percentile
+from windlass.core.measures import merged, percentile
 from windlass.definition import Definition
 from windlass.errors import TaskDefinitionError
 from windlass.web.admin import charts
@@ -30,7 +30,7 @@ def row(desk: Desk, name: str, cells: Sequence[Cell]) -> TaskRow:
     """One task, which the program or the history knows."""
     known = desk.app.definitions.get(name)
     parts = [one.tasks.get(name) for one in cells]
-    done = charts.total(filter(None, parts))
+    times = merged(*(one.run for one in parts if one))
     return TaskRow(
         name=name,
         queue=known.queue if known else "",
@@ -40,10 +40,10 @@ def row(desk: Desk, name: str, cells: Sequence[Cell]) -> TaskRow:
         doc=getdoc(known.function) or "" if known else "",
         source="/".join(PurePath(known.source).parts[-2:]) if known else "",
         schema=_schema(desk, known) if known else {},
-        count=done.count(),
-        failed_share=done.failed_share,
-        p50=percentile(done.run, 0.5),
-        p95=percentile(done.run, 0.95),
+        count=charts.count(parts),
+        failed_share=charts.failed_share(parts),
+        p50=percentile(times, 0.5),
+        p95=percentile(times, 0.95),
         spark=charts.spark(parts),
     )
 

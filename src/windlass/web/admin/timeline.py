@@ -1,21 +1,51 @@
-"""A job's life so far, from its journal and from itself: pure."""
+"""A job's life so far, from its journal and from itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from windlass.broker.port import Journals
 from windlass.core.job import Job, Tried
 from windlass.core.outcome import ErrorInfo
+from windlass.core.payload import Undecodable, read_json
 from windlass.core.state import State
 from windlass.web.admin.shapes import Span, SpanError
 
+KEPT = 200
+"""Jobs whose runs are remembered."""
 DELAYED = ("retried", "snoozed")
 """Outcomes after which a job waits for its time; after the others it is ready at once."""
 _WAITS = {State.SCHEDULED: "scheduled", State.WAITING: "waiting", State.READY: "ready", State.CANCELLED: "ready"}
 
 Try = tuple[int, float, Tried]
 """Attempt, end, and what is told of a run that did not succeed."""
+
+
+class Tries:
+    """The runs that the journals of the jobs looked at lately tell of: what was read of a journal once is not read again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, list[Try]]] = {}
+
+    async def of(self, broker: Journals, job: Job) -> list[Try]:
+        """The runs of a job that did not succeed, as far as they can be read."""
+        last, tries = self._known.pop(job.id, (0, []))
+        reading = await broker.read(job.id, after=last)
+        if reading is None:
+            return []
+        tries = [
+            one for one in tries if one[1] >= job.created_at.timestamp()
+        ]  # a job may be made anew under the same id
+        for entry in reading.entries:
+            if entry.kind == "attempt":
+                with suppress(Undecodable):
+                    tries.append((entry.attempt, entry.at, read_json("a run", entry.data, Tried)))
+        self._known[job.id] = reading.last, tries
+        if len(self._known) > KEPT:
+            del self._known[next(iter(self._known))]
+        return tries
 
 
 def timeline(job: Job, tries: Iterable[Try]) -> list[Span]:
