@@ -169,7 +169,7 @@ export function Overview(): JSX.Element {
           <Tiles of={value} />
           <div class="split">
             <Card>
-              <Throughput series={value.series} marks={marks} height={214} />
+              <Throughput series={value.series} marks={marks} height={250} />
               <p class="hint">Drag over a span to see its jobs.</p>
             </Card>
             <Card

@@ -177,7 +177,6 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         <button
           type="button"
           class="find"
-          aria-label="Go to a job, queue, task…"
           onClick={() => {
             paletteOpen.value = true;
           }}
