@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 from collections.abc import Callable
 from itertools import count
 from typing import Annotated, Any
@@ -21,7 +23,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from windlass import Cancel, InvalidArguments, JobCancelled, JobFailed, Retry, Seal, Secret, Snooze, Windlass, current
 from windlass.broker.memory import MemoryBroker
 from windlass.core.payload import unpack
-from windlass.errors import BrokerUnavailable
+from windlass.errors import BrokerUnavailable, ConfigurationError
 from windlass.fastapi import Accepted, JobAccepted, Tasks, jobs_router
 from windlass.observe.otel import instrument
 from windlass.worker.runner import working
@@ -353,3 +355,10 @@ async def test_a_trace_that_makes_no_sense_is_none(app: Windlass, told: Told, tr
     (span,) = told.spans("process default")
     assert span.parent is None
     assert not span.links
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "windlass.observe.otel")
+    with pytest.raises(ConfigurationError, match=r"pip install 'windlass\[otel\]'"):
+        importlib.import_module("windlass.observe.otel")

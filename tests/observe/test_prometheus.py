@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -19,7 +21,7 @@ from windlass.core.ids import new_id
 from windlass.core.job import Card, NewJob, QueueInfo
 from windlass.core.measures import SERIES, Rollup, histogram_of
 from windlass.core.state import State
-from windlass.errors import BrokerUnavailable
+from windlass.errors import BrokerUnavailable, ConfigurationError
 from windlass.events import Counted, Events, StoreTrouble, WorkerChanged
 from windlass.fastapi import jobs_router, metrics_router
 from windlass.observe import prometheus
@@ -257,3 +259,10 @@ async def test_an_api_whose_store_is_away_still_answers(monkeypatch: pytest.Monk
 
 def test_samples_are_what_they_seem() -> None:
     assert samples('a{b="c"} 1\n') == [Sample("a", {"b": "c"}, 1.0)]
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "windlass.observe.prometheus")
+    with pytest.raises(ConfigurationError, match=r"pip install 'windlass\[prometheus\]'"):
+        importlib.import_module("windlass.observe.prometheus")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import termios
@@ -96,7 +97,8 @@ def _until_q() -> Generator[asyncio.Event]:
     before = termios.tcgetattr(keyboard)
 
     def typed() -> None:
-        if sys.stdin.read(1) in ("q", "Q", ""):
+        keys = os.read(keyboard, 64)  # several may have come at once
+        if not keys or b"q" in keys.lower():
             quit_.set()
 
     tty.setcbreak(keyboard)
@@ -128,18 +130,19 @@ def _desk(store: Windlass, broker: Broker) -> Desk:
 
 
 async def _look(desk: Desk, range_: str, only: list[str] | None) -> tuple[Overview, list[WorkerRow]]:
-    """All there is to see now; of these queues alone, if any are named."""
+    """All there is to see now, with the rows of these queues alone, and of who serves them, if any are named."""
     from windlass.core.durations import seconds
     from windlass.web.admin import charts, overview, queues, workers
 
     now, broker = time.time(), await desk.broker()
     scene = await queues.scene(desk, charts.axis(seconds(range_), now), now)
+    seen, alive = overview.overview(desk, scene, await broker.faults(FAULTS), await desk.store()), scene.workers
     if only:
-        if missing := set(only) - {one.name for one in scene.queues}:
+        if missing := set(only) - {one.name for one in seen.queues}:
             raise ConfigurationError(f"there is no queue {', '.join(sorted(missing))}")
-        scene = queues.narrowed(scene, only)
-    seen = overview.overview(desk, scene, await broker.faults(FAULTS), await desk.store())
-    return seen, await workers.rows(broker, scene.workers)
+        seen = seen.model_copy(update={"queues": [one for one in seen.queues if one.name in only]})
+        alive = [one for one in alive if set(only) & set(one.card.queues)]
+    return seen, await workers.rows(broker, alive)
 
 
 # --- how it looks -------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -44,23 +44,6 @@ async def scene(desk: Desk, axis: Axis, now: float, queue: str | None = None) ->
     queues = [one for one in _all(desk, tally, workers) if queue in (None, one.name)]
     waits = {one.name: await _longest(broker, one, lately, now) for one in queues if one.counts.get(State.READY)}
     return Scene(now, queues, workers, axis, cells, lately, waits)
-
-
-def narrowed(scene: Scene, names: Collection[str]) -> Scene:
-    """What the scene shows of these queues alone."""
-    cells = [Cell(*_some(one.queues, names), one.tasks) for one in scene.cells]
-    return scene._replace(
-        queues=[one for one in scene.queues if one.name in names],
-        workers=[one for one in scene.workers if any(name in names for name in one.card.queues)],
-        cells=cells,
-        lately=Lately(scene.lately.length, *_some(scene.lately.queues, names)),
-        waits={name: wait for name, wait in scene.waits.items() if name in names},
-    )
-
-
-def _some(queues: Mapping[str, Sum], names: Collection[str]) -> tuple[Sum, dict[str, Sum]]:
-    kept = {name: one for name, one in queues.items() if name in names}
-    return charts.total(kept.values()), kept
 
 
 def _all(desk: Desk, tally: Iterable[QueueInfo], workers: Iterable[Worker]) -> list[QueueInfo]:
