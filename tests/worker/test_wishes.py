@@ -19,7 +19,7 @@ from windlass import State, Windlass
 from windlass.broker.port import Broker
 from windlass.core.job import Worker
 from windlass.worker.heart import STACKS
-from windlass.worker.runner import Runner, working
+from windlass.worker.runner import Runner, work, working
 
 Until = Callable[..., Any]
 
@@ -250,6 +250,15 @@ async def test_a_worker_in_an_application_stops_and_the_application_goes_on(make
         assert await broker.workers() == []
         left = await wait.enqueue()
     assert (await left.info()).state is State.READY
+
+
+async def test_a_program_that_only_works_ends_when_its_worker_is_to_stop(app: Windlass, until: Until) -> None:
+    works = asyncio.create_task(work(app))
+    broker = await app.broker()
+    (worker,) = await until(broker.workers)
+    await broker.wish(worker.id, "stopped")
+    await asyncio.wait_for(works, 20)
+    assert await broker.workers() == []
 
 
 async def test_the_stacks_of_a_worker_in_an_application(app: Windlass, until: Until) -> None:

@@ -101,14 +101,17 @@ class Heart:
 
     async def run(self) -> None:
         """Beat for ever."""
-        while True:
-            await asyncio.sleep(self._settings.beat)
-            try:
-                failpoint("supervisor.before_beat")
-                for worker in list(self._workers):
-                    await self._beat(worker, self._workers)
-            except Exception as error:  # whatever it was, the next beat must come
-                self._events.emit(StoreTrouble("beat", error))
+        try:
+            while True:
+                await asyncio.sleep(self._settings.beat)
+                try:
+                    failpoint("supervisor.before_beat")
+                    for worker in list(self._workers):
+                        await self._beat(worker, self._workers)
+                except Exception as error:  # whatever it was, the next beat must come
+                    self._events.emit(StoreTrouble("beat", error))
+        finally:
+            await self._chores.cancel()
 
     async def _beat(self, worker: str, wanted: set[str]) -> bool:
         async with self._lock:
