@@ -171,7 +171,9 @@ async def _on_all(
         if found.next is None:
             return Affected(affected=affected, skipped=met - affected)
         before = found.next
-    return Affected(affected=affected, skipped=met - affected, more=bool(wanted.states), until_id=before and _beside(before, -1))
+    return Affected(
+        affected=affected, skipped=met - affected, more=bool(wanted.states), until_id=before and _beside(before, -1)
+    )
 
 
 async def _do(broker: Broker, verb: Verb, jobs: Sequence[Job], dry_run: bool) -> int:
