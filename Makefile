@@ -106,5 +106,5 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.pip
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.pip
 	@echo "setting up $(VENV) for development"
-	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast,redis,crypto]' --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[fastapi,fast,redis,crypto,prometheus,otel]' --group dev
 	@touch $@ $(VENV)/.demo

@@ -117,7 +117,10 @@ def test_examples_compile_and_import_what_exists(page: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
-@pytest.mark.parametrize("name", ["how-to/fastapi", "how-to/dashboard", "how-to/processes-and-limits", "tutorial"])
+GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "tracing")
+
+
+@pytest.mark.parametrize("name", [*(f"how-to/{guide}" for guide in GUIDES), "tutorial"])
 def test_the_files_of_a_guide_can_be_imported(name: str, tmp_path: Path) -> None:
     page = ROOT / f"docs/{name}.md"
     write(page, tmp_path)

@@ -29,7 +29,7 @@ def add(a: int, b: int = 2, ctx: Context = Depends()) -> int:
 
 async def stored(app: Windlass) -> list[Job]:
     """Every job, the oldest first."""
-    return sorted(await (await app.broker()).find(limit=1000), key=lambda job: job.id)
+    return sorted((await (await app.broker()).find(limit=1000)).jobs, key=lambda job: job.id)
 
 
 def arguments(job: Job) -> bytes:

@@ -104,7 +104,7 @@ export const act = {
     post<FaultRow>(`failures/${name(fingerprint)}`, { action, until }),
   queue: (queue: string, action: "pause" | "resume" | "purge") =>
     post<{ affected: number }>(`queues/${name(queue)}`, { action }),
-  worker: (id: string, action: "quiet" | "stop" | "dump") => post<unknown>(`workers/${name(id)}`, { action }),
+  worker: (id: string, action: "quiet" | "work" | "stop" | "dump") => post<unknown>(`workers/${name(id)}`, { action }),
   run: (task: string, given: unknown) => post<{ id: string }>(`tasks/${name(task)}/run`, { arguments: given }),
 };
 

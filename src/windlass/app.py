@@ -63,6 +63,7 @@ class Windlass:
         self.events = Events()
         self.definitions: dict[str, Definition] = {}
         self.middlewares: list[Middleware] = []
+        self.around_broker: Callable[[Broker], Broker] = lambda broker: broker
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._tasks: dict[str, Task[..., Any, Any]] = {}
         self._first = make_broker(self.url, name)
@@ -165,7 +166,7 @@ class Windlass:
         """A new, unopened broker over this app's store."""
         sibling = getattr(self._first, "sibling", None)
         broker = cast(Broker, sibling()) if sibling else make_broker(self.url, self.name)
-        return broker if self.seal is None else sealed(broker, self.seal)
+        return self.around_broker(broker if self.seal is None else sealed(broker, self.seal))
 
     @contextmanager
     def store_replaced(self, broker: Broker) -> Generator[None]:

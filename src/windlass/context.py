@@ -28,6 +28,7 @@ class Context:
 
     job_id: stable over all attempts, so fit as an idempotency key for side effects. token: grows with every run; the fence.
     attempt: from 1. crashes: how often a process died under this job before. meta: the tags given at enqueue.
+    enqueued_at, due_at: when it was enqueued, and since when it was due (Unix time).
     max_payload: the bytes of a chunk or checkpoint at most.
     """
 
@@ -42,9 +43,12 @@ class Context:
     ) -> None:
         self.job_id = claim.id
         self.task = claim.task
+        self.queue = claim.queue
         self.attempt = claim.attempt
         self.crashes = claim.crashes
         self.token = claim.token
+        self.enqueued_at = claim.enqueued_at
+        self.due_at = claim.due_at
         self.meta = meta
         self._sink = sink
         self._last_checkpoint = last_checkpoint

@@ -9,6 +9,7 @@ from typing import get_args
 from msgspec import Struct
 
 from windlass.core.job import Claim
+from windlass.core.measures import Rollup
 from windlass.core.outcome import Outcome
 
 
@@ -32,7 +33,13 @@ class StaleWrite(Struct, frozen=True):
     claim: Claim
 
 
-class WorkerChanged(Struct, frozen=True):
+class Counted(Struct, frozen=True, tag=True):
+    """Runs that have ended, added up: told every few seconds, if there are any."""
+
+    rollups: list[Rollup]
+
+
+class WorkerChanged(Struct, frozen=True, tag=True):
     """A worker, or a part of it, changed: `what` is "started", "draining", "stopped", "lost", "stuck", "abandoned a thread", ..."""
 
     worker: str
@@ -40,7 +47,7 @@ class WorkerChanged(Struct, frozen=True):
     detail: str = ""
 
 
-class StoreTrouble(Struct, frozen=True):
+class StoreTrouble(Struct, frozen=True, tag=True):
     """A call to the store failed and will be repeated."""
 
     verb: str
@@ -53,7 +60,7 @@ class StoreBack(Struct, frozen=True):
     verb: str
 
 
-Event = JobStarted | JobEnded | StaleWrite | WorkerChanged | StoreTrouble | StoreBack
+Event = JobStarted | JobEnded | StaleWrite | Counted | WorkerChanged | StoreTrouble | StoreBack
 Subscriber = Callable[[Event], None]
 
 

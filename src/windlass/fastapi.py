@@ -1,5 +1,5 @@
-"""Windlass in a FastAPI app: `jobs_router` (status, result, events, cancel), `dashboard`, `Accepted` (202 done right), `Tasks` (durable
-BackgroundTasks). One `include_router` is the whole installation.
+"""Windlass in a FastAPI app: `jobs_router` (status, result, events, cancel), `dashboard`, `metrics_router`, `Accepted` (202 done
+right), `Tasks` (durable BackgroundTasks). One `include_router` is the whole installation.
 
 ```python
 api = FastAPI()
@@ -27,13 +27,14 @@ from typing import Annotated, Any, ParamSpec
 from uuid import UUID, uuid5
 
 import msgspec
-from fastapi import Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 
+from windlass.app import Windlass
 from windlass.core.job import NewJob
 from windlass.core.payload import Undecodable, unpack
 from windlass.core.state import State
-from windlass.errors import JobError, ResultTimeout
+from windlass.errors import BrokerError, JobError, ResultTimeout
 from windlass.handle import App, Handle
 from windlass.task import Call, Task
 from windlass.web.admin.access import Access, Role
@@ -182,6 +183,27 @@ the client gets a 503 when the store is out of reach.
 """
 
 
+def metrics_router(app: Windlass) -> APIRouter:
+    """`/metrics` for Prometheus: the queues and workers of the app's store, and what a worker inside this process counts.
+
+    Who reaches it reads the names of queues and tasks. Needs `windlass[prometheus]`.
+    """
+    from windlass.observe.prometheus import Metrics
+
+    metrics, router = Metrics(), APIRouter()
+    metrics.subscribe(app.events)
+
+    @router.get("/metrics", include_in_schema=False)
+    async def scrape() -> Response:
+        try:
+            broker = await app.broker()
+        except BrokerError:
+            broker = None
+        return Response(await metrics.scrape(broker), media_type="text/plain; version=0.0.4")
+
+    return router
+
+
 __all__ = [
     "Accepted",
     "Acceptor",
@@ -194,4 +216,5 @@ __all__ = [
     "dashboard",
     "jobs_router",
     "meta_of",
+    "metrics_router",
 ]

@@ -152,6 +152,8 @@ class Handle(Generic[R]):
                 raise _not_found(self.id)
             for entry in reading.entries:
                 last = entry.seq
+                if entry.kind == "attempt":  # the history's: whoever follows a job sees its states
+                    continue
                 yield event_of(entry, self._app.settings.max_payload)
             if reading.end is not None:
                 yield JobEvent("end", reading.end, reading.last + 1, reading.attempt)

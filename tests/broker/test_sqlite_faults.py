@@ -294,7 +294,7 @@ async def test_what_was_accepted_on_a_disk_that_fills_up_is_kept(disk: Path) -> 
                     ended.add(claim.id)
             except StoreFull:
                 refused += 1
-        assert {one.id for one in await broker.find(limit=1000)} >= accepted, "it can be read all the time"
+        assert {one.id for one in (await broker.find(limit=1000)).jobs} >= accepted, "it can be read all the time"
     assert accepted
     assert refused
     (disk / "ballast").unlink()
@@ -304,7 +304,7 @@ async def test_what_was_accepted_on_a_disk_that_fills_up_is_kept(disk: Path) -> 
         assert all((await broker.settle([(claim, DONE) for claim in claims]))[0])
     await broker.beat("w", CARD, 0.0)
     await broker.reclaim()
-    jobs = {one.id: one.state for one in await broker.find(limit=1000)}
+    jobs = {one.id: one.state for one in (await broker.find(limit=1000)).jobs}
     assert accepted <= jobs.keys()
     assert all(jobs[one] is State.SUCCEEDED for one in ended)
     await broker.close()
@@ -341,7 +341,7 @@ async def test_a_stuck_reader_stops_nobody(
         assert (await broker.describe()).details["log_bytes"] > 10_000_000
     await until(lambda: (tmp_path / "jobs.db-wal").stat().st_size == 0)
     assert (await broker.describe()).details["log_bytes"] < 100_000
-    assert len(await broker.find(limit=100)) == 41
+    assert len((await broker.find(limit=100)).jobs) == 41
 
 
 # --- bits that are lost ---------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ async def filled(folder: Path) -> list[JobId]:
     await start(broker, now=now)
     await broker.enqueue([*(job(body=bytes(2000)) for _ in range(50)), job(expires=60.0), job(delay=60.0)])
     await broker.pause("q1")
-    jobs = [one.id for one in await broker.find(limit=1000)]
+    jobs = [one.id for one in (await broker.find(limit=1000)).jobs]
     await broker.close()
     return jobs
 
@@ -373,7 +373,7 @@ async def every_verb(broker: SqliteBroker, ids: list[JobId]) -> list[WindlassErr
         lambda: broker.claim(["default", "q1"], {"loop": 3, "thread": 1}, "w"),
         lambda: broker.get(ids),
         broker.find,
-        lambda: broker.find(state=State.FAILED),
+        lambda: broker.find(states=[State.FAILED]),
         broker.tally,
         broker.workers,
         *(lambda one=one: broker.read(one) for one in ids[:5]),  # type: ignore[misc]  # a default binds it
@@ -466,7 +466,7 @@ async def test_a_job_that_cannot_be_read_is_in_nobodys_way(tmp_path: Path, broke
     bad = await add(broker, now=time.time(), key="k")
     raw(tmp_path, f"{lost} WHERE id = ?", bad)
     good = [await add(broker, now=time.time()) for _ in range(2)]
-    assert len(await broker.find()) == 3
+    assert len((await broker.find()).jobs) == 3
     seen = await broker.get([bad, *good])
     assert [one.id for one in seen if one] == ([] if "SET id" in lost else [bad]) + good
     if seen[0] is not None and seen[0].task == "?":

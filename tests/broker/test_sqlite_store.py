@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ async def test_all_or_nothing_also_for_one_bad_job_among_many(broker: SqliteBrok
     many = [job() for _ in range(600)]
     with pytest.raises(OverflowError):
         await broker.enqueue([*many, job(priority=1 << 70)])
-    assert await broker.find() == []
+    assert (await broker.find()).jobs == []
     assert await broker.tally() == []
     assert all(placed.fresh for placed in await broker.enqueue(many))
 
@@ -254,7 +255,7 @@ async def test_a_failure_before_the_commit_leaves_nothing(broker: SqliteBroker) 
     failpoints.armed["sqlite.before_commit"] = "raise"
     with pytest.raises(RuntimeError, match="before_commit"):
         await broker.enqueue([job()])
-    assert await broker.find() == []
+    assert (await broker.find()).jobs == []
     assert (await broker.enqueue([job()]))[0].fresh
 
 
@@ -295,12 +296,12 @@ async def test_with_synchronous_normal_no_commit_waits(tmp_path: Path) -> None:
 
 
 INDEXES = [
-    *(({"state": state}, "job_rare") for state in (State.SCHEDULED, State.PARKED, State.FAILED, State.CANCELLED)),
-    ({"state": State.READY}, "job_ready"),
-    ({"state": State.RUNNING}, "job_running"),
-    ({"state": State.SUCCEEDED}, "job_id"),
+    *(({"states": [state]}, "job_rare") for state in (State.SCHEDULED, State.PARKED, State.FAILED, State.CANCELLED)),
+    ({"states": [State.READY]}, "job_ready"),
+    ({"states": [State.RUNNING]}, "job_running"),
+    ({"states": [State.SUCCEEDED]}, "job_id"),
     ({"queue": "q"}, "job_filed"),
-    ({"task": "t", "state": State.SUCCEEDED}, "job_filed"),
+    ({"task": "t", "states": [State.SUCCEEDED]}, "job_filed"),
     ({"key": "k", "queue": "q"}, "job_keyed"),
 ]
 
@@ -392,7 +393,7 @@ async def main(broker):
         os._exit(0)
     os.waitpid(child, 0)
     await broker.enqueue([NewJob(id="after", task="t", body=b"")])
-    say(*(job.id for job in await broker.find()))
+    say(*(job.id for job in (await broker.find()).jobs))
 
 async def in_child(broker):
     fresh = SqliteBroker("sqlite:///" + sys.argv[1] + "/jobs.db")
@@ -492,7 +493,7 @@ async def test_two_that_open_a_new_file_at_once(tmp_path: Path) -> None:
     assert [await ended(process) for process in processes] == [0] * 4
     broker = at(tmp_path)
     await broker.open()
-    assert {found.id for found in await broker.find()} == {str(process.pid) for process in processes}
+    assert {found.id for found in (await broker.find()).jobs} == {str(process.pid) for process in processes}
     await broker.close()
 
 
@@ -584,9 +585,9 @@ async def test_a_lock_that_is_held_for_too_long(broker: SqliteBroker, monkeypatc
         with pytest.raises(BrokerUnavailable, match="another process holds it"):
             await broker.enqueue([job()])
         monkeypatch.undo()
-        assert await broker.find() == [], "reading goes on"
+        assert (await broker.find()).jobs == [], "reading goes on"
     assert (await broker.enqueue([job()]))[0].fresh
-    assert len(await broker.find()) == 1, "nobody waited for the first any more"
+    assert len((await broker.find()).jobs) == 1, "nobody waited for the first any more"
     other.close()
 
 
@@ -609,7 +610,7 @@ async def test_an_older_file_is_brought_forward(tmp_path: Path, monkeypatch: pyt
         newer = at(tmp_path)
         await newer.open()
         assert (await newer.describe()).details["schema"] == len(steps)
-        assert [found.id for found in await newer.find()] == ["old"]
+        assert [found.id for found in (await newer.find()).jobs] == ["old"]
         await newer.close()
     monkeypatch.undo()
     with pytest.raises(StoreTooNew, match="upgrade"):
@@ -645,8 +646,11 @@ async def test_a_damaged_page_is_told(tmp_path: Path) -> None:
     await broker.enqueue([job() for _ in range(2000)])
     await broker.close()
     path = tmp_path / "jobs.db"
+    with closing(sqlite3.connect(path)) as con:
+        roots = [page for (page,) in con.execute("SELECT rootpage FROM sqlite_schema")]
     content = bytearray(path.read_bytes())
-    content[4096:] = b"\xff" * (len(content) - 4096)
+    for page in roots:
+        content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
     path.write_bytes(content)
     broker = at(tmp_path)
     await broker.open()

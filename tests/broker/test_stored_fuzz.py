@@ -223,7 +223,7 @@ LISTS = {
     "rows": (verbs.rows_of, [1, ID, "default", "running", 1, 0, 3, 0, False, 1.9e9, "w", None]),
     "claims": (verbs.claimed_of, [5, 1.9e9, 1, ID, "tests.task", "loop", 1, 0, 3, 1.9e9, 0, "7B7D"]),
     "entries": (looks.entries, ["log", "7B7D", 1.9e9, 1, 1]),
-    "numbers": (verbs.numbers_of, 7),
+    "numbers": (verbs.numbers_of, [ID, 7, 3, 2]),
 }
 
 

@@ -162,13 +162,16 @@ def no_grace_after_a_gap(patch: Patch) -> None:
 
 @mutant("A worker beats from the event loop in which its jobs run", {"C1": "doubled"})
 def heart_in_the_loop(patch: Patch) -> None:
+    async def no_stacks(_worker: str) -> str:
+        return ""
+
     async def heart_of(self: Any) -> Heart:
         if not hasattr(self, "heart"):
             app = sys.modules["program"].app
             broker = app.make_broker()
             await broker.open()
             card = Card(host="", pid=os.getpid())
-            self.heart = Heart(broker, app.settings, app.events, lambda _: card, self.on_pulse)
+            self.heart = Heart(broker, app.settings, app.events, lambda _: card, self.on_pulse, no_stacks)
             self.beating = asyncio.create_task(self.heart.run())
         return self.heart
 
@@ -312,7 +315,7 @@ def key_by_check(patch: Patch) -> None:
                 await self._write(DROP, None)
             placed = list[Placed]()
             for job in jobs:
-                found = [] if job.key is None else await self.find(key=job.key)
+                found = [] if job.key is None else (await self.find(key=job.key)).jobs
                 live = [one for one in found if not one.state.finished]
                 placed += [Placed(live[0].id, live[0].state, False)] if live else await enqueue(self, [job], **given)
             return placed

@@ -126,7 +126,7 @@ async def unknown_task(stage: Stage) -> None:
 
 async def parked(stage: Stage, count: int) -> bool:
     """Whether so many jobs are parked, none of which has cost an attempt."""
-    found = await (await stage.app.broker()).find(state=State.PARKED)
+    found = (await (await stage.app.broker()).find(states=[State.PARKED])).jobs
     assert not any(job.attempt for job in found)
     return len(found) == count
 
@@ -144,7 +144,7 @@ async def newer_envelope(stage: Stage) -> None:
     stage.harm("newer envelope")
     await stage.ended(await stage.enqueue("quick", 10))
     await until(lambda: parked(stage, 5))
-    for job in await (await stage.app.broker()).find(state=State.PARKED):
+    for job in (await (await stage.app.broker()).find(states=[State.PARKED])).jobs:
         assert "upgrade the worker" in (job.reason or "")
     handles = [stage.app.job(call.job.id) for call in calls]
     assert set((await stage.cancel(handles)).values()) == {State.CANCELLED}

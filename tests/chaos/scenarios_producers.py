@@ -87,7 +87,7 @@ async def api_without_store(stage: Stage) -> None:
             if key:
                 assert await post(path, *numbers, **key) == 202
         assert await post("/many/100/20", *range(100, 120)) == 202
-    found = await (await stage.app.broker()).find(limit=1000)
+    found = (await (await stage.app.broker()).find(limit=1000)).jobs
     unknown = [job.id for job in found if job.id not in stage.history.told]
     assert len(unknown) == 20, "the batch of which the answer was lost is there, all of it"
     stage.history.told |= {job: Told(number) for job, number in zip(sorted(unknown), range(40, 60), strict=True)}

@@ -99,5 +99,5 @@ async def clients_leave(stage: Stage) -> None:
             told = msgspec.json.decode(await post(port, number, None))
             stage.history.told[told["id"]] = Told(number)
     await stage.ended()
-    found = await (await stage.app.broker()).find(limit=1000 * stage.scale)
+    found = (await (await stage.app.broker()).find(limit=1000 * stage.scale, scan=1000 * stage.scale)).jobs
     assert {job.id for job in found} == set(stage.history.told), "a request has left more than its one job"

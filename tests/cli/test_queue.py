@@ -37,7 +37,7 @@ def test_pause_and_resume(windlass: Windlass, store: Any) -> None:
     assert windlass("queue", "pause", "mail", "video").rows == [["mail", "paused"], ["video", "paused"]]
     assert windlass("queue", "resume", "video").rows == [["video", "open"]]
     assert [row[1] for row in windlass("queue", "list").rows] == ["paused", "open"]
-    assert store(lambda broker: broker.find(queue="mail"))[0].state == "ready"
+    assert store(lambda broker: broker.find(queue="mail")).jobs[0].state == "ready"
 
 
 def test_who_looks_asks_nothing_of_the_store(windlass: Windlass, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_workers(windlass: Windlass, store: Any) -> None:
     ((worker, state, host, pid, queues, running, slots, *_),) = windlass("workers").rows
     assert (worker, state, host, pid, queues, running, slots) == (
         "w1",
-        "running",
+        "working",
         "here",
         "7",
         "default",

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("project")
 
 
 def jobs(store: Any) -> Any:
-    return store(lambda broker: broker.find())
+    return store(lambda broker: broker.find()).jobs
 
 
 def wait_for_start(store: Any, job_id: str) -> None:

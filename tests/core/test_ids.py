@@ -8,7 +8,7 @@ from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 
-from windlass.core.ids import check_id, new_id
+from windlass.core.ids import check_id, first_id_at, new_id
 from windlass.errors import InvalidArguments
 
 
@@ -54,6 +54,15 @@ def test_threads_make_ids_at_once() -> None:
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(lambda _: [new_id() for _ in range(2000)], range(8)))
     assert len({one for ids in made for one in ids}) == 16_000
+
+
+@pytest.mark.parametrize("moment", [0, 1_900_000_000_123_456_000, 4_000_000_000_000_000_000])
+def test_the_first_id_of_a_moment(monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
+    first = first_id_at(moment / 1e9)
+    assert check_id(first) == first
+    for nanoseconds, later in ((moment - 1_000, False), (moment + 1_000, True)):
+        monkeypatch.setattr(time, "time_ns", lambda now=nanoseconds: now)
+        assert nanoseconds < 0 or (new_id() >= first) is later
 
 
 def test_check_gives_the_canonical_form() -> None:

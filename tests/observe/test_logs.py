@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
+from msgspec.structs import replace
+from opentelemetry import trace
 
 from windlass.context import Context, _current, enter
 from windlass.core.ids import new_id
 from windlass.core.job import Claim
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.core.payload import packer
 from windlass.errors import BrokerUnavailable, StoreFull
 from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreBack, StoreTrouble, WorkerChanged
 from windlass.observe import logs
@@ -142,3 +145,48 @@ def test_subscribing_twice_logs_once(caplog: pytest.LogCaptureFixture) -> None:
     logs.subscribe(events)
     events.emit(WorkerChanged("w1", "lost"))
     assert len(caplog.records) == 1
+
+
+# --- traces -------------------------------------------------------------------------------------------------
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+META = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+
+
+def line_of(stderr: Callable[[], list[str]]) -> dict[str, object]:
+    (line,) = stderr()
+    told: dict[str, object] = msgspec.json.decode(line)
+    return told
+
+
+def test_a_line_about_a_job_names_the_trace_it_was_enqueued_in(stderr: Callable[[], list[str]]) -> None:
+    logs.configure("json", "info")
+    claim = replace(CLAIM, body=packer(meta=META)(b"{}"))
+    logs.log_event(JobEnded(claim, Failed(ERROR), 1.0))
+    told = line_of(stderr)
+    assert (told["job_id"], told["trace_id"], told["span_id"]) == (JOB, TRACE, SPAN)
+
+
+@pytest.mark.parametrize("meta", [{}, {"traceparent": "nonsense"}, {"traceparent": META["traceparent"] + "-more"}])
+def test_a_job_without_a_trace_has_none(stderr: Callable[[], list[str]], meta: dict[str, str]) -> None:
+    logs.configure("json", "info")
+    logs.log_event(JobEnded(replace(CLAIM, body=packer(meta=meta)(b"{}")), Failed(ERROR), 1.0))
+    assert "trace_id" not in line_of(stderr)
+
+
+def test_what_a_job_logs_names_the_span_it_is_in_or_else_that_of_the_enqueue(stderr: Callable[[], list[str]]) -> None:
+    logs.configure("json", "info")
+    context = Context(CLAIM, lambda _: None, meta=META)
+    span = trace.NonRecordingSpan(trace.SpanContext(0xA, 0xB, is_remote=False))
+    token = _current.set(lambda: context)
+    try:
+        logging.getLogger("shop").info("untraced")
+        told = line_of(stderr)
+        assert (told["job_id"], told["task"], told["queue"], told["attempt"]) == (JOB, "tasks.resize", "video", 2)
+        assert (told["trace_id"], told["span_id"]) == (TRACE, SPAN)
+        with trace.use_span(span):
+            logging.getLogger("shop").info("traced")
+        told = line_of(stderr)
+        assert (told["job_id"], told["trace_id"], told["span_id"]) == (JOB, f"{10:032x}", f"{11:016x}")
+    finally:
+        _current.reset(token)

@@ -117,7 +117,7 @@ async def test_jobs_run_and_what_they_leave_is_sealed(make_app: MakeApp, raw: Br
     assert events[0][1].message == "a line"
     assert events[1][1] == {"part": 1}
     assert (await resumed.info()).result == b'{"page":7}'
-    (listed,) = await (await app.broker()).find(task="pay")
+    (listed,) = (await (await app.broker()).find(task="pay")).jobs
     assert b'{"amount":41}' in listed.body
     behind = await raw.read(resumed.id)
     assert behind is not None
@@ -329,7 +329,7 @@ async def test_a_forged_result_is_no_answer_of_the_api_and_spoils_no_listing(
             assert (answer.status_code, answer.json()["type"]) == (500, "/problems/result-unreadable")
             assert "1000000" not in answer.text
             assert (await client.get(f"/jobs/{job_id}")).json()["state"] == "succeeded"
-    listed = {job.id: job for job in await (await app.broker()).find(state=State.SUCCEEDED)}
+    listed = {job.id: job for job in (await (await app.broker()).find(states=[State.SUCCEEDED])).jobs}
     assert jobs.items() <= {what: job_id for what, job_id in jobs.items() if job_id in listed}.items()
     assert len(listed) == 4
     assert b"1000000" not in (listed[jobs["clear"]].result or b"")

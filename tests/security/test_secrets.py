@@ -123,7 +123,7 @@ def over_the_command(url: str, jobs: dict[str, str], **keys: str) -> dict[str, s
 
 async def in_python(app: Windlass) -> dict[str, str | bytes]:
     """The reprs of what a program sees."""
-    jobs = await (await app.broker()).find(limit=1000)
+    jobs = (await (await app.broker()).find(limit=1000)).jobs
     said: dict[str, str | bytes] = {job.id: f"{job!r} {job.error!r} {job.reason!r} {app.job(job.id)!r}" for job in jobs}
     call = app.get_task("loop").bind("raise", CANARY)
     said["call"] = f"{call!r} {call.job!r}"

@@ -21,6 +21,7 @@ from windlass.web.admin import matching as matching_module
 from windlass.web.admin.filter import Filter, parse, tokens
 from windlass.web.admin.matching import made_at, matching
 
+ID, OTHER = "0199f5c0-8d2e-7b11-8000-000000000001", "0199f5c0-8d2e-7b11-8000-000000000002"
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 ERROR = ErrorInfo("exception", "OSError", "No space left", 'File "/srv/shop/a.py", line 1, in save\n')
 
@@ -28,7 +29,7 @@ ERROR = ErrorInfo("exception", "OSError", "No space left", 'File "/srv/shop/a.py
 def job(**given: Any) -> Job:
     at = datetime.fromtimestamp(NOW, UTC)
     plain = {
-        "id": new_id(),
+        "id": ID,
         "task": "shop.resize",
         "queue": "media",
         "lane": "loop",
@@ -176,7 +177,7 @@ def test_a_job_is_wanted(q: str) -> None:
         "arg.user.name=3",
         "arg.name.first=cat",
         "arg.token=hunter2",
-        f"id:{new_id()}",
+        f"id:{OTHER}",
         "space resize nothing",
         "since:2026-11-21T12:00:01Z",
         "until:2026-11-21T12:00:00Z",
@@ -269,7 +270,7 @@ async def test_a_page_that_the_store_finds_asks_it_once() -> None:
 
     broker.find = find  # type: ignore[method-assign]  # to count
     await matching(broker, parse("queue:media", NOW), limit=50)
-    assert [one["limit"] for one in asked] == [51]
+    assert [one["limit"] for one in asked] == [50]
 
 
 def test_an_id_tells_when_it_was_made() -> None:

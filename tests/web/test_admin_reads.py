@@ -34,6 +34,7 @@ from windlass.worker.runner import working
 
 STORES = ["memory", "sqlite", pytest.param("redis", marks=pytest.mark.skipif(not BINARIES, reason=MISSING))]
 CONTRACT = Contract()
+NOBODY = "0199f5c0-8d2e-7b11-8000-000000000001"
 
 
 @pytest.fixture(scope="module")
@@ -408,14 +409,14 @@ async def test_the_time_of_asking_makes_no_other_overview(store: MemoryBroker) -
         ("failures?before=x:y", 422, "no cursor"),
         ("failures?before=nan", 200, ""),
         ("jobs/nonsense", 404, "no such job"),
-        (f"jobs/{new_id()}", 404, "no such job"),
+        (f"jobs/{NOBODY}", 404, "no such job"),
         ("queues/nowhere", 404, "there is no queue 'nowhere'"),
         ("queues/nowhere/scale", 404, "there is no queue"),
         ("workers/gone", 404, "there is no worker"),
         ("tasks/gone", 404, "there is no task"),
         ("stream", 422, "topic"),
         ("stream?" + "&".join(f"topic={n}" for n in range(21)), 422, "topic"),
-        (f"jobs/{new_id()}/events", 404, "no such job"),
+        (f"jobs/{NOBODY}/events", 404, "no such job"),
     ],
 )
 async def test_what_is_asked_in_vain(store: MemoryBroker, read: str, status: int, said: str) -> None:

@@ -18,7 +18,7 @@ from servers import BINARIES, MISSING, RedisServer
 from windlass import Job, Retry, Secret, State, Windlass
 from windlass.broker.port import Broker
 from windlass.core.ids import new_id
-from windlass.core.job import Card, Claim, NewJob
+from windlass.core.job import Card, Claim, NewJob, Wish
 from windlass.core.measures import Report, Sighting
 from windlass.core.outcome import ErrorInfo, Failed, Outcome, Succeeded
 from windlass.core.payload import unpack
@@ -444,7 +444,17 @@ async def test_workers(client: AsyncClient, broker: Broker) -> None:
     await broker.beat("w", Card(host="h", pid=1), 60.0)
     await post(client, "/workers/gone", {"action": "quiet"}, 404)
     await post(client, "/workers/w", {"action": "explode"}, 422)
-    await post(client, "/workers/w", {"action": "quiet"}, 501)
+    for action, state in {"quiet": "quiet", "work": "working", "stop": "stopped"}.items():
+        await post(client, "/workers/w", {"action": action}, 202)
+        (worker,) = await broker.workers()
+        assert worker.wish == Wish(state)
+    stacks = set[float]()
+    for _ in range(2):
+        await post(client, "/workers/w", {"action": "dump"}, 202)
+        (worker,) = await broker.workers()
+        assert worker.wish.state == "stopped"
+        stacks.add(worker.wish.stacks)
+    assert len(stacks) == 2, "each asks anew"
 
 
 # --- the audit log ------------------------------------------------------------------------------------------
@@ -505,11 +515,11 @@ class _Deaf:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
 
-    async def put(self, shelf: str, name: str, data: bytes) -> None:
+    async def put(self, shelf: str, name: str, data: bytes, most: int | None = None) -> None:
         if self._puts == 0:
             raise BrokerUnavailable("it is gone")
         self._puts -= 1
-        await self._broker.put(shelf, name, data)
+        await self._broker.put(shelf, name, data, most)
 
 
 @pytest.fixture

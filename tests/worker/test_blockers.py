@@ -9,9 +9,11 @@ from typing import Any
 
 import blocking_tasks
 import pytest
+from msgspec import json
 from trees import producer, tree
 
 from windlass import JobFailed, Windlass
+from windlass.core.job import Tried
 from windlass.errors import BrokerUnavailable
 from windlass.worker.custody import Custody
 from windlass.worker.link import Orders
@@ -57,6 +59,10 @@ async def test_the_culprit_is_timed_out_and_the_innocent_run_again(
         info = await job.info()
         assert (info.attempt, info.crashes, info.error) == (1, 0, None)
     assert (await guilty.info()).crashes == 0
+    reading = await (await app.broker()).read(guilty.id)
+    assert reading is not None
+    (told,) = [json.decode(entry.data, type=Tried) for entry in reading.entries if entry.kind == "attempt"]
+    assert (told.outcome, told.error) == ("failed", error)
 
 
 async def test_it_is_tried_again_as_its_own_policy_says(app: Windlass, tmp_path: Path) -> None:

@@ -153,6 +153,65 @@ def test_whatever_is_sent_the_answer_is_a_whole_response(request_: bytes, troubl
         assert b"windlass" not in head.lower()
 
 
+# --- metrics ------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def measured(port: int, metrics: health.Metrics) -> AsyncGenerator[Health]:
+    served = Health(str, metrics)
+    await served.start(str(port))
+    try:
+        yield served
+    finally:
+        served.stop()
+
+
+async def test_metrics_are_told_where_they_are_wanted(ask: Ask, free_port: int) -> None:
+    assert (await ask(GET % b"/metrics")).startswith(b"HTTP/1.1 404 ")
+
+
+async def test_metrics_are_waited_for(free_port: int) -> None:
+    begun, measured_now = asyncio.Event(), asyncio.Event()
+
+    async def metrics() -> str:
+        begun.set()
+        await measured_now.wait()
+        return "windlass_up 1"
+
+    async with (
+        measured(free_port, metrics),
+        calling(free_port) as (reader, writer),
+        calling(free_port) as (other, probe),
+    ):
+        writer.write(GET % b"/metrics?x=1")
+        await begun.wait()
+        writer.write(GET % b"/metrics")  # more is not asked on this line
+        probe.write(GET % b"/livez")
+        assert (await other.read()).startswith(b"HTTP/1.1 200 ")  # meanwhile
+        measured_now.set()
+        said = await asyncio.wait_for(reader.read(), 30)
+    assert said.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n")
+    assert said.endswith(b"\r\n\r\nwindlass_up 1\n")
+
+
+async def test_who_hangs_up_is_not_measured_for(free_port: int) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def metrics() -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return ""
+
+    async with measured(free_port, metrics):
+        async with calling(free_port) as (_, writer):
+            writer.write(GET % b"/metrics")
+            await asyncio.wait_for(begun.wait(), 30)
+        await asyncio.wait_for(ended.wait(), 30)
+
+
 # --- who asks badly -----------------------------------------------------------------------------------------
 
 

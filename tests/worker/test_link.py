@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from windlass.core.measures import Rollup
 from windlass.core.outcome import Succeeded
+from windlass.events import Counted, StoreTrouble, WorkerChanged
 from windlass.worker import link
-from windlass.worker.link import Done, Process, frame
+from windlass.worker.link import Done, Process, Told, _decoder, frame
 
 CHILD = """
 import os, sys, time
@@ -73,3 +75,27 @@ async def test_the_leash_kills_a_process_that_holds_its_interpreter(tmp_path: Pa
     child.let_go()
     assert await asyncio.wait_for(child.gone, 10) == -9
     await child.close()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Counted([Rollup("q", "t", "failed", 2, {3: 2}, {4: 1})]),
+        WorkerChanged("w1", "lost"),
+        StoreTrouble("settle", ValueError("no")),
+    ],
+)
+def test_events_travel(event: Any) -> None:
+    """Of an error its message: whatever its class is, the supervisor need not know it."""
+    arrived = _decoder.decode(frame(Told(event))[4:])
+    assert isinstance(arrived, Told)
+    if isinstance(event, StoreTrouble):
+        assert isinstance(arrived.event, StoreTrouble)
+        assert (arrived.event.verb, str(arrived.event.error)) == ("settle", "no")
+    else:
+        assert arrived.event == event
+
+
+def test_nothing_else_becomes_text_on_its_way() -> None:
+    with pytest.raises(NotImplementedError):
+        frame(Told(StoreTrouble("settle", object())))  # type: ignore[arg-type]  # that is the test

@@ -35,7 +35,7 @@ from windlass.core.outcome import (
 )
 from windlass.core.state import State
 from windlass.errors import BrokerUnavailable, JobCancelled, JobFailed
-from windlass.events import Events, StoreBack, StoreTrouble
+from windlass.events import Counted, Events, StoreBack, StoreTrouble
 from windlass.worker import recorder as module
 from windlass.worker.recorder import NOTES, Recorder
 from windlass.worker.run import NOT_STARTED, Identity, Run
@@ -76,6 +76,19 @@ async def counts(store: Any, step: int = 3600) -> Counter[str]:
 
 
 # --- by itself
+
+
+async def test_who_listens_hears_each_count_once_though_it_is_told_again(store: MemoryBroker) -> None:
+    faults, events, heard = Faults(), Events(), list[Rollup]()
+    events.subscribe(lambda event: heard.extend(event.rollups) if isinstance(event, Counted) else None, Counted)
+    recorder = Recorder(FaultyBroker(store, faults), events, "")
+    note(recorder, DONE, DONE)
+    faults.lost["record"] = 1
+    assert await recorder._tell() is False
+    assert await recorder._tell() is True
+    assert [(one.key, one.count) for one in heard] == [(("q", "t", "succeeded"), 2)]
+    assert await recorder._tell() is True
+    assert len(heard) == 1
 
 
 async def test_runs_are_told_by_queue_task_outcome_and_times(store: MemoryBroker) -> None:

@@ -258,7 +258,7 @@ async def test_what_nobody_knows_is_parked_and_revived_by_a_worker_that_does(
     await broker.enqueue([bad])
 
     async def parked() -> list[Any]:
-        return await broker.find(state=State.PARKED)
+        return (await broker.find(states=[State.PARKED])).jobs
 
     async with working(app):
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from faulty import FaultyProgram
 
 from windlass import Windlass, current
@@ -88,6 +89,34 @@ async def test_an_outcome_whose_answer_was_lost_is_written_once(app: Windlass) -
         assert await job.result(timeout=10) == 1
     assert runs == [1]
     assert (await job.info()).state is State.SUCCEEDED
+
+
+async def test_what_a_run_wrote_is_written_once_though_answers_are_lost(
+    app: Windlass, until: Callable[..., Any]
+) -> None:
+    """In the order in which it wrote it; what it wrote while a repeat was on its way comes with it."""
+    program = FaultyProgram(app)
+    lost = program.faults.raised
+
+    @app.task
+    async def writes() -> None:
+        for part in range(3):
+            program.faults.lost["append"] = 1
+            for line in range(3):
+                current().log(f"{part}.{line}")
+                current().progress(part, 2, f"{line}")
+            current().checkpoint(part)
+            await until(lambda part=part: lost["append"] > part)
+
+    async with working(program):
+        job = await writes.enqueue()
+        await job.result(timeout=20)
+    reading = await (await app.broker()).read(job.id)
+    assert reading is not None
+    logged = [msgspec.json.decode(one.data)["message"] for one in reading.entries if one.kind == "log"]
+    assert logged == [f"{part}.{line}" for part in range(3) for line in range(3)]
+    assert [one.data for one in reading.entries if one.kind == "checkpoint"] == [b"2"]
+    assert (lost["append"], reading.last) == (3, 9 + 3 + 3)
 
 
 async def test_a_checkpoint_is_waited_for(app: Windlass) -> None:

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { confirm, perform } from "../actions";
 import { act, reads } from "../api";
 import { token } from "../filter";
-import { bytes, plural } from "../format";
+import { bytes } from "../format";
 import { useRead } from "../read";
 import { jobPath, Link, queuePath } from "../router";
 import { may } from "../settings";
@@ -19,7 +19,7 @@ function WorkerActions({ row }: { row: WorkerDetail }): JSX.Element | null {
       title: `Stop ${row.host}?`,
       action: "Stop the worker",
       danger: true,
-      text: `It takes no new job, gives its ${plural(row.running, "job")} time to end, and goes. Whoever supervises it may start it again.`,
+      text: `It and all under its supervisor take no new job, give what runs time to end, and go. Whoever started them may start them again.`,
       run: () => void perform(() => act.worker(row.id, "stop"), "It was told to stop"),
     });
   return (
@@ -28,11 +28,15 @@ function WorkerActions({ row }: { row: WorkerDetail }): JSX.Element | null {
         Dump stacks
       </Button>
       <Button
-        icon="pause"
-        disabled={row.state !== "working"}
-        onClick={() => void perform(() => act.worker(row.id, "quiet"), "It takes no new job")}
+        icon={row.state === "quiet" ? "play" : "pause"}
+        disabled={row.state === "draining"}
+        onClick={() =>
+          void (row.state === "quiet"
+            ? perform(() => act.worker(row.id, "work"), "It takes jobs again")
+            : perform(() => act.worker(row.id, "quiet"), "It takes no new job"))
+        }
       >
-        Quiet
+        {row.state === "quiet" ? "Work again" : "Quiet"}
       </Button>
       {may("admin") && (
         <Button icon="stop" kind="danger" onClick={stop}>

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,9 +26,13 @@ import msgspec
 from windlass.broker.damaged import progress
 from windlass.core.job import (
     DAY,
+    NOTHING,
+    SCAN,
     Card,
     Claim,
+    Duty,
     Entry,
+    Found,
     Job,
     JobId,
     NewJob,
@@ -38,6 +42,7 @@ from windlass.core.job import (
     Reading,
     Ready,
     StoreInfo,
+    Wish,
     Worker,
 )
 from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, seen, span, stale
@@ -66,6 +71,7 @@ class _Record:
     """A stored job: as it came, as it is seen from outside, and what only the store knows.
 
     `place` changes with every move, so that what older places left in a heap is known to be stale; 0: deleted.
+    written: the number of the journal's last entry, or end. noted: the latest number that the present run gave to an entry.
     """
 
     new: NewJob
@@ -74,6 +80,7 @@ class _Record:
     token: int = 0
     releases: int = 0
     written: int = 0
+    noted: int = 0
     journal: dict[int, Entry] = field(default_factory=dict)
 
     def change(self, **fields: Any) -> None:
@@ -93,6 +100,7 @@ class _Holder:
     card: Card
     until: float
     robbed: bool = False
+    wish: Wish = NOTHING
     held: dict[JobId, _Record] = field(default_factory=dict)
     cancelling: set[JobId] = field(default_factory=set)
 
@@ -327,7 +335,7 @@ class MemoryBroker:
             while queue not in space.paused and (record := space.best(queue, room, now)):
                 attempt, resumed = record.job.attempt + 1, record.job.started_at is not None
                 space.move(record, State.RUNNING, now, attempt=attempt, worker=worker, started_at=_date(now))
-                record.token = record.place  # places only grow, over all jobs
+                record.token, record.noted = record.place, 0  # places only grow, over all jobs
                 holder.held[record.job.id] = record
                 room[record.job.lane] -= 1
                 claims.append(_claim(record, now, resumed))
@@ -377,7 +385,7 @@ class MemoryBroker:
             if not holder.alive(now):  # it lives again, and what became ready meanwhile is also for it
                 self._space.wake_claims()
             holder.card, holder.until = card, now + ttl
-            return Pulse(holder.alive(now), sorted(holder.cancelling))
+            return Pulse(holder.alive(now), sorted(holder.cancelling), holder.wish)
 
     async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
         with self._space.lock:
@@ -388,12 +396,15 @@ class MemoryBroker:
         if record is None:
             return False
         for entry in entries:
+            if 0 < entry.number <= record.noted:
+                continue
+            record.noted = max(record.noted, entry.number)
             if entry.kind in ("progress", "checkpoint"):
                 record.journal = {seq: old for seq, old in record.journal.items() if old.kind != entry.kind}
             if entry.kind == "progress":
                 record.change(progress=progress(entry.data))
             record.written += 1
-            record.journal[record.written] = msgspec.structs.replace(entry, seq=record.written)
+            record.journal[record.written] = msgspec.structs.replace(entry, seq=record.written, number=0)
         self._space.wake(("job", claim.id))
         return True
 
@@ -494,19 +505,25 @@ class MemoryBroker:
     async def find(
         self,
         *,
-        state: State | None = None,
+        states: Collection[State] = (),
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
         before: JobId | None = None,
+        after: JobId | None = None,
         limit: int = 50,
-    ) -> list[Job]:
-        given = {"state": state, "queue": queue, "task": task, "key": key}
+        scan: int = SCAN,
+    ) -> Found:
+        given = {"queue": queue, "task": task, "key": key}
         wanted = {name: value for name, value in given.items() if value is not None}
         with self._space.lock:
-            jobs = [record.job for record in self._space.jobs.values() if before is None or record.job.id < before]
-        found = (job for job in jobs if all(getattr(job, name) == value for name, value in wanted.items()))
-        return nlargest(limit, found, key=lambda job: job.id)
+            ids = [one for one in self._space.jobs if (not before or one < before) and (not after or one > after)]
+            looked_at = nlargest(scan, ids)
+            jobs = [self._space.jobs[one].job for one in looked_at]
+        fit = (job for job in jobs if all(getattr(job, name) == value for name, value in wanted.items()))
+        found = [job for job in fit if not states or job.state in states]
+        last = looked_at[-1] if len(looked_at) < len(ids) else None
+        return Found(found[:limit], found[limit - 1].id if len(found) > limit else last)
 
     async def tally(self) -> list[QueueInfo]:
         with self._space.lock:
@@ -553,7 +570,18 @@ class MemoryBroker:
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         with self._at(now) as now:
             living = [(name, one) for name, one in sorted(self._space.workers.items()) if one.alive(now)]
-            return [Worker(name, one.card, _date(one.until), len(one.held)) for name, one in living]
+            return [Worker(name, one.card, _date(one.until), len(one.held), one.wish) for name, one in living]
+
+    async def wish(
+        self, worker: str, state: Duty | None = None, stacks: float | None = None, *, now: float | None = None
+    ) -> bool:
+        with self._at(now) as now:
+            holder = self._space.workers.get(worker)
+            if holder is None or not holder.alive(now):
+                return False
+            before = holder.wish
+            holder.wish = Wish(state or before.state, before.stacks if stacks is None else stacks)
+            return True
 
     async def record(self, writer: str, number: int, report: Report, *, now: float | None = None) -> bool:
         with self._at(now) as now:
@@ -591,9 +619,13 @@ class MemoryBroker:
             faults |= {one: msgspec.structs.replace(faults[one], state=state, until=until) for one in known}
             return known
 
-    async def put(self, shelf: str, name: str, data: bytes) -> None:
+    async def put(self, shelf: str, name: str, data: bytes, most: int | None = None) -> None:
+        book = self._space.book
         with self._space.lock:
-            self._space.book[shelf, name] = data
+            book[shelf, name] = data
+            if most is not None:
+                for one in sorted(one for one in book if one[0] == shelf)[: -most or None]:
+                    del book[one]
 
     async def leaf(self, shelf: str, name: str) -> bytes | None:
         with self._space.lock:

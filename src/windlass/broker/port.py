@@ -16,14 +16,17 @@ Common to all verbs:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
 from windlass.core.job import (
+    SCAN,
     Card,
     Claim,
+    Duty,
     Entry,
+    Found,
     Job,
     JobId,
     NewJob,
@@ -121,7 +124,7 @@ class Claims(Protocol):
     async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
         """Keep the worker, and with it every job it holds, alive until now + ttl. The first beat makes the worker known.
 
-        Costs the same however many jobs it holds. Answers which of them are to be cancelled.
+        Costs the same however many jobs it holds. Answers which of them are to be cancelled, and what is wished of the worker.
         A worker whose jobs were taken back is not alive any more, whatever it does: `alive=False`, for ever.
         A worker whose lease ran out, but from which nothing was taken yet, lives again with its next beat; a claim of it that
         waits then finds what became ready meanwhile.
@@ -139,6 +142,8 @@ class Journals(Protocol):
         Entries are numbered from 1 within the job, without gaps at the time of writing, over all its attempts. An end that a revive
         took back counts as one: its number, one past the last entry's, stays unused, so that who saw the end goes on from there.
         Of "progress" and of "checkpoint" entries only the latest of the job is kept.
+        Repeating an append is harmless, also with newer entries behind, and late: an entry whose `number` is not above the latest number
+        that was taken under the same token is left out. One without a number (0) is always taken.
         """
         ...
 
@@ -208,16 +213,21 @@ class Inspects(Protocol):
     async def find(
         self,
         *,
-        state: State | None = None,
+        states: Collection[State] = (),
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
         before: JobId | None = None,
+        after: JobId | None = None,
         limit: int = 50,
-    ) -> list[Job]:
-        """Jobs that match every filter given, by descending id (the newest first), at most `limit`.
+        scan: int = SCAN,
+    ) -> Found:
+        """Jobs that match every filter given (in one of these states, if any are), by descending id (the newest first), at most `limit`.
 
-        `before` continues a listing: only ids smaller than it.
+        Only ids smaller than `before`, and larger than `after`.
+        It looks at no more than `scan` jobs (of each of these states), whatever the store holds, and says how far it came: `next`, as
+        `before`, continues the listing. None ends it: nothing more matches. There may be something more though nothing was found,
+        and nothing more though `next` is given.
         """
         ...
 
@@ -253,7 +263,18 @@ class Presence(Protocol):
     """Who works."""
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
-        """The workers that are alive, by id, each with the card of its latest beat and the number of jobs it holds."""
+        """The workers that are alive, by id, each with its latest card, the number of jobs it holds and what is wished of it."""
+        ...
+
+    async def wish(
+        self, worker: str, state: Duty | None = None, stacks: float | None = None, *, now: float | None = None
+    ) -> bool:
+        """Wish something of a worker, which is told with each of its beats; None: what was wished before. Answers whether it is alive.
+
+        state: "working"; "quiet": it claims no more, and goes on with what runs; "stopped": it ends as on SIGTERM, and so does all that
+        is under one supervisor with it. stacks: if it is not the number of before, it writes down its stacks: leaf `worker` of the
+        shelf "stacks". Repeating a wish is harmless. Of a worker that is not alive nothing is wished; one under another id is another one.
+        """
         ...
 
 
@@ -296,8 +317,11 @@ class Measures(Protocol):
 class Book(Protocol):
     """Small records by name, on shelves: settings, schedules, audit entries."""
 
-    async def put(self, shelf: str, name: str, data: bytes) -> None:
-        """Keep `data` under this name, in the place of what was there."""
+    async def put(self, shelf: str, name: str, data: bytes, most: int | None = None) -> None:
+        """Keep `data` under this name, in the place of what was there.
+
+        Then, with `most`, no more than so many names are on the shelf: the smallest go first.
+        """
         ...
 
     async def leaf(self, shelf: str, name: str) -> bytes | None:

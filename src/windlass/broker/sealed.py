@@ -12,7 +12,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from windlass.broker.port import Broker
-from windlass.core.job import Claim, Entry, Job, JobId, NewJob, Placed, Reading, Ready
+from windlass.core.job import Claim, Entry, Found, Job, JobId, NewJob, Placed, Reading, Ready
 from windlass.core.outcome import Outcome, Succeeded
 from windlass.core.seal import Seal, refused
 from windlass.core.state import State
@@ -89,8 +89,9 @@ class _Sealed:
     async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
         return [job and self._seen(job) for job in await self._broker.get(ids)]
 
-    async def find(self, **given: Any) -> list[Job]:
-        return [self._seen(job) for job in await self._broker.find(**given)]
+    async def find(self, **given: Any) -> Found:
+        jobs, more = await self._broker.find(**given)
+        return Found([self._seen(job) for job in jobs], more)
 
     def _seen(self, job: Job) -> Job:
         result = job.result

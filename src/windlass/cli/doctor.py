@@ -77,8 +77,8 @@ def _examine(option: str | None, url: str | None, name: str | None) -> Iterator[
 
 
 async def _look(broker: Broker) -> tuple[StoreInfo, list[QueueInfo], list[Worker], list[Job]]:
-    parked = await broker.find(state=State.PARKED, limit=PARKED_LOOKED_AT)
-    return await broker.describe(), await broker.tally(), await broker.workers(), parked
+    parked = await broker.find(states=[State.PARKED], limit=PARKED_LOOKED_AT)
+    return await broker.describe(), await broker.tally(), await broker.workers(), parked.jobs
 
 
 def _store(info: StoreInfo, app: Windlass | None) -> Iterator[Finding]:

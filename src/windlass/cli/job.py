@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from windlass.broker.port import Broker
 from windlass.cli import steer
@@ -19,6 +21,8 @@ from windlass.core.plain import plain
 from windlass.core.state import State
 from windlass.errors import JobNotFound
 from windlass.handle import WAIT, JobEvent, event_of
+from windlass.web.admin.filter import parse
+from windlass.web.admin.matching import matching
 
 app = typer.Typer(help="List, follow, retry, cancel and delete jobs.", no_args_is_help=True, rich_markup_mode=None)
 for verb in steer.VERBS:
@@ -29,6 +33,10 @@ Id = Annotated[str, typer.Argument(metavar="ID")]
 
 @app.command("list")
 def list_(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILTER...]", help="As in the dashboard: state:failed queue:media since:24h timeout."),
+    ] = None,
     state: steer.StateFilter = None,
     queue: steer.QueueFilter = None,
     task: steer.TaskFilter = None,
@@ -43,10 +51,12 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first. Columns: id, state, task, queue, priority, attempt, created, and what there is to say."""
-    after = check_id(before) if before else None
-    jobs = with_store(
-        find_store(url, app, name),
-        lambda broker: broker.find(state=state, queue=queue, task=task, key=key, before=after, limit=limit),
+    after, wanted = check_id(before) if before else None, parse(" ".join(words or ()), time.time())
+    for field, value in (("states", state), ("queues", queue), ("tasks", task), ("keys", key)):
+        if value is not None:
+            wanted = replace(wanted, **{field: (value,)})
+    jobs, next_, _ = with_store(
+        find_store(url, app, name), lambda broker: matching(broker, wanted, before=after, limit=limit)
     )
     if as_json:
         document([describe(job) for job in jobs])
@@ -55,8 +65,8 @@ def list_(
         ("id", "state", "task", "queue", "prio", "try", "created", ""),
         ((j.id, j.state, j.task, j.queue, j.priority, j.attempt, j.created_at, _remark(j)) for j in jobs),
     )
-    if len(jobs) == limit:
-        talk(f"there may be more: --before {jobs[-1].id}")
+    if next_ is not None:
+        talk(f"there may be more: --before {next_}")
 
 
 @app.command()

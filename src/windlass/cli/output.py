@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -13,6 +13,9 @@ import typer
 from windlass.core.job import Job
 from windlass.core.payload import Undecodable, read_json, unpack
 from windlass.core.plain import plain
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
@@ -45,13 +48,19 @@ def document(value: Any) -> None:
     print(plain((msgspec.json.format(data) if sys.stdout.isatty() else data).decode()), flush=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """Rows of data: a table on a terminal, else tab-separated lines without a header."""
     if not sys.stdout.isatty():
         for row in rows:
             line(*row)
         return
     from rich.console import Console
+
+    Console(highlight=False).print(grid(columns, rows))
+
+
+def grid(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Table:
+    """Rows of data, as a table for a terminal."""
     from rich.table import Table
     from rich.text import Text
 
@@ -60,7 +69,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         grid.add_column(name, no_wrap=name not in _LONG, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in map(clean, row)))
-    Console(highlight=False).print(grid)
+    return grid
 
 
 def clean(value: object) -> str:
@@ -77,6 +86,11 @@ def moment(at: datetime) -> str:
         return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     ago = (datetime.now(UTC) - at).total_seconds()
     return f"{span(ago)} ago" if ago >= 0 else f"in {span(-ago)}"
+
+
+def length(seconds: float) -> str:
+    """A length of time: in its largest unit on a terminal, in seconds elsewhere."""
+    return span(seconds) if sys.stdout.isatty() else f"{seconds:.3f}"
 
 
 def span(seconds: float) -> str:

@@ -114,12 +114,12 @@ async def _do(verb: Verb, broker: Broker, ids: Sequence[JobId]) -> dict[JobId, s
 
 async def _matching(broker: Broker, states: Sequence[State], queue: str | None, task: str | None) -> list[JobId]:
     found: list[JobId] = []
-    for state in states:
-        before: JobId | None = None
-        while page := await broker.find(state=state, queue=queue, task=task, before=before, limit=BATCH):
-            found += [job.id for job in page]
-            before = page[-1].id
-    return found
+    before: JobId | None = None
+    while True:
+        jobs, before = await broker.find(states=states, queue=queue, task=task, before=before, limit=BATCH)
+        found += [job.id for job in jobs]
+        if before is None:
+            return found
 
 
 def _ask(question: str) -> None:

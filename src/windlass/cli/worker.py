@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -35,6 +35,9 @@ Address = Annotated[
     str | None,
     typer.Option("--health", envvar="WINDLASS_HEALTH", metavar="[HOST:]PORT", help="Answer /livez and /readyz here."),
 ]
+Metrics = Annotated[
+    bool, typer.Option("--metrics", envvar="WINDLASS_METRICS", help="Answer /metrics there, too, for Prometheus.")
+]
 LogFormat = Annotated[Form, typer.Option("--log-format", envvar="WINDLASS_LOG_FORMAT")]
 LogLevel = Annotated[Level, typer.Option("--log-level", envvar="WINDLASS_LOG_LEVEL", case_sensitive=False)]
 NAMED = 5
@@ -52,6 +55,7 @@ def worker(
     shutdown_timeout: Annotated[str | None, typer.Option(help='How long running jobs may finish: "30s".')] = None,
     burst: Burst = False,
     health: Address = None,
+    metrics: Metrics = False,
     app: App = None,
     url: Url = None,
     log_format: LogFormat = Form.plain,
@@ -63,7 +67,9 @@ def worker(
         "shutdown_timeout": shutdown_timeout,
     }  # fmt: skip
     address = settings.project().get("health", "") if health is None else health
-    _run(target or app, url, queue, given, (log_format, log_level), burst=burst, address=str(address))
+    if metrics and not address:
+        raise ConfigurationError("metrics are told on the health port: say --health [HOST:]PORT, too")
+    _run(target or app, url, queue, given, (log_format, log_level), burst=burst, port=(str(address), metrics))
 
 
 def dev(
@@ -102,7 +108,7 @@ def _run(
     log: tuple[Form, Level],
     *,
     burst: bool = False,
-    address: str = "",
+    port: tuple[str, bool] = ("", False),
     hint: str = "Ctrl-C drains and stops; twice hands running jobs back at once",
     watch: Callable[[Supervisor], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
@@ -113,7 +119,7 @@ def _run(
     from windlass.worker.supervisor import Supervisor
 
     own = {name: settings.parse(name, value, f"--{name}") for name, value in given.items() if value is not None}
-    orders = Orders(target, queues=queues, settings=own, url=url, burst=burst)
+    orders = Orders(target, queues=queues, settings=own, url=url, burst=burst, telling=port[1])
     orders.kind, orders.setup = "windlass.app:Windlass", "windlass.observe.logs:setup"
     os.environ["WINDLASS_LOG_FORMAT"], os.environ["WINDLASS_LOG_LEVEL"] = log  # for `logs.setup` in the runners
     logs.configure(cast(logs.LogFormat, str(log[0])), log[1])
@@ -121,10 +127,10 @@ def _run(
     async def supervise() -> int:
         supervisor = Supervisor(orders, lambda ready, store: _banner(ready, store, hint))
         logs.subscribe(supervisor.events)
-        health = Health(supervisor.readiness)
-        await health.start(address)
+        health = Health(supervisor.readiness, _scrape(supervisor) if port[1] else None)
+        await health.start(port[0])
         notify = Notify(supervisor.events, supervisor.readiness, supervisor.cards)
-        beside = [asyncio.create_task(work) for work in (notify.run(), watch(supervisor) if watch else None) if work]
+        beside = [asyncio.create_task(work) for work in (notify.run(), *([watch(supervisor)] if watch else []))]
         try:
             return await supervisor.run()
         finally:
@@ -134,6 +140,16 @@ def _run(
                 task.cancel()
 
     raise typer.Exit(asyncio.run(supervise()))
+
+
+def _scrape(supervisor: Supervisor) -> Callable[[], Awaitable[str]]:
+    """What answers /metrics. Raises `ConfigurationError` where the extra is missing."""
+    from windlass.observe.prometheus import Metrics
+
+    metrics = Metrics(supervisor.cards)
+    metrics.subscribe(supervisor.events)
+    metrics.subscribe(supervisor.heard)
+    return lambda: metrics.scrape(supervisor.broker)
 
 
 def _banner(ready: Ready, store: StoreInfo, hint: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, field
 
@@ -17,6 +17,8 @@ DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 5
 DEFAULT_CRASH_LIMIT = 3
 DAY = 86_400.0
+SCAN = 2000
+"""Jobs that one look for some of them goes through at most, unless it says otherwise."""
 DURABILITY = {"process": "process crash", "power": "power cut", "node": "node loss"}
 """The classes of durability, each with the fault that an accepted job survives; each holds those before it."""
 
@@ -145,10 +147,18 @@ class Job(Struct, frozen=True, kw_only=True):
         return (self.worker or "").rpartition(":")[0].partition("@")[2]
 
 
+class Found(NamedTuple):
+    """What `find` found: jobs, and the id before which to go on; None: there is nothing more."""
+
+    jobs: list[Job]
+    next: JobId | None
+
+
 class Entry(Struct, frozen=True, gc=False):
     """One line of a job's journal. `seq` counts from 1 within the job and is given by the store; `data` is JSON.
 
-    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint".
+    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint", "attempt" (Tried; for the history only).
+    number: that its run gave it, for the store: from 1, in the order in which it wrote them; 0: none.
     """
 
     kind: str
@@ -156,6 +166,7 @@ class Entry(Struct, frozen=True, gc=False):
     at: float
     attempt: int = 0
     seq: int = 0
+    number: int = 0
 
 
 class LogLine(Struct, frozen=True):
@@ -194,6 +205,7 @@ class Card(Struct, frozen=True, kw_only=True):
     """What a worker says of itself with each beat. `last_words` tell why it is gone, when its supervisor knows.
 
     version: of Windlass. code: of the program that it runs, as the program says. blameless: none of its jobs is to blame for its end.
+    state: "working", "quiet" (it claims no more), "draining" (it stops), "stopped", "stuck" (its loop stands still), "dead".
     """
 
     host: str
@@ -203,26 +215,41 @@ class Card(Struct, frozen=True, kw_only=True):
     busy: dict[str, int] = field(default_factory=dict)
     started_at: float = 0.0
     version: str = ""
-    state: str = "running"
+    state: str = "working"
     last_words: ErrorInfo | None = None
     code: str = ""
     blameless: bool = False
 
 
+Duty = Literal["working", "quiet", "stopped"]
+
+
+class Wish(Struct, frozen=True):
+    """What an operator wishes of a worker. state: a `Duty`, or "". stacks: a number, another one each time that they are wanted."""
+
+    state: str = ""
+    stacks: float = 0.0
+
+
+NOTHING = Wish()
+
+
 class Worker(Struct, frozen=True):
-    """A living worker: its id, its card, and when its lease ends."""
+    """A living worker: its id, its card, when its lease ends, how many jobs it holds, and what is wished of it."""
 
     id: str
     card: Card
     until: datetime
     running: int = 0
+    wish: Wish = NOTHING
 
 
 class Pulse(Struct, frozen=True):
-    """The answer to a beat: whether the worker still lives, and which of its running jobs are to be cancelled."""
+    """The answer to a beat: whether the worker still lives, which of its running jobs are to be cancelled, and what is wished of it."""
 
     alive: bool
     cancelling: list[JobId] = field(default_factory=list)
+    wish: Wish = NOTHING
 
 
 class QueueInfo(Struct, frozen=True):

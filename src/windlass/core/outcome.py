@@ -154,6 +154,11 @@ def out_of_memory(ending: Ending) -> bool:
             return False
 
 
+def called(outcome: Outcome) -> str:
+    """What the history calls an outcome: the name of its kind, or "crashed" when it is tried again after a crash."""
+    return "crashed" if isinstance(outcome, Retried) and outcome.crash else type(outcome).__name__.lower()
+
+
 def decide(
     *,
     attempt: int,

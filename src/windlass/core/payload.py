@@ -19,6 +19,7 @@ from typing import Annotated, Any, NotRequired, cast
 
 import msgspec
 from msgspec import Meta, Raw, Struct
+from msgspec.structs import replace
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, to_json
 from pydantic_core.core_schema import CoreConfig
@@ -93,6 +94,12 @@ def packer(
     if len(rest) > _OPTIONS:
         raise PayloadTooLarge(f"the options of a job take {len(rest):,} bytes; meta holds small tags, not data")
     return lambda args: b'{"args":%b,%b' % (args, rest)
+
+
+def with_meta(body: bytes, more: Mapping[str, str]) -> bytes:
+    """A body that `packer` made, with more tags."""
+    envelope = _envelope_decoder.decode(body)
+    return msgspec.json.encode(replace(envelope, meta={**envelope.meta, **more}))
 
 
 def unpack(body: bytes, limit: float = inf) -> Envelope:

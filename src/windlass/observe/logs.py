@@ -1,15 +1,18 @@
 """Logs: the events of a worker as lines of the standard `logging`, and how those lines look on stderr.
 
-Every line that is about a job carries its id, its task and its attempt: the worker's own lines, and what user code logs in a job.
+Every line that is about a job carries its id, its task and its attempt: the worker's own lines, and what user code logs in a job. Where the
+job was enqueued in a trace, JSON lines carry the trace's id, too: that of the running code, else that of the enqueue.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -18,15 +21,30 @@ import msgspec
 from windlass.context import current_or_none
 from windlass.core.job import Claim
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.core.payload import Undecodable, unpack
 from windlass.core.plain import plain
 from windlass.definition import Program
 from windlass.errors import BrokerUnavailable
-from windlass.events import Event, Events, JobEnded, JobStarted, StaleWrite, StoreBack, StoreTrouble, WorkerChanged
+from windlass.events import (
+    Counted,
+    Event,
+    Events,
+    JobEnded,
+    JobStarted,
+    StaleWrite,
+    StoreBack,
+    StoreTrouble,
+    WorkerChanged,
+)
 
 LogFormat = Literal["plain", "json", "rich"]
 
 logger = logging.getLogger("windlass")
-_EXTRA = ("job_id", "task", "queue", "attempt", "seconds", "error", "error_type", "worker", "verb")
+_EXTRA = (
+    *("job_id", "task", "queue", "attempt", "seconds", "error", "error_type", "worker", "verb"),
+    *("trace_id", "span_id"),
+)
+_TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _QUIET = frozenset({"started", "ready", "reloading", "stopping", "draining", "stopped"})
 """Changes of a worker that are part of its normal life; every other one is worth a warning."""
 
@@ -87,6 +105,8 @@ def log_event(event: Event) -> None:
             _outage.worse(verb, error)
         case StoreBack():
             _outage.better()
+        case Counted():
+            pass  # for metrics
 
 
 def subscribe(events: Events) -> None:
@@ -159,6 +179,7 @@ class JsonLines(logging.Formatter):
 def _about(level: int, claim: Claim, what: str, **more: Any) -> None:
     if logger.isEnabledFor(level):
         extra = {"job_id": claim.id, "task": claim.task, "queue": claim.queue, "attempt": claim.attempt, **more}
+        extra |= _enqueued_in(_meta(claim))
         logger.log(level, "job %s (%s, attempt %d) %s", claim.id, claim.task, claim.attempt, what, extra=extra)
 
 
@@ -191,10 +212,30 @@ def _troubled(level: int, claim: Claim, what: str, error: ErrorInfo, more: dict[
 
 
 def _of_the_job(record: logging.LogRecord) -> bool:
-    """Add the running job to what user code logs in it."""
-    if not hasattr(record, "job_id") and (job := current_or_none()) is not None:
-        record.job_id, record.task, record.attempt = job.job_id, job.task, job.attempt
+    """Add the running job, and the trace, to what user code logs."""
+    if hasattr(record, "job_id"):
+        return True
+    if (job := current_or_none()) is not None:
+        record.job_id, record.task, record.queue, record.attempt = job.job_id, job.task, job.queue, job.attempt
+        vars(record).update(_enqueued_in(job.meta))
+    if (trace := sys.modules.get("opentelemetry.trace")) is not None:  # if nobody traces, nothing is imported
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            record.trace_id, record.span_id = format(span.trace_id, "032x"), format(span.span_id, "016x")
     return True
+
+
+def _enqueued_in(meta: Mapping[str, str]) -> dict[str, str]:
+    """The trace in which a job was enqueued, if it was in one."""
+    match = _TRACEPARENT.fullmatch(meta.get("traceparent", ""))
+    return {"trace_id": match[1], "span_id": match[2]} if match else {}
+
+
+def _meta(claim: Claim) -> dict[str, str]:
+    try:
+        return unpack(claim.body).meta
+    except Undecodable:
+        return {}
 
 
 def _stamp(record: logging.LogRecord) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from windlass.settings import Settings
 from windlass.worker import watchdog
 from windlass.worker.chores import Chores
 from windlass.worker.heart import Heart
+from windlass.worker.journal import attempt
 from windlass.worker.link import Keep, Pulsed
 from windlass.worker.recorder import Recorder
 from windlass.worker.run import Identity, Run, pauses
@@ -25,14 +26,16 @@ from windlass.worker.ward import Ward
 
 
 class Custody:
-    """The ids of all runners, in a broker that is open."""
+    """The ids of all runners, in a broker that is open. `on_unwanted` hears, once, that somebody wishes us to stop."""
 
-    def __init__(self, broker: Broker, settings: Settings, events: Events) -> None:
+    def __init__(self, broker: Broker, settings: Settings, events: Events, on_unwanted: Callable[[], None]) -> None:
         self._broker = broker
         self._settings = settings
         self._events = events
         self._wards: dict[str, Ward] = {}
-        self._heart = Heart(broker, settings, events, self._card_of, self._on_pulse)
+        self._on_unwanted = on_unwanted
+        self._unwanted = False
+        self._heart = Heart(broker, settings, events, self._card_of, self._on_pulse, self._stacks_of)
         self._upkeep = Upkeep(broker, settings, events)
         self._recorder = Recorder(broker, events, settings.version)
         self._chores = Chores()
@@ -97,7 +100,7 @@ class Custody:
         pairs = [(one.claim, watchdog.timed_out(one, words.traceback)) for one in ward.culprits]
         try:
             async with asyncio.timeout(self._settings.lease):
-                applied = await self._settle(pairs)
+                applied = await self._settle(min(ward.ids, default=""), pairs)
         except TimeoutError:
             return False
         now = time.monotonic()
@@ -108,10 +111,13 @@ class Custody:
                 self._events.emit(JobEnded(claim, outcome, took))
         return True
 
-    async def _settle(self, pairs: Sequence[tuple[Claim, Outcome]]) -> list[bool]:
-        pause = pauses()
+    async def _settle(self, worker: str, pairs: Sequence[tuple[Claim, Outcome]]) -> list[bool]:
+        pause, written = pauses(), False
         while True:
             try:
+                if not written:
+                    await self._broker.append([(claim, attempt(claim, worker, outcome)) for claim, outcome in pairs])
+                    written = True
                 return (await self._broker.settle(pairs))[0]
             except Exception as error:
                 self._events.emit(StoreTrouble("settle", error))
@@ -125,7 +131,14 @@ class Custody:
         ward = self._wards.get(worker)
         return ward.card() if ward is not None else Card(host="", pid=0, state="stopped")
 
+    async def _stacks_of(self, worker: str) -> str:
+        ward = self._wards.get(worker)
+        return await ward.stacks() if ward is not None else ""
+
     def _on_pulse(self, worker: str, pulse: Pulse) -> None:
+        if pulse.wish.state == "stopped" and not self._unwanted:
+            self._unwanted = True
+            self._on_unwanted()
         if (ward := self._wards.get(worker)) is not None:
             if not pulse.alive:
                 self._forget(worker)

@@ -75,6 +75,7 @@ class Stacks:
         self._pipe = list(os.pipe())
         self.fds = (self._file.fileno(), self._pipe[0])
         self._asked = 0
+        self._asking = asyncio.Lock()
 
     def last(self) -> str:
         """What it wrote as it died; or else when it was asked last, or ""."""
@@ -93,15 +94,16 @@ class Stacks:
         Threads that have not come to answer for so long all wait for one that is in C, and all stacks stand still.
         """
         # Asked before it expects to be (not ready yet, or it was told to forget), the process would answer late, and the signal would kill.
-        if DUMP is None or not _has(pid, "SigCgt"):
-            return ""
-        self.clear()
-        os.write(self._pipe[1], _WISH.pack(time.monotonic()))
-        if not await self._within(POLITE, self._answered):
-            os.kill(pid, DUMP)
-            await self._within(DUMP_WAIT, lambda: bool(self._size) and not _has(pid, "SigPnd", "ShdPnd", "SigBlk"))
-        self._asked = self._size
-        return self._text(0)
+        async with self._asking:
+            if DUMP is None or not _has(pid, "SigCgt"):
+                return ""
+            self.clear()
+            os.write(self._pipe[1], _WISH.pack(time.monotonic()))
+            if not await self._within(POLITE, self._answered):
+                os.kill(pid, DUMP)
+                await self._within(DUMP_WAIT, lambda: bool(self._size) and not _has(pid, "SigPnd", "ShdPnd", "SigBlk"))
+            self._asked = self._size
+            return self._text(0)
 
     def _answered(self) -> bool:
         return self._size > 0 and os.pread(self._file.fileno(), len(END), self._size - len(END)) == END
@@ -155,16 +157,18 @@ def leave_stacks(file: int, wishes: int) -> None:
 
 
 def _write_stacks(file: int, wishes: int) -> None:
-    main = threading.main_thread().ident
     while wish := os.read(wishes, _WISH.size):
         if time.monotonic() - _WISH.unpack(wish)[0] > POLITE:
             continue  # the signal has answered it, or this process was stopped: what is written now would be taken for something later
-        threads = sys._current_frames()
-        threads.pop(threading.get_ident())
-        stacks = [
-            _stack("Current thread" if one == main else f"Thread 0x{one:016x}", top) for one, top in threads.items()
-        ]
-        os.write(file, "\n".join(stacks).encode("utf-8", "replace") + END)
+        os.write(file, own_stacks().encode("utf-8", "replace") + END)
+
+
+def own_stacks() -> str:
+    """The stacks of all other threads of this process now."""
+    main, threads = threading.main_thread().ident, sys._current_frames()
+    threads.pop(threading.get_ident())
+    names = {one: "Current thread" if one == main else f"Thread 0x{one:016x}" for one in threads}
+    return "\n".join(_stack(names[one], top) for one, top in threads.items())
 
 
 def _stack(thread: str, frame: FrameType | None) -> str:

@@ -23,6 +23,8 @@ from windlass.worker.run import Identity, Lane, pauses
 
 WAIT = 10.0
 """Seconds that a claim waits at the store."""
+LOOK = 0.2
+"""Seconds between two looks whether a worker that is quiet may go on."""
 HASTE = 0.05
 """A claim that comes back with nothing sooner than this is not repeated sooner: its id may not live, and does not wait."""
 GATHER = 0.001
@@ -32,7 +34,10 @@ FEW = 8
 
 
 class Fetcher:
-    """Claims for `groups` of lanes. `start_job` begins a claim; `release` hands one back; `full` says that outcomes pile up."""
+    """Claims for `groups` of lanes. `start_job` begins a claim; `release` hands one back; `full` says that outcomes pile up.
+
+    quiet: nothing is claimed, for now.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Fetcher:
         self._start_job = start_job
         self._release = release
         self._full = full
+        self.quiet = False
         self._groups: list[list[Lane]] = []
         self._strays: list[Lane] = []
         self._asked: set[float] = set()
@@ -94,6 +100,9 @@ class Fetcher:
             identity = await self._identities.current()
             if self._stopping.is_set():
                 return
+            if self.quiet:
+                await self._pause(LOOK)
+                continue
             # From here to the claim's first step there is no await: whoever wakes what has begun wakes this one, too.
             identity.held += 1
             try:

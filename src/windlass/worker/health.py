@@ -1,7 +1,8 @@
 """`Health`: tells others how a supervisor is, over HTTP on a Unix socket (there `windlass health` asks) and on a port, if one is wanted.
 
 `/livez`: the supervisor's event loop turns; nobody else is asked. `/readyz`: it has what it needs to run jobs, or why not.
-What is said names no host, version or job: whoever can reach the port may read it.
+`/metrics`, where they are wanted: for Prometheus. The probes name no host, version or job: whoever can reach the port may read them.
+The metrics name queues and tasks.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from windlass.errors import ConfigurationError
 from windlass.worker import runtime
@@ -22,6 +23,8 @@ PATIENCE = 5.0
 MOST_CONNECTIONS = 64
 """Open at once. Then the oldest gives way: a probe is done in a moment, so it is none."""
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+Metrics = Callable[[], Awaitable[str]]
 
 logger = logging.getLogger("windlass")
 
@@ -38,23 +41,34 @@ def parse(text: str) -> tuple[str, int]:
     return host or "127.0.0.1", int(port)
 
 
-def answer(request: bytes, readiness: Callable[[], str]) -> bytes:
-    """The response to a request, of which all is here that will come. readiness: why it is not ready, "" when it is."""
+def asked(request: bytes) -> bytes:
+    """The path that a request names; b"" when it is none."""
     words = request.partition(b"\r\n")[0].split(b" ")
-    said = ""
+    return words[1].partition(b"?")[0] if len(words) == 3 else b""
+
+
+def answer(request: bytes, readiness: Callable[[], str], metrics: str | None = None) -> bytes:
+    """The response to a request, of which all is here that will come.
+
+    readiness: why it is not ready, "" when it is. metrics: None where there are none.
+    """
+    words, path = request.partition(b"\r\n")[0].split(b" "), asked(request)
+    said, form = "", "charset=utf-8"
     if b"\r\n\r\n" not in request or len(words) != 3 or not words[2].startswith(b"HTTP/1."):
         status = 400
-    elif (path := words[1].partition(b"?")[0]) not in (b"/livez", b"/readyz"):
+    elif path not in (b"/livez", b"/readyz") and (path != b"/metrics" or metrics is None):
         status = 404
     elif words[0] not in (b"GET", b"HEAD"):
         status = 405
+    elif path == b"/metrics":
+        status, said, form = 200, metrics or "", "version=0.0.4; charset=utf-8"
     else:
         said = readiness() if path == b"/readyz" else ""
         status = 503 if said else 200
     body = (said or _REASONS[status].lower()).encode(errors="replace") + b"\n"
     head = [
         f"HTTP/1.1 {status} {_REASONS[status]}",
-        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Type: text/plain; {form}",
         f"Content-Length: {len(body)}",
         *(["Allow: GET, HEAD"] if status == 405 else []),
         "Cache-Control: no-store",
@@ -65,13 +79,13 @@ def answer(request: bytes, readiness: Callable[[], str]) -> bytes:
 
 
 class Health:
-    """Answers probes until it is stopped. Every supervisor has one."""
+    """Answers probes until it is stopped. Every supervisor has one. metrics: gives the text for Prometheus, at most `PATIENCE` later."""
 
-    def __init__(self, readiness: Callable[[], str]) -> None:
+    def __init__(self, readiness: Callable[[], str], metrics: Metrics | None = None) -> None:
         self._servers: list[asyncio.Server] = []
         self._path = ""
         self._open: dict[_Exchange, None] = {}
-        self._exchange = lambda: _Exchange(self._open, readiness)
+        self._exchange = lambda: _Exchange(self._open, readiness, metrics)
 
     async def start(self, address: str = "") -> None:
         """Listen, also on `address` ("[HOST:]PORT"). Raises `ConfigurationError` when that cannot be had.
@@ -121,9 +135,11 @@ class Health:
 class _Exchange(asyncio.Protocol):
     """One request and its response. all: those that are open, the oldest first."""
 
-    def __init__(self, all: dict[_Exchange, None], readiness: Callable[[], str]) -> None:
+    def __init__(self, all: dict[_Exchange, None], readiness: Callable[[], str], metrics: Metrics | None) -> None:
         self._all = all
         self._readiness = readiness
+        self._metrics = metrics
+        self._measuring: asyncio.Task[None] | None = None
         self._request = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -137,11 +153,22 @@ class _Exchange(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._request += data
         if b"\r\n\r\n" in self._request or len(self._request) > MOST_BYTES:
-            self._transport.write(answer(self._request, self._readiness))
-            self._transport.close()
+            if self._metrics is None or asked(self._request) != b"/metrics":
+                self._say()
+            elif self._measuring is None:
+                self._measuring = asyncio.get_running_loop().create_task(self._measure(self._metrics))
+
+    async def _measure(self, metrics: Metrics) -> None:
+        self._say(await metrics())
+
+    def _say(self, metrics: str | None = None) -> None:
+        self._transport.write(answer(self._request, self._readiness, metrics))
+        self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
+        if self._measuring is not None:
+            self._measuring.cancel()
         self._all.pop(self, None)
 
     def abort(self) -> None:

@@ -9,32 +9,55 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
 import msgspec
 
-from windlass.broker.port import Broker, Claims
+from windlass.broker.port import Broker
 from windlass.core.job import Card, Pulse
+from windlass.core.outcome import bounded
 from windlass.events import Events, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
+from windlass.worker.chores import Chores
+from windlass.worker.evidence import own_stacks
 from windlass.worker.run import pauses
 
 CardOf = Callable[[str], Card]
 OnPulse = Callable[[str, Pulse], None]
+StacksOf = Callable[[str], Awaitable[str]]
+
+STACKS = "stacks"
+"""The shelf for the stacks that somebody wished to see, by worker."""
+MOST_STACKS = 1000
+"""What is on it at most: those of workers that could not clear up behind themselves, after years."""
 
 
 class Heart:
-    """Keeps ids alive. `card_of` tells what to say of an id, `on_pulse` hears each answer of the store."""
+    """Keeps ids alive. `card_of` tells what to say of an id, `on_pulse` hears each answer of the store.
 
-    def __init__(self, broker: Claims, settings: Settings, events: Events, card_of: CardOf, on_pulse: OnPulse) -> None:
+    stacks_of: the stacks of the process behind an id, which are written into the book when somebody wishes to see them.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        settings: Settings,
+        events: Events,
+        card_of: CardOf,
+        on_pulse: OnPulse,
+        stacks_of: StacksOf,
+    ) -> None:
         self._broker = broker
         self._settings = settings
         self._events = events
         self._card_of = card_of
         self._on_pulse = on_pulse
+        self._stacks_of = stacks_of
+        self._shown: dict[str, float] = {}
+        self._chores = Chores()
         self._workers: set[str] = set()
         # A beat that was under way when its id was retired must not bring it back to life.
         self._lock = asyncio.Lock()
@@ -65,6 +88,8 @@ class Heart:
                 try:
                     last = card or msgspec.structs.replace(self._card_of(worker), blameless=True)
                     await self._broker.beat(worker, last, 0)
+                    if self._shown.pop(worker, None) is not None:
+                        await self._broker.remove(STACKS, worker)
                     return
                 except Exception as error:
                     self._events.emit(StoreTrouble("beat", error))
@@ -76,14 +101,17 @@ class Heart:
 
     async def run(self) -> None:
         """Beat for ever."""
-        while True:
-            await asyncio.sleep(self._settings.beat)
-            try:
-                failpoint("supervisor.before_beat")
-                for worker in list(self._workers):
-                    await self._beat(worker, self._workers)
-            except Exception as error:  # whatever it was, the next beat must come
-                self._events.emit(StoreTrouble("beat", error))
+        try:
+            while True:
+                await asyncio.sleep(self._settings.beat)
+                try:
+                    failpoint("supervisor.before_beat")
+                    for worker in list(self._workers):
+                        await self._beat(worker, self._workers)
+                except Exception as error:  # whatever it was, the next beat must come
+                    self._events.emit(StoreTrouble("beat", error))
+        finally:
+            await self._chores.cancel()
 
     async def _beat(self, worker: str, wanted: set[str]) -> bool:
         async with self._lock:
@@ -101,8 +129,20 @@ class Heart:
                 self._events.emit(StoreBack("beat"))
         if not pulse.alive:
             self._workers.discard(worker)
+        if pulse.wish.stacks != self._shown.get(worker, 0.0):
+            self._shown[worker] = pulse.wish.stacks
+            self._chores.begin(self._show_stacks(worker))
         self._on_pulse(worker, pulse)
         return True
+
+    async def _show_stacks(self, worker: str) -> None:
+        """Write them down; when the store does not take them, the next beat asks for them again."""
+        try:
+            stacks = await self._stacks_of(worker) or "its stacks cannot be had"
+            await self._broker.put(STACKS, worker, stacks.encode(), MOST_STACKS)
+        except Exception as error:
+            self._shown.pop(worker, None)
+            self._events.emit(StoreTrouble("put", error))
 
 
 class HeartThread:
@@ -138,7 +178,7 @@ class HeartThread:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(getattr(heart, verb)(worker), loop))
 
     def _tell(self, worker: str, pulse: Pulse) -> None:
-        if pulse.cancelling or not pulse.alive:
+        if pulse.cancelling or pulse.wish.state or not pulse.alive:
             try:
                 self._home.call_soon_threadsafe(self.on_pulse, worker, pulse)
             except RuntimeError:
@@ -151,10 +191,15 @@ class HeartThread:
         except BaseException as error:
             self._opened.set_exception(error)
             return
-        heart, done = Heart(broker, self._settings, self._events, self._card_of, self._tell), asyncio.Event()
+        heart = Heart(broker, self._settings, self._events, self._card_of, self._tell, _own_stacks)
+        done = asyncio.Event()
         beating = asyncio.create_task(heart.run())
         self._opened.set_result((asyncio.get_running_loop(), heart, done))
         await done.wait()
         beating.cancel()
         await asyncio.wait({beating})
         await broker.close()
+
+
+async def _own_stacks(_worker: str) -> str:
+    return bounded(own_stacks())

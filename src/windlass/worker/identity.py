@@ -98,6 +98,14 @@ class Identities:
             self._renew()
             self._wake()
 
+    def wished(self, worker: str, state: str) -> bool:
+        """Somebody wishes this id to be in that state; answers whether that is new. So what was wished last counts, of whichever id."""
+        identity = self._all.get(worker)
+        if identity is None or identity.wished == state:
+            return False
+        identity.wished = state
+        return True
+
     def lost(self, worker: str) -> None:
         """The store says that this id does not live any more."""
         identity = self._all.pop(worker, None)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from windlass.broker.port import Journals
-from windlass.core.job import Entry, LogLine
-from windlass.core.outcome import ErrorInfo
+from windlass.core.job import Claim, Entry, LogLine, Tried
+from windlass.core.outcome import ErrorInfo, Outcome, Snoozed, Succeeded, called
 from windlass.events import Events, StaleWrite, StoreTrouble
 from windlass.worker.chores import Chores
 from windlass.worker.run import Notes, Run, pauses
@@ -21,6 +21,12 @@ LAST_LOG_LIMIT = 10_000
 """Characters of log that are kept as evidence of a crash: the last ones."""
 PENDING = 5000
 """Entries of one run that wait for the store at most; what comes then is counted, and said to be missing."""
+
+
+LAST = 1 << 52
+"""The number of what is written when a run is over."""
+ATTEMPTS = 100
+"""Runs of a job whose ends its journal tells: what is tried for ever must not fill the store."""
 
 
 class Journal:
@@ -53,7 +59,7 @@ class Journal:
             if notes is None:
                 notes = run.notes = Notes()
             if entry.kind in ("progress", "checkpoint"):
-                notes.latest[entry.kind] = entry
+                notes.latest[entry.kind] = notes.numbered(entry)
             else:
                 if entry.kind == "log":
                     notes.logged += 1
@@ -62,7 +68,7 @@ class Journal:
                 if over or len(notes.entries) >= PENDING:
                     notes.missing += 1
                     return
-                notes.entries.append(entry)
+                notes.entries.append(notes.numbered(entry))
             self._dirty.add(run)
             if self._armed:
                 return
@@ -86,14 +92,20 @@ class Journal:
                 self._events.emit(StoreTrouble("append", error))
                 await asyncio.sleep(pause)
 
-    async def flush(self, ended: Sequence[Run]) -> None:
-        """Send what there is, at least of these runs, which have ended. Raises what the store raises; then nothing is lost."""
-        for run in ended:
+    async def flush(self, ended: Sequence[tuple[Run, Outcome]]) -> None:
+        """Send what there is, at least of these runs, and how they ended. Raises what the store raises; then nothing is lost."""
+        for run, outcome in ended:
+            last: list[Entry] = []
             if (notes := run.notes) is not None and notes.missing:
                 text = f"... {notes.missing} more entries were not kept"
-                data = msgspec.json.encode(LogLine("warning", text))
-                notes.entries.append(Entry("log", data, time.time(), run.claim.attempt))
+                last.append(Entry("log", msgspec.json.encode(LogLine("warning", text)), time.time(), run.claim.attempt))
                 notes.missing = 0
+            if run.started and not run.told_of:
+                last += attempt(run.claim, run.identity.worker, outcome)
+                run.told_of = True
+            if last:
+                notes = run.notes = notes or Notes()
+                notes.entries += map(notes.numbered, last)
                 self._dirty.add(run)
         await self._send()
 
@@ -120,7 +132,7 @@ class Journal:
         assert notes is not None
         entries = [*notes.entries, *notes.latest.values()]
         notes.entries, notes.latest = [], {}
-        return entries
+        return sorted(entries, key=lambda entry: entry.number)
 
     def _put_back(self, taken: Sequence[tuple[Run, list[Entry]]]) -> None:
         with self._lock:
@@ -132,6 +144,14 @@ class Journal:
                     one.kind: one for one in entries if one.kind in ("progress", "checkpoint")
                 } | notes.latest
                 self._dirty.add(run)
+
+
+def attempt(claim: Claim, worker: str, outcome: Outcome) -> list[Entry]:
+    """The entry about a run that has ended without success, if there is to be one. It comes after all that the run itself has written."""
+    if isinstance(outcome, Succeeded | Snoozed) or claim.attempt + claim.crashes > ATTEMPTS:
+        return []
+    tried = Tried(called(outcome), claim.claimed_at, worker, getattr(outcome, "error", None))
+    return [Entry("attempt", msgspec.json.encode(tried), time.time(), claim.attempt, number=LAST)]
 
 
 def with_log(error: ErrorInfo, run: Run) -> ErrorInfo:

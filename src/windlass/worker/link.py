@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from windlass.core.job import Card, Claim, Entry, Pulse
 from windlass.core.outcome import Ending, ErrorInfo, Failed, Retried
+from windlass.events import Counted, StoreTrouble, WorkerChanged
 from windlass.worker.evidence import Evidence, OomKills, Stacks, cause_of_death, leave_stacks, peak
 
 TICK = 0.5
@@ -38,8 +39,8 @@ class Orders(Struct, tag=True):
     """The first message, to a runner or a child: the program to load (`modules` hold its tasks, `path` is the parent's sys.path).
 
     For a runner besides: queues as in `Runner`; the settings that differ from the program's; url: the store to use, if the program
-    names none; setup: "module:function" to call with the program (to subscribe a log); burst: leave once nothing is ready or
-    running. Without a target the program is discovered: it is a `kind` ("module:class").
+    names none; burst: leave once nothing is ready or running; telling: tell what happens (`Told`). Without a target the program is
+    discovered: it is a `kind` ("module:class"). setup: "module:function" to call with the program (to subscribe a log).
     """
 
     target: str | None = None
@@ -51,6 +52,7 @@ class Orders(Struct, tag=True):
     url: str | None = None
     setup: str | None = None
     burst: bool = False
+    telling: bool = False
 
 
 class Ready(Struct, tag=True):
@@ -148,13 +150,28 @@ class Tick(Struct, tag=True):
     stalled: str
 
 
+class Told(Struct, tag=True):
+    """From a runner, if it is to tell: what happened there."""
+
+    event: Counted | StoreTrouble | WorkerChanged
+
+
 class Breath(Struct, tag=True):
     """From a runner whose loop does not turn: nothing holds its interpreter, for this comes from another thread."""
 
 
-Message = Orders | Ready | Start | Stop | Note | Done | Keep | Pulsed | Begun | Tick | Breath
-_encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+Message = Orders | Ready | Start | Stop | Note | Done | Keep | Pulsed | Begun | Tick | Told | Breath
+
+
+def _as_text(value: object) -> str:
+    """Of an error (`StoreTrouble`) its message travels."""
+    if isinstance(value, BaseException):
+        return str(value)
+    raise NotImplementedError
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_as_text)
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message, dec_hook=lambda kind, text: kind(text))
 
 
 def frame(message: Message) -> bytes:

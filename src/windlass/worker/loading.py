@@ -19,6 +19,8 @@ def load(orders: Orders) -> Found:
     with targets.blaming():
         for module in orders.modules:
             targets.load(f"{module}:__name__")
+    if orders.setup is not None:
+        targets.load(orders.setup)(found.object)
     return found
 
 

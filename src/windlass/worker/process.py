@@ -15,11 +15,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from math import inf
+from typing import Any, cast
 
-from windlass import targets
 from windlass.core.urls import masked
 from windlass.definition import Program
 from windlass.errors import BrokerError, ConfigurationError, WindlassError
+from windlass.events import Counted, StoreTrouble, WorkerChanged
 from windlass.settings import Settings
 from windlass.worker import signals
 from windlass.worker.heart import OnPulse
@@ -36,6 +37,7 @@ from windlass.worker.link import (
     Ready,
     Stop,
     Tick,
+    Told,
     die_together,
 )
 from windlass.worker.loading import load
@@ -142,6 +144,11 @@ async def serve(parent: Parent, program: Program, orders: Orders, settings: Sett
     """Run until told to stop; in a burst, until there is nothing left to do."""
     supervised = Supervised(parent)
     runner = Runner(program, queues=orders.queues, settings=settings, keeper=supervised)
+    if orders.telling:
+        program.events.subscribe(
+            lambda event: parent.send(Told(cast(Any, event))), Counted, StoreTrouble, WorkerChanged
+        )
+    runner.processes.setup = orders.setup
     runner.processes.on_spawn = lambda: supervised.tick(runner)
     runner.executor.on_limited = lambda run: supervised.announce(run, runner)
     await runner.start()
@@ -168,8 +175,6 @@ def prepare(orders: Orders) -> tuple[Program, Settings, Ready]:
             f"{found.target} names its store itself ({masked(program.url)}): --url {masked(str(orders.url))} is in vain"
         )
     settings = replace(program.settings, **orders.settings)
-    if orders.setup is not None:
-        targets.load(orders.setup)(program)
     ready = Ready(
         url=program.url,
         name=program.name,

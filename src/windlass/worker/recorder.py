@@ -10,8 +10,8 @@ from itertools import compress
 from windlass.broker.port import Measures
 from windlass.core.ids import new_id
 from windlass.core.measures import FAULTS, Report, Rollup, Sighting, folded, histogram_of, sighted
-from windlass.core.outcome import ErrorInfo, Failed, Outcome, Retried, Succeeded
-from windlass.events import Events, StoreBack, StoreTrouble
+from windlass.core.outcome import ErrorInfo, Failed, Outcome, Retried, Succeeded, called
+from windlass.events import Counted, Events, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
 from windlass.worker.run import NOT_STARTED, Run, pauses
 
@@ -77,15 +77,9 @@ class Recorder:
 
     def _name(self, run: Run, outcome: Outcome) -> str:
         """What the history calls an outcome; if it is a failure, that is counted, too."""
-        match outcome:
-            case Failed(error):
-                self._sight(run, error, final=True)
-                return "failed"
-            case Retried(_, error, crash):
-                self._sight(run, error, final=False)
-                return "crashed" if crash else "retried"
-            case _:
-                return type(outcome).__name__.lower()
+        if isinstance(outcome, Failed | Retried):
+            self._sight(run, outcome.error, final=isinstance(outcome, Failed))
+        return called(outcome)
 
     def _sight(self, run: Run, error: ErrorInfo, final: bool) -> None:
         one = sighted(run.claim.task, run.claim.id, error, final, self._version)
@@ -112,6 +106,7 @@ class Recorder:
                 return True
             self._number += 1
             self._under_way = Report(self._rollups, list(self._sightings.values()))
+            self._events.emit(Counted(self._rollups))
             self._rollups, self._sightings = [], {}
         try:
             failpoint("recorder.before_record")

@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from windlass.context import Context
 from windlass.core.job import Claim, Entry
@@ -27,26 +28,33 @@ TAIL = 50
 
 
 class Identity:
-    """One id of a runner. `held`: claims under way, runs, and outcomes that are not stored yet."""
+    """One id of a runner. held: claims under way, runs, and outcomes that are not stored yet. wished: in which state it shall be."""
 
-    __slots__ = ("held", "worker")
+    __slots__ = ("held", "wished", "worker")
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self.held = 0
+        self.wished = ""
 
 
 class Notes:
-    """The unsent journal entries of one run. Of `latest` kinds only the last counts; `logged`, `missing`: of the whole run."""
+    """The unsent journal entries of one run. Of `latest` kinds only the last counts; `written`, `logged`, `missing`: of the whole run."""
 
-    __slots__ = ("entries", "latest", "logged", "missing", "tail")
+    __slots__ = ("entries", "latest", "logged", "missing", "tail", "written")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.latest: dict[str, Entry] = {}
+        self.written = 0
         self.logged = 0
         self.missing = 0
         self.tail: deque[bytes] = deque(maxlen=TAIL)
+
+    def numbered(self, entry: Entry) -> Entry:
+        """The entry, as the next one of its run: the store takes each number once, so that a repeat does no harm."""
+        self.written += 1
+        return replace(entry, number=self.written)
 
 
 class Run(Struct, eq=False):
@@ -58,6 +66,7 @@ class Run(Struct, eq=False):
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     thread: the native id of the thread in which its function is called; 0: the main one.
     started: the `time.monotonic()` at which its function was called. took: seconds from then to its end, or NOT_STARTED.
+    told_of: its end stands in the journal, or is on its way there.
     """
 
     claim: Claim
@@ -82,6 +91,7 @@ class Run(Struct, eq=False):
     took: float = NOT_STARTED
     begun: bool = False
     ended: bool = False
+    told_of: bool = False
 
     def open(self) -> Context:
         """The context that the job's code sees, in this process: made when it is first asked for, in any thread."""

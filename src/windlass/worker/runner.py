@@ -19,7 +19,7 @@ import random
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from math import inf
@@ -32,6 +32,7 @@ from windlass.events import StoreTrouble, WorkerChanged
 from windlass.settings import Settings
 from windlass.worker import capture
 from windlass.worker.call import Caller
+from windlass.worker.chores import Chores
 from windlass.worker.executor import Executor
 from windlass.worker.fetcher import Fetcher
 from windlass.worker.heart import HeartThread
@@ -69,6 +70,7 @@ class Runner:
 
     queues: served strictly in this order; by default all queues of the program's tasks, in turn.
     keeper: who beats for us; by default a thread of this process, and then this runner does the upkeep too.
+    on_unwanted: called when somebody wishes this worker to stop; below a supervisor, that sees to it.
     """
 
     def __init__(
@@ -85,7 +87,9 @@ class Runner:
         self._in_turn = not queues
         self.queues = deque(queues_of(program, queues))
         self._started_at = time.time()
-        self._state = "running"
+        self._state = "working"
+        self._stopped = asyncio.Event()
+        self.on_unwanted: Callable[[], None] = lambda: None
         self._end = inf
         self._stack = AsyncExitStack()
         self._upkeep: Upkeep | None = None
@@ -160,11 +164,18 @@ class Runner:
     async def stop(self, timeout: float | None = None) -> None:
         """Claim no more, let what runs finish for at most `timeout` seconds (by default as the settings say), hand back the rest.
 
-        Setting `hurry` ends the waiting. A runner that was stopped is not started again.
+        Setting `hurry` ends the waiting. A runner that was stopped is not started again; a second call waits for the first.
         """
-        if self._state != "running":
+        if self._state != "working":
+            await self._stopped.wait()
             return
         self._state = "draining"
+        try:
+            await self._stop(timeout)
+        finally:
+            self._stopped.set()
+
+    async def _stop(self, timeout: float | None) -> None:
         self._say("draining", f"{len(self.executor.runs)} jobs run")
         # A store that hangs must not keep the drain from beginning; what it still hands out is given back.
         await self.fetcher.stop(MOMENT)
@@ -188,7 +199,7 @@ class Runner:
     def stalled(self) -> str:
         """Which of our loops waits for the store beyond all its deadlines, or has ended by mistake; "" when none does."""
         for name, part in (("fetch", self.fetcher), ("settle", self.settler)):
-            if self._state == "running" and part.waits > STALL:
+            if self._state == "working" and part.waits > STALL:
                 return f"its {name} loop made no step for {part.waits:.0f} s"
         return ""
 
@@ -211,15 +222,23 @@ class Runner:
             busy={name: lane.busy for name, lane in lanes.items()},
             started_at=self._started_at,
             version=VERSION,
-            state=self._state,
+            state="quiet" if self.fetcher.quiet and self._state == "working" else self._state,
             code=self.settings.version,
         )
 
     def _on_pulse(self, worker: str, pulse: Pulse) -> None:
-        if pulse.alive:
-            self.executor.cancel(pulse.cancelling)
-        else:
+        if not pulse.alive:
             self.identities.lost(worker)
+            return
+        self.executor.cancel(pulse.cancelling)
+        if not self.identities.wished(worker, state := pulse.wish.state):
+            return
+        if state == "stopped":
+            self.on_unwanted()
+        elif state != self.card().state and self._state == "working":
+            self.fetcher.quiet = state == "quiet"
+            self.broker.wake()  # a claim that waits would still be given jobs
+            self._say(state)
 
     def _on_lost(self, identity: Identity) -> None:
         self._say("lost", f"the store gave the jobs of {identity.worker} to others")
@@ -254,10 +273,12 @@ class Runner:
 
     async def _revive_known(self, everything: bool) -> None:
         before: str | None = None
-        while page := await self.broker.find(state=State.PARKED, before=before, limit=PAGE):
-            chosen = (job for job in page if everything or (job.reason or "").startswith(UNKNOWN_TASK))
+        while True:
+            jobs, before = await self.broker.find(states=[State.PARKED], before=before, limit=PAGE)
+            chosen = (job for job in jobs if everything or (job.reason or "").startswith(UNKNOWN_TASK))
             await self.broker.revive([job.id for job in chosen if job.task in self.program.definitions])
-            before = page[-1].id
+            if before is None:
+                return
 
     async def until(self, stop: asyncio.Event, *, burst: bool = False) -> None:
         """Return when `stop` is set; in a burst also once nothing in our queues is ready or running, here or elsewhere."""
@@ -281,19 +302,25 @@ class Runner:
 
 @asynccontextmanager
 async def working(program: Program, *, queues: Sequence[str] | None = None) -> AsyncGenerator[Runner]:
-    """A worker in this event loop, for as long as the block lasts: for a web application's lifespan, and for tests."""
-    runner = Runner(program, queues=queues)
+    """A worker in this event loop, for as long as the block lasts: for a web application's lifespan, and for tests.
+
+    If somebody wishes that it stops, it does so before, and the application goes on.
+    """
+    runner, chores = Runner(program, queues=queues), Chores()
+    runner.on_unwanted = lambda: chores.begin(runner.stop())
     await runner.start()
     try:
         yield runner
     finally:
         await runner.stop()
+        await chores.finish()
 
 
 async def work(program: Program, *, queues: Sequence[str] | None = None, burst: bool = False) -> None:
     """Work until a signal comes (or this call is cancelled); with `burst` until nothing is ready or running."""
     stop = asyncio.Event()
     async with working(program, queues=queues) as runner:
+        runner.on_unwanted = stop.set
 
         def on_signal(count: int) -> None:
             stop.set()

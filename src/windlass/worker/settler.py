@@ -12,7 +12,7 @@ from math import inf
 
 from windlass.broker.port import Broker
 from windlass.core.job import Job
-from windlass.core.outcome import ErrorInfo, Failed, Outcome
+from windlass.core.outcome import ErrorInfo, Failed, Outcome, Succeeded
 from windlass.core.state import State
 from windlass.errors import BrokerError
 from windlass.events import Events, StaleWrite, StoreBack, StoreTrouble
@@ -38,7 +38,7 @@ class Settler:
         self,
         broker: Broker,
         events: Events,
-        flush: Callable[[Sequence[Run]], Awaitable[None]],
+        flush: Callable[[Sequence[Pair]], Awaitable[None]],
         let_go: Callable[[Identity], None],
         note: Callable[[Sequence[Pair], Sequence[bool]], None],
         *,
@@ -119,8 +119,8 @@ class Settler:
             try:
                 failpoint("settler.before_settle")
                 self._asked = asyncio.get_running_loop().time()
-                if noted := [run for run, _ in batch if run.notes is not None]:
-                    await self._flush(noted)
+                if told := [pair for pair in batch if pair[0].notes is not None or type(pair[1]) is not Succeeded]:
+                    await self._flush(told)
                 applied, _ = await self._broker.settle([(run.claim, outcome) for run, outcome in batch])
                 failpoint("settler.after_settle")
                 happened = applied if not tries or all(applied) else await self._happened(batch, applied)

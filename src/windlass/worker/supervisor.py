@@ -21,6 +21,7 @@ from math import inf
 
 import msgspec
 
+from windlass.broker.port import Broker
 from windlass.broker.url import make_broker
 from windlass.core.job import Card, StoreInfo
 from windlass.core.outcome import ErrorInfo
@@ -30,7 +31,7 @@ from windlass.settings import Settings
 from windlass.worker import watchdog
 from windlass.worker.chores import Chores
 from windlass.worker.custody import Custody
-from windlass.worker.link import STORE_AWAY, Begun, Breath, Keep, Orders, Ready, Stop, Tick
+from windlass.worker.link import STORE_AWAY, Begun, Breath, Keep, Orders, Ready, Stop, Tick, Told
 from windlass.worker.patrol import Patrol
 from windlass.worker.signals import catching
 from windlass.worker.ward import Ward
@@ -49,21 +50,22 @@ MOMENT = 2.0
 class Supervisor:
     """Runs the app that the `orders` name until a signal comes; `run` is the whole of it.
 
-    on_ready: called once, when an app is loaded and its store is open; what it raises ends the supervisor.
+    on_ready: called once, when an app is loaded and its store (`broker`) is open; what it raises ends the supervisor.
+    heard: what its runners tell of themselves, if the orders say so.
     """
 
     def __init__(
         self, orders: Orders, on_ready: Callable[[Ready, StoreInfo], None] = lambda _ready, _store: None
     ) -> None:
-        self.events = Events()
+        self.events, self.heard = Events(), Events()
+        self.broker: Broker | None = None
         self._orders = orders
         self._on_ready = on_ready
         self._settings = Settings()
         self._wards: set[Ward] = set()
         self._wanted = 1
         self._young_deaths = self._stillborn = 0
-        self._stopping = 0
-        self._restarts = 0
+        self._stopping = self._restarts = 0
         self._failure: Exception | None = None
         self._last_word = ""
         self._place = ("", "")
@@ -117,7 +119,7 @@ class Supervisor:
         """As on the first, second or third signal: drain; hand back what runs; kill."""
         if not self._stopping:
             self._tell("stopping")
-        self._stopping, self._wanted = count, 0
+        self._stopping, self._wanted = max(count, self._stopping), 0
         self._changed.set()
         for ward in self._wards:
             if count > 2:
@@ -279,6 +281,8 @@ class Supervisor:
                     ward.breathed = time.monotonic()
                 case Keep():
                     self._chores.begin(self._keep(ward, message))
+                case Told(event):
+                    self.heard.emit(event)
                 case _:
                     pass
 
@@ -309,14 +313,14 @@ class Supervisor:
     async def _begin(self, ready: Ready) -> None:
         """The first runner tells where the store is, and how many runners there shall be."""
         self._settings, self._place = replace(self._settings, **ready.settings), (ready.url, ready.name)
-        broker = make_broker(ready.url, ready.name)
+        broker = self.broker = make_broker(ready.url, ready.name)
         self._stack.push_async_callback(broker.close)
         await broker.open()
         store = await broker.describe()
         store.check(self._settings.durability)
         self._on_ready(ready, store)
         self._chores.begin(Patrol(lambda: self._wards, self._settings, self._say, self._abandon).run())
-        self._custody = Custody(broker, self._settings, self.events)
+        self._custody = Custody(broker, self._settings, self.events, self.stop)
         self._stack.push_async_callback(self._custody.stop)
         await self._custody.start()
         self._wanted = self._settings.runners if self._wanted else 0
@@ -336,7 +340,7 @@ class Supervisor:
             ward.forget()
             self._say(ward, "turning again")
         if ward.leaving:
-            if tick.card.state != "running" and not any(tick.card.busy.values()):
+            if tick.card.state not in ("working", "quiet") and not any(tick.card.busy.values()):
                 ward.due = min(ward.due, time.monotonic() + self._settings.shutdown_timeout + FAREWELL)
         elif not ward.heir and ward.content <= time.monotonic() and (why := self._worn(ward, tick)):
             ward.heir = True

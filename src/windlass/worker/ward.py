@@ -69,6 +69,15 @@ class Ward(Process):
             card = msgspec.structs.replace(card, state="stuck", last_words=self.stuck)
         return msgspec.structs.replace(card, blameless=self.blameless)
 
+    async def stacks(self) -> str:
+        """Its stacks now, for somebody who wishes to see them: they explain nothing that becomes of it later."""
+        if self.stopped():
+            return "it is stopped (SIGSTOP)"
+        stacks = await self.dump()
+        if self.stuck is None and not self.gone.done():
+            self.forget()
+        return stacks
+
     def put_down(self, why: str) -> None:
         """Kill it, though none of its jobs did anything wrong."""
         if not self.gone.done():

@@ -76,14 +76,14 @@ async def test_a_job_that_cannot_be_read_is_parked_by_the_claim(
     assert damage(shared, kind, claim.id, wrong)
     good = [job() for _ in range(2)]
     await broker.enqueue(good)
-    assert {one.id for one in await second.find()} == {claim.id, *(one.id for one in good)}
+    assert {one.id for one in (await second.find()).jobs} == {claim.id, *(one.id for one in good)}
     taken = [await soon(broker.claim(["default"], {"loop": room}, "w", wait=SOON))]
     while taken[-1]:
         taken.append(await broker.claim(["default"], {"loop": room}, "w"))
     assert [one.id for some in taken for one in some] == [one.id for one in good]
     seen = await look(second, claim.id)
     assert (seen.state, seen.reason) == (State.PARKED, UNREADABLE)
-    assert [one.id for one in await second.find(state=State.PARKED)] == [claim.id]
+    assert [one.id for one in (await second.find(states=[State.PARKED])).jobs] == [claim.id]
     assert (await broker.tally())[0].counts == {State.RUNNING: 2, State.PARKED: 1}
     assert await broker.forget([claim.id]) == [claim.id]
     assert await broker.get([claim.id]) == [None]
@@ -168,10 +168,10 @@ async def test_upkeep_goes_on_beside_a_job_that_cannot_be_read(
         await verb([one.id for one in (*claims, *delayed, *expiring, *ended)])
     await broker.beat("w", CARD, 0.0)
     await broker.reclaim()
-    await broker.forget([one.id for one in await broker.find()])
+    await broker.forget([one.id for one in (await broker.find()).jobs])
     await broker.promote(now=later)
     await broker.prune(now=later)
-    assert await broker.find() == []
+    assert (await broker.find()).jobs == []
     await works(broker, "fresh")
 
 
@@ -267,6 +267,7 @@ async def everything(broker: RedisBroker) -> list[JobId]:
     await broker.reclaim(gap=30.0)
     await broker.cancel([running.id])
     await broker.claim(["empty"], {"loop": 1}, "dead", wait=0.01)
+    assert await broker.wish("dead", "working")
     await broker.read(running.id, wait=0.01)
     await broker.read(running.id, wait=0.01, seen=(State.RUNNING, 1))
     return [one.id for one in (lost, done, bad, parked, running, scheduled, keyed, ready)]
@@ -275,7 +276,7 @@ async def everything(broker: RedisBroker) -> list[JobId]:
 KEYS = [
     "jobs", "states", "ids", "ids:new", "ready:default\0loop", "scheduled", "running", "parked", "ended:5", "ended:6", "ended:7",
     "expiring", "cancelling", "keys", "keyed", "counts", "paused", "journals", "leases", "gone", "resting", "cards", "words",
-    "numbers", "look", "worker_count", "token", "idle:default\0loop", "idle:\0due", "watched", "awaited",
+    "wishes", "numbers", "look", "worker_count", "token", "idle:default\0loop", "idle:\0due", "watched", "awaited",
 ]  # fmt: skip
 
 
@@ -294,13 +295,15 @@ async def every_verb(broker: RedisBroker, ids: list[JobId], now: float) -> list[
         "prune": lambda: broker.prune(now=now + 90000.0),
         "get": lambda: broker.get(ids),
         "find": broker.find,
-        "find ready": lambda: broker.find(state=State.READY),
+        "find ready": lambda: broker.find(states=[State.READY]),
+        "find some": lambda: broker.find(queue="other", task="tests.task", key="k", limit=1),
         "tally": broker.tally,
         "cancel": lambda: broker.cancel(ids[:1]),
         "revive": lambda: broker.revive(ids),
         "forget": lambda: broker.forget(ids[1:2]),
         "pause": lambda: broker.pause("paused", False),
         "workers": broker.workers,
+        "wish": lambda: broker.wish("w", "quiet"),
         "describe": broker.describe,
     }
     refused = list[str]()
@@ -401,7 +404,7 @@ async def test_an_emptied_server_knows_a_worker_again_with_its_next_beat(
     assert await broker.append([(claim, [entry()])]) == [False]
     assert await broker.cancel([claim.id]) == {}
     assert (await broker.revive([claim.id]), await broker.forget([claim.id])) == ([], [])
-    assert (await broker.get([claim.id]), await broker.read(claim.id), await broker.find()) == ([None], None, [])
+    assert (await broker.get([claim.id]), await broker.read(claim.id), (await broker.find()).jobs) == ([None], None, [])
     assert (await broker.promote(), await broker.reclaim(), await broker.prune()) == ([], [], 0)
     assert (await broker.workers(), await broker.tally()) == ([], [])
     await second.enqueue([new := job()])
@@ -445,7 +448,7 @@ async def test_large_jobs_are_handed_out_a_few_at_a_time(broker: RedisBroker) ->
         await broker.enqueue([one])
     ids = [one.id for one in new]
     assert [len(found.body) for found in await broker.get(ids) if found] == [4 << 20] * 10
-    assert [found.id for found in await broker.find(limit=10)] == ids[::-1]
+    assert [found.id for found in (await broker.find(limit=10)).jobs] == ids[::-1]
     await broker.beat("w", CARD, 3600.0)
     claims = list[JobId]()
     while some := await broker.claim(["default"], {"loop": 10}, "w"):
@@ -474,7 +477,7 @@ async def test_a_long_journal_is_read_whole(broker: RedisBroker) -> None:
 async def test_what_could_never_be_handed_over_is_refused(broker: RedisBroker) -> None:
     with pytest.raises(PayloadTooLarge, match="limit"):
         await broker.enqueue([job(), job(body=bytes(records.LARGEST + 1))])
-    assert await broker.find() == []
+    assert (await broker.find()).jobs == []
     largest = job(body=bytes(records.LARGEST))
     await broker.enqueue([largest])
     await broker.beat("w", CARD, 3600.0)

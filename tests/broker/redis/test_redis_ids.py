@@ -33,12 +33,14 @@ async def test_ids_in_any_order_are_listed_in_theirs(broker: RedisBroker) -> Non
             await broker.forget(gone)
             there.difference_update(gone)
         at += size
-    listed = [job.id for job in await broker.find(limit=5000)]
+    listed = [job.id for job in (await broker.find(limit=5000, scan=5000)).jobs]
     assert listed == sorted(there, reverse=True)
     middle = listed[len(listed) // 2]
-    assert [job.id for job in await broker.find(before=middle, limit=300)] == listed[len(listed) // 2 + 1 :][:300]
+    assert [job.id for job in (await broker.find(before=middle, limit=300)).jobs] == listed[len(listed) // 2 + 1 :][
+        :300
+    ]
     await broker.forget(listed)
-    assert await broker.find() == []
+    assert (await broker.find()).jobs == []
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ async def test_databases_are_apart(shared: RedisServer, connect: Connect) -> Non
 async def test_apps_are_apart(url: str, connect: Connect) -> None:
     one, two = await connect(url, "one"), await connect(url, "two and {more}")
     await works(two)
-    assert [job.task for job in await two.find()] == ["tests.task"]
-    assert await one.find() == await one.tally() == await one.workers() == []
+    assert [job.task for job in (await two.find()).jobs] == ["tests.task"]
+    assert (await one.find()).jobs == await one.tally() == await one.workers() == []
 
 
 async def test_the_first_host_that_answers(shared: RedisServer, connect: Connect) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from math import inf
@@ -21,9 +21,12 @@ from windlass.broker.redis.history import KEPT, History
 from windlass.broker.redis.records import NOBODY, STATES, batched, full, short
 from windlass.core.job import (
     DAY,
+    SCAN,
     Card,
     Claim,
+    Duty,
     Entry,
+    Found,
     Job,
     JobId,
     NewJob,
@@ -185,8 +188,11 @@ class RedisBroker(History):
 
     async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
         words = b"" if card.blameless else msgspec.json.encode(card.last_words or lost(worker))
-        wanted = await self._call("beat", _time(now), worker, msgspec.json.encode(card), ttl, words)
-        return Pulse(alive=False) if wanted is None else Pulse(ttl > 0, sorted(map(full, wanted)))
+        told = await self._call("beat", _time(now), worker, msgspec.json.encode(card), ttl, words)
+        if told is None:
+            return Pulse(alive=False)
+        wish, *wanted = told
+        return Pulse(ttl > 0, sorted(map(full, wanted)), records.wish(wish))
 
     async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
         if not pairs:
@@ -195,7 +201,7 @@ class RedisBroker(History):
         for claim, entries in pairs:
             args += (short(claim.id), records.fence(claim), len(entries))
             for entry in entries:
-                args += (_LATEST.get(entry.kind, b"-"), records.line(entry))
+                args += (_LATEST.get(entry.kind, b"-"), entry.number, records.line(entry))
         return [bool(taken) for taken in await self._call("append", *args)]
 
     async def read(
@@ -291,15 +297,17 @@ class RedisBroker(History):
     async def find(
         self,
         *,
-        state: State | None = None,
+        states: Collection[State] = (),
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
         before: JobId | None = None,
+        after: JobId | None = None,
         limit: int = 50,
-    ) -> list[Job]:
-        filters = {"state": state, "queue": queue, "task": task, "key": key}
-        return await looks.find(self._client, filters, before, limit)
+        scan: int = SCAN,
+    ) -> Found:
+        filters = {"queue": queue, "task": task, "key": key}
+        return await looks.find(self._client, set(states), filters, (before, after), limit, scan)
 
     async def tally(self) -> list[QueueInfo]:
         return await looks.tally(self._client)
@@ -321,6 +329,12 @@ class RedisBroker(History):
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         return await looks.workers(self._client, _time(now))
+
+    async def wish(
+        self, worker: str, state: Duty | None = None, stacks: float | None = None, *, now: float | None = None
+    ) -> bool:
+        given = "" if stacks is None else stacks
+        return bool(await self._call("wish", _time(now), worker, state or "", given))
 
 
 _LATEST = {"progress": b"p", "checkpoint": b"c"}

@@ -63,8 +63,8 @@ class History:
             return []
         return list(map(bytes.decode, await self._client.call("mark", state, until, *dict.fromkeys(fingerprints))))
 
-    async def put(self, shelf: str, name: str, data: bytes) -> None:
-        await self._client.call("put", shelf, name, data)
+    async def put(self, shelf: str, name: str, data: bytes, most: int | None = None) -> None:
+        await self._client.call("put", shelf, name, data, "" if most is None else most)
 
     async def leaf(self, shelf: str, name: str) -> bytes | None:
         found: bytes | None = await self._client.call("leaf", shelf, name)

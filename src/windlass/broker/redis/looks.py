@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
 from windlass.broker.redis import records
 from windlass.broker.redis.client import Client
 from windlass.broker.redis.records import batched, full, short
-from windlass.core.job import Job, JobId, QueueInfo, StoreInfo, Worker
+from windlass.core.job import Found, Job, JobId, QueueInfo, StoreInfo, Worker
 from windlass.core.state import State
 from windlass.core.urls import exposed
 from windlass.errors import BrokerError, ConfigurationError, StoreCorrupt
 
 PAGE = 500
-"""Jobs that are looked through at once."""
+"""Jobs that are fetched at once."""
 FEW = 20_000
-"""Of a state with no more jobs than this all ids are fetched and sorted; else all jobs are gone through, the newest first."""
+"""Of states with no more jobs than this all ids are fetched and sorted; else all jobs are gone through, the newest first."""
+END = b"\xff" * 17
+"""Larger than any id."""
 SKEW = 1.0
 """Seconds that the server's clock may differ from ours before it is worth a remark."""
 
@@ -32,31 +34,42 @@ async def get(client: Client, ids: Sequence[JobId]) -> list[Job | None]:
     return found
 
 
-async def find(client: Client, filters: Mapping[str, Any], before: JobId | None, limit: int) -> list[Job]:
-    """Jobs that match every filter which is not None, the newest first."""
+async def find(
+    client: Client,
+    states: Set[State],
+    filters: Mapping[str, str | None],
+    bounds: tuple[JobId | None, JobId | None],
+    limit: int,
+    scan: int,
+) -> Found:
+    """Jobs in one of `states`, if there are any, that match every filter which is not None; of the ids between the bounds, newest first."""
     wanted = {name: value for name, value in filters.items() if value is not None}
-    found = list[Job]()
-    async for page in _pages(client, wanted.get("state"), before, PAGE if wanted else limit):
-        jobs = await get(client, page)
-        found += [job for job in jobs if job and all(getattr(job, name) == value for name, value in wanted.items())]
-        if len(found) >= limit:
-            break
-    return found[:limit]
+    size = scan if states or wanted else min(scan, limit + 1)
+    ids = await _candidates(client, states, *bounds, size)
+    looked_at, places = len(ids), list(range(min(len(ids), limit + 1)))
+    if ids and (states or wanted):
+        asked = (f":{wanted[name]}" if name in wanted else "" for name in ("queue", "task", "key"))
+        looked_at, *places = await client.call("match", limit + 1, _numbers(states), *asked, *ids)
+    last = full(ids[looked_at - 1]) if ids and (looked_at < len(ids) or looked_at == size) else None
+    chosen = [full(ids[place]) for place in places]
+    jobs = [job for job in await get(client, chosen[:limit]) if job and (not states or job.state in states)]
+    found = [job for job in jobs if all(getattr(job, name) == value for name, value in wanted.items())]
+    return Found(found, chosen[limit - 1] if len(chosen) > limit else last)
 
 
-async def _pages(client: Client, state: State | None, before: JobId | None, size: int) -> AsyncIterator[list[JobId]]:
-    """Ids that may be those of jobs in `state`, by descending id."""
-    if state is not None:
-        members = await client.call("members", records.NUMBERS[state], FEW)
-        if members is not None:
-            ids = sorted({job for job in map(full, members) if before is None or job < before}, reverse=True)
-            for start in range(0, len(ids), size):
-                yield ids[start : start + size]
-            return
-    last = b"" if before is None else short(before)
-    while page := await client.call("page", last, size):
-        yield list(map(full, page))
-        last = page[-1]
+async def _candidates(
+    client: Client, states: Set[State], before: JobId | None, after: JobId | None, size: int
+) -> list[bytes]:
+    """The newest ids between the bounds that may be those of jobs in `states`."""
+    top, bottom = b"" if before is None else short(before), b"" if after is None else short(after)
+    members = await client.call("members", FEW, *map(records.NUMBERS.__getitem__, states)) if states else None
+    if members is None:
+        return [one for one in await client.call("page", top, size) if one > bottom]
+    return sorted({one for one in members if bottom < one < (top or END)}, reverse=True)[:size]
+
+
+def _numbers(states: Set[State]) -> bytes:
+    return bytes(map(records.NUMBERS.__getitem__, states))
 
 
 async def tally(client: Client) -> list[QueueInfo]:
@@ -67,7 +80,7 @@ async def tally(client: Client) -> list[QueueInfo]:
 async def workers(client: Client, now: float | bytes) -> list[Worker]:
     """Who lives; but for those whose card cannot be read until their next beat."""
     found = list[Worker]()
-    for one in batched(await client.call("workers", now), 4):
+    for one in batched(await client.call("workers", now), 5):
         with suppress(StoreCorrupt):
             found.append(records.worker(*one))
     return sorted(found, key=lambda worker: worker.id)

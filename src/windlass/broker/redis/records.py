@@ -15,7 +15,7 @@ import msgspec
 
 from windlass.broker import damaged
 from windlass.broker.damaged import decoder
-from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, QueueInfo, Reading, Worker
+from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, QueueInfo, Reading, Wish, Worker
 from windlass.core.outcome import ErrorInfo, quarantined
 from windlass.core.state import State
 from windlass.errors import PayloadTooLarge, StoreCorrupt
@@ -253,9 +253,18 @@ def reading(job_id: JobId, reply: Sequence[Any]) -> tuple[Reading, bytes | None]
 
 
 @decoder
-def worker(name: bytes, card: bytes, until: bytes, held: int) -> Worker:
+def worker(name: bytes, card: bytes, until: bytes, held: int, wished: bytes) -> Worker:
     """A worker that lives. Raises `StoreCorrupt`."""
-    return Worker(name.decode(), msgspec.json.decode(card, type=Card), date(float(until)), held)
+    return Worker(name.decode(), msgspec.json.decode(card, type=Card), date(float(until)), held, wish(wished))
+
+
+def wish(stored: bytes) -> Wish:
+    """What is wished of a worker; nothing, when it cannot be read."""
+    state, _, stacks = stored.partition(b" ")
+    try:
+        return Wish(state.decode(), float(stacks))
+    except ValueError:
+        return Wish()
 
 
 @decoder

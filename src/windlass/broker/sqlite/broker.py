@@ -6,20 +6,23 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import TypeVar
 
-from windlass.broker.sqlite import history, looks, verbs
+from windlass.broker.sqlite import history, looks, presence, verbs
 from windlass.broker.sqlite.place import MEMORY, Place, file_system
 from windlass.broker.sqlite.schema import SAFE
 from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
 from windlass.broker.sqlite.writer import Desk, Verb, Writer
 from windlass.core.job import (
+    SCAN,
     Card,
     Claim,
+    Duty,
     Entry,
+    Found,
     Job,
     JobId,
     NewJob,
@@ -165,7 +168,7 @@ class SqliteBroker:
         return await self._write(verbs.settle, (pairs, now)) if pairs else ([], [])
 
     async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
-        return await self._write(verbs.beat, (worker, card, ttl, now))
+        return await self._write(presence.beat, (worker, card, ttl, now))
 
     async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
         return await self._write(verbs.append, pairs) if pairs else []
@@ -230,15 +233,17 @@ class SqliteBroker:
     async def find(
         self,
         *,
-        state: State | None = None,
+        states: Collection[State] = (),
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
         before: JobId | None = None,
+        after: JobId | None = None,
         limit: int = 50,
-    ) -> list[Job]:
-        filters = {"state": state and state.value, "queue": queue, "task": task, "key": key}
-        return await self._look(looks.find, (filters, before, limit))
+        scan: int = SCAN,
+    ) -> Found:
+        filters = {"queue = ?": queue, "task = ?": task, "key = ?": key, "id < ?": before, "id > ?": after}
+        return await self._look(looks.find, (states, filters, min(limit, scan), scan))
 
     async def tally(self) -> list[QueueInfo]:
         return await self._look(looks.tally, None)
@@ -256,7 +261,12 @@ class SqliteBroker:
         await self._write(verbs.pause, (queue, paused))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
-        return await self._look(looks.workers, now)
+        return await self._look(presence.workers, now)
+
+    async def wish(
+        self, worker: str, state: Duty | None = None, stacks: float | None = None, *, now: float | None = None
+    ) -> bool:
+        return await self._write(presence.wish, (worker, state, stacks, now))
 
     # --- the history and the book -----------------------------------------------------------------------------
 
@@ -274,8 +284,8 @@ class SqliteBroker:
     async def mark(self, fingerprints: Sequence[str], state: Mark, until: float = 0.0) -> list[str]:
         return await self._write(history.mark, (fingerprints, state, until))
 
-    async def put(self, shelf: str, name: str, data: bytes) -> None:
-        await self._write(history.put, (shelf, name, data))
+    async def put(self, shelf: str, name: str, data: bytes, most: int | None = None) -> None:
+        await self._write(history.put, (shelf, name, data, most))
 
     async def leaf(self, shelf: str, name: str) -> bytes | None:
         return await self._look(history.leaf, (shelf, name))

@@ -83,8 +83,11 @@ def prune(tx: Transaction, now: float, limit: int, memory: float) -> None:
     tx.run("prune_writers", now, memory)
 
 
-def _put(tx: Transaction, given: tuple[str, str, bytes]) -> None:
-    tx.run("put", *given)
+def _put(tx: Transaction, given: tuple[str, str, bytes, int | None]) -> None:
+    *leaf, most = given
+    tx.run("put", *leaf)
+    if most is not None:
+        tx.run("put_most", leaf[0], most)
 
 
 def _leaf(tx: Transaction, wanted: tuple[str, str]) -> bytes | None:

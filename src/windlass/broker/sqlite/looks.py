@@ -1,11 +1,10 @@
-"""What the reader does: jobs, journals, counts and workers, each from one snapshot."""
+"""What the reader does: jobs, journals and counts, each from one snapshot."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +12,9 @@ import msgspec
 
 from windlass.broker.damaged import decoder, progress, unreadable
 from windlass.broker.sqlite.schema import sql
-from windlass.broker.sqlite.verbs import as_json, card_of
+from windlass.broker.sqlite.verbs import as_json
 from windlass.broker.sqlite.writer import Transaction, Verb
-from windlass.core.job import Entry, Job, JobId, QueueInfo, Reading, Worker
+from windlass.core.job import Entry, Found, Job, JobId, QueueInfo, Reading
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
 from windlass.errors import StoreCorrupt
@@ -25,8 +24,8 @@ _entries = msgspec.json.Decoder(list[tuple[str, str, float, int, int]])
 
 RARE = ("scheduled", "parked", "failed", "cancelled")
 """The states of the index `job_rare`, as it names them: SQLite uses it for nothing else."""
-FEW = 5000
-"""Jobs that are sorted rather than found by a walk through all, newest first."""
+INDEXES = {"job_keyed": ("key", "id"), "job_rare": ("state", "id"), "job_filed": ("id",), "job_id": ("id",)}
+"""What is walked, the newest first, and the columns that say where."""
 
 
 def _jobs(tx: Transaction, where: str, values: Sequence[object], source: str = "") -> list[Job]:
@@ -62,27 +61,47 @@ def _get(tx: Transaction, ids: Sequence[JobId]) -> list[Job | None]:
     return [found.get(job) for job in ids]
 
 
-def _find(tx: Transaction, wanted: tuple[dict[str, str | None], JobId | None, int]) -> list[Job]:
-    filters, before, limit = wanted
-    given = {f"{column} = ?": value for column, value in filters.items() if value is not None}
-    if before is not None:
-        given["id < ?"] = before
-    source, more = _way(tx, filters)
-    where = " AND ".join([*given, *more]) or "true"
-    return _jobs(tx, f"{where} ORDER BY id DESC LIMIT ?", [*given.values(), limit], source)
+Find = tuple[Collection[State], dict[str, str | None], int, int]
 
 
-def _way(tx: Transaction, filters: dict[str, str | None]) -> tuple[str, list[str]]:
-    """The index to walk, if not SQLite's own choice, and the condition that leads to one."""
-    state = filters["state"]
-    if filters["key"] is not None:
-        return "", []
+def _find(tx: Transaction, wanted: Find) -> Found:
+    """Of each state by itself; then no further down than all of them were looked for."""
+    states, filters, limit, scan = wanted
+    given = {condition: value for condition, value in filters.items() if value is not None}
+    parts = [_find_in(tx, {**given, "state = ?": state}, limit, scan) for state in set(states)]
+    parts = parts or [_find_in(tx, given, limit, scan)]
+    last = max((part.next for part in parts if part.next is not None), default=None)
+    jobs = [job for part in parts for job in part.jobs if last is None or job.id >= last]
+    jobs.sort(key=lambda job: job.id, reverse=True)
+    return Found(jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else last)
+
+
+def _find_in(tx: Transaction, given: dict[str, str], limit: int, scan: int) -> Found:
+    """It goes no further down than a walk along the index comes with `scan` jobs."""
+    index, known = _way(tx, given, scan)
+    source, last = f"INDEXED BY {index}" if index else "NOT INDEXED", None
+    if index:
+        walked = {condition: value for condition, value in given.items() if condition.split()[0] in INDEXES[index]}
+        where = " AND ".join([*known, *walked]) or "true"
+        row = tx.con.execute(sql("find_last", where=where, source=source), [*walked.values(), scan - 1]).fetchone()
+        last = row and row[0]
+    if last is not None:
+        given = {**given, "id >= ?": last}
+    where = " AND ".join([*known, *given]) or "true"
+    jobs = _jobs(tx, f"{where} ORDER BY id DESC LIMIT ?", [*given.values(), limit + 1], source)
+    return Found(jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else last)
+
+
+def _way(tx: Transaction, given: Mapping[str, str], scan: int) -> tuple[str, list[str]]:
+    """The index to walk, and the condition that it needs; "": no walk, the jobs of the condition are so few that they are sorted."""
+    state = given.get("state = ?")
+    if "key = ?" in given:
+        return "job_keyed", []
     if state in RARE:
-        return "INDEXED BY job_rare", [f"state IN {RARE}"]
-    if state in ("ready", "running") and tx.run("tally_of", state).fetchone()[0] <= FEW:
-        return "", [f"place IN (SELECT place FROM job WHERE state = '{state}')"]
-    filed = filters["queue"] is not None or filters["task"] is not None
-    return "INDEXED BY job_filed" if filed else "", []
+        return "job_rare", [f"state IN {RARE}"]
+    if state in ("ready", "running") and tx.run("tally_of", state).fetchone()[0] <= scan:
+        return "", [f"place IN (SELECT place FROM job WHERE state = '{state:s}')"]
+    return "job_filed" if "queue = ?" in given or "task = ?" in given else "job_id", []
 
 
 def _read(tx: Transaction, wanted: tuple[JobId, int]) -> Reading | None:
@@ -114,14 +133,6 @@ def _tally(tx: Transaction, _: None) -> list[QueueInfo]:
     return list(queues.values())
 
 
-def _workers(tx: Transaction, at: float | None) -> list[Worker]:
-    found = list[Worker]()
-    for name, card, until, jobs in tx.run("workers", tx.now(at)).fetchall():
-        with suppress(StoreCorrupt):  # until its next beat
-            found.append(Worker(name, card_of(card), _date(until), jobs))
-    return found
-
-
 def _date(moment: float) -> datetime:
     return datetime.fromtimestamp(moment, UTC)
 
@@ -137,4 +148,4 @@ def _pragmas(tx: Transaction, _: None) -> dict[str, Any]:
 
 
 get, find, read = Verb.each(_get), Verb.each(_find), Verb.each(_read)
-tally, workers, pragmas = Verb.each(_tally), Verb.each(_workers), Verb.each(_pragmas)
+tally, pragmas = Verb.each(_tally), Verb.each(_pragmas)

@@ -9,9 +9,10 @@ import msgspec
 
 from windlass.broker.damaged import decoder
 from windlass.broker.sqlite import history
+from windlass.broker.sqlite.presence import card_of
 from windlass.broker.sqlite.schema import sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
-from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Pulse, Ready
+from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Ready
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
@@ -67,11 +68,10 @@ class Move(NamedTuple):
 
 
 rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
-numbers_of = decoder(msgspec.json.Decoder(list[int]).decode)
+numbers_of = decoder(msgspec.json.Decoder(list[tuple[JobId, int, int, int]]).decode)
 claimed_of = decoder(
     msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None]]).decode
 )
-card_of = decoder(msgspec.json.Decoder(Card).decode)
 """What is stored, decoded. All of them raise `StoreCorrupt`."""
 
 
@@ -260,28 +260,26 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
     return ready
 
 
-def _beat(tx: Transaction, beat: tuple[str, Card, float, float | None]) -> Pulse:
-    worker, card, ttl, at = beat
-    now = tx.now(at)
-    if not tx.run("beat", worker, msgspec.json.encode(card), now + ttl).rowcount:
-        return Pulse(alive=False)
-    return Pulse(ttl > 0, [job for (job,) in tx.run("beat_cancelling", worker).fetchall()])
-
-
 Append = Sequence[tuple[Claim, Sequence[Entry]]]
 
 
 def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
     running = _running(tx, [claim for pairs in calls for claim, _ in pairs])
-    ids = list(dict.fromkeys(job for _, job in running))
-    last = dict(zip(ids, numbers_of(tx.run("append_last", as_json(ids)).fetchone()[0]), strict=True))
+    found = numbers_of(tx.run("append_last", as_json({job for _, job in running})).fetchone()[0])
+    last = {job: seq for job, seq, _, _ in found}
+    noted = {(token, job): number for job, _, token, number in found}
     rows, answers = list[tuple[object, ...]](), list[list[bool]]()
     for pairs in calls:
         answers.append([(claim.token, claim.id) in running for claim, _ in pairs])
         for (claim, entries), taken in zip(pairs, answers[-1], strict=True):
+            run = claim.token, claim.id
             for entry in entries if taken else ():
+                if 0 < entry.number <= noted.get(run, 0):
+                    continue
                 last[claim.id] += 1
-                rows.append((claim.id, last[claim.id], entry.kind, entry.data, entry.at, entry.attempt))
+                noted[run] = max(noted.get(run, 0), entry.number)
+                told = entry.kind, entry.data, entry.at, entry.attempt
+                rows.append((claim.id, last[claim.id], *told, claim.token, noted[run]))
                 tx.changed.append(claim.id)
     write_rows(tx.con, "append", rows)
     return answers
@@ -395,6 +393,5 @@ settle = Verb(_settle)
 enqueue = Verb(_enqueue)
 # The last, so that it sees what its neighbours made ready. A power cut ends the process that holds a claim, so it may end the claim, too.
 claim = Verb.each(_claim, turn=2, undo=_handed_back, durable=False)
-beat, pause = Verb.each(_beat), Verb.each(_pause)
-promote, reclaim, prune = Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)
+pause, promote, reclaim, prune = Verb.each(_pause), Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)
 cancel, revive, forget = Verb.each(_cancel), Verb.each(_revive), Verb.each(_forget)

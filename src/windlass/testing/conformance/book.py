@@ -24,6 +24,22 @@ class Bookkeeping(Chapter):
         assert await broker.leaf("s", "a") == bytes(range(256))
         assert await broker.leaves("s") == [("a", bytes(range(256))), ("b", b"")]
 
+    async def test_no_more_than_so_many(self, broker: Broker) -> None:
+        """Then, with `most`, no more than so many names are on the shelf: the smallest go first, also the one just put."""
+        for name in ("b", "d", "c", "e"):
+            await broker.put("s", name, name.encode())
+            await broker.put("t", name, b"")
+        await broker.put("s", "f", b"f", most=3)
+        assert await broker.leaves("s") == [("d", b"d"), ("e", b"e"), ("f", b"f")]
+        await broker.put("s", "e", b"2", most=3)
+        await broker.put("s", "a", b"a", most=3)
+        assert await broker.leaves("s") == [("d", b"d"), ("e", b"2"), ("f", b"f")]
+        assert await broker.leaf("s", "a") is None
+        await broker.put("s", "g", b"g")
+        assert len(await broker.leaves("s")) == len(await broker.leaves("t")) == 4
+        await broker.put("s", "h", b"h", most=0)
+        assert await broker.leaves("s") == []
+
     async def test_shelves_are_apart(self, broker: Broker) -> None:
         """Names of one shelf."""
         await broker.put("s", "a", b"1")

@@ -134,7 +134,9 @@ class Claiming(Chapter):
         await hire(broker)
         await broker.promote(now=NOW + 6)
         assert [claim.id for claim in await take(broker, now=NOW + 10)] == [behind]
-        assert {one.id for one in await broker.find(state=State.READY)} == set(expired), "until `promote` cancels them"
+        assert {one.id for one in (await broker.find(states=[State.READY])).jobs} == set(expired), (
+            "until `promote` cancels them"
+        )
 
     async def test_a_started_job_does_not_expire(self, broker: Broker) -> None:
         """Expiry is over with the first start."""

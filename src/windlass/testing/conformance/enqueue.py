@@ -43,7 +43,7 @@ class Enqueueing(Chapter):
         """The same id twice in one call is one job."""
         one = job()
         assert [placed.fresh for placed in await broker.enqueue([one, one], now=NOW)] == [True, False]
-        assert len(await broker.find()) == 1
+        assert len((await broker.find()).jobs) == 1
 
     async def test_idempotent_by_id_also_when_finished(self, broker: Broker) -> None:
         """A repeat of a call whose job has finished meanwhile starts nothing."""
@@ -88,7 +88,7 @@ class Enqueueing(Chapter):
             stored = await look(broker, await add(broker, **fields))
             assert (stored.state, stored.run_at) == (State.SCHEDULED, date(NOW + 10)), fields
         claim = await start(broker)
-        assert [claim.id] == [one.id for one in await broker.find(state=State.RUNNING)]
+        assert [claim.id] == [one.id for one in (await broker.find(states=[State.RUNNING])).jobs]
 
     async def test_no_delay_makes_it_ready_at_once(self, broker: Broker) -> None:
         """Otherwise it is ready at once: without a time, or with one that has come."""

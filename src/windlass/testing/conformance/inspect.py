@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from windlass.broker.port import Broker
-from windlass.core.ids import new_id
+from windlass.core.ids import first_id_at, new_id
 from windlass.core.job import JobId
 from windlass.core.outcome import Cancelled, Failed, Outcome, Parked, Retried
 from windlass.core.state import State
@@ -40,20 +42,69 @@ class Looking(Chapter):
         await add(broker, queue="videos", task="a.b")
         await add(broker, queue="videos", delay=1.0)
         await add(broker, task="a.b", delay=1.0)
-        found = await broker.find(state=State.SCHEDULED, queue="videos", task="a.b", key="k")
+        found = (await broker.find(states=[State.SCHEDULED], queue="videos", task="a.b", key="k")).jobs
         assert [one.id for one in found] == [stored]
         assert found == await broker.get([stored])
-        by_one = [await broker.find(queue="videos"), await broker.find(task="a.b"), await broker.find(key="k")]
+        by_one = [
+            (await broker.find(queue="videos")).jobs,
+            (await broker.find(task="a.b")).jobs,
+            (await broker.find(key="k")).jobs,
+        ]
         assert [len(jobs) for jobs in by_one] == [3, 3, 1]
 
+    async def test_find_in_some_states(self, broker: Broker) -> None:
+        """In one of these states, if any are given; those of different states stand in one order."""
+        claims = [await start(broker) for _ in range(6)]
+        outcomes: list[Outcome] = [Failed(ERROR), DONE, Cancelled("no"), DONE, Failed(ERROR), Cancelled("no")]
+        for claim, outcome in zip(claims, outcomes, strict=True):
+            await end(broker, claim, outcome)
+        ids = [claim.id for claim in claims]
+        for states, places in (
+            ([State.FAILED, State.CANCELLED], (5, 4, 2, 0)),
+            ((State.SUCCEEDED, State.CANCELLED, State.READY), (5, 3, 2, 1)),
+            ({State.PARKED}, ()),
+            ([], (5, 4, 3, 2, 1, 0)),
+        ):
+            for scan in (1, 2, 50):
+                assert await _listed(broker, scan=scan, states=states) == [ids[place] for place in places]
+
     async def test_find_by_descending_id(self, broker: Broker) -> None:
-        """By descending id, at most `limit`; `before` continues a listing: only ids smaller than it."""
+        """By descending id, at most `limit`. None ends it: nothing more matches."""
         stored = sorted([await add(broker) for _ in range(7)], reverse=True)
-        pages: list[JobId] = []
-        while page := await broker.find(before=pages[-1] if pages else None, limit=3):
-            assert len(page) <= 3
-            pages += [one.id for one in page]
-        assert pages == stored
+        assert await _listed(broker) == stored
+        assert (await broker.find(limit=7)).next is None
+
+    async def test_find_between_two_ids(self, broker: Broker) -> None:
+        """Only ids smaller than `before`, and larger than `after`; these may be those of no job."""
+        stored = sorted([await add(broker, queue="ab"[n % 2], delay=n) for n in range(8)], reverse=True)
+        cases: list[tuple[dict[str, Any], list[int]]] = [
+            ({}, [3, 4]),
+            ({"states": [State.SCHEDULED]}, [3, 4]),
+            ({"states": [State.READY, State.SCHEDULED]}, [3, 4]),
+            ({"queue": "a"}, [3]),
+        ]
+        for filters, places in cases:
+            found = await _listed(broker, before=stored[2], after=stored[5], **filters)
+            assert found == [stored[place] for place in places]
+        assert await _listed(broker, before=first_id_at(0.0)) == []
+        assert await _listed(broker, after=new_id(), states=[State.SCHEDULED]) == []
+        assert await _listed(broker, before=new_id(), after=first_id_at(0.0)) == stored
+
+    async def test_find_says_how_far_it_came(self, broker: Broker) -> None:
+        """It looks at no more than `scan` jobs: `next`, as `before`, continues the listing, also when nothing was found."""
+        for n in range(12):
+            await start(broker, queue="rare" if n == 0 else "common", key="k" if n == 1 else None, task=f"t{n % 3}")
+        assert len((await broker.find(scan=5)).jobs) == 5
+        cases: list[tuple[dict[str, Any], int]] = [
+            ({"queue": "rare"}, 1),
+            ({"key": "k"}, 1),
+            ({"queue": "none"}, 0),
+            ({"task": "t2", "states": [State.RUNNING]}, 4),
+            ({"queue": "common", "states": [State.READY, State.FAILED]}, 0),
+        ]
+        for filters, count in cases:
+            for scan in (1, 5, 12, 50):
+                assert len(await _listed(broker, scan=scan, **filters)) == count
 
     async def test_tally(self, broker: Broker, second: Broker) -> None:
         """Every queue that holds a job or is paused, by name, with counts per state (only states that occur)."""
@@ -98,6 +149,19 @@ class Looking(Chapter):
         await second.close()
         await second.close()
         assert await state(broker, stored) is State.READY
+
+
+async def _listed(broker: Broker, *, scan: int = 50, before: JobId | None = None, **filters: Any) -> list[JobId]:
+    """The whole listing, in pages of three."""
+    listed = list[JobId]()
+    while True:
+        jobs, more = await broker.find(before=before, limit=3, scan=scan, **filters)
+        assert len(jobs) <= min(3, scan)
+        listed += [job.id for job in jobs]
+        if more is None:
+            return listed
+        assert before is None or more < before
+        before = more
 
 
 class Steering(Chapter):
@@ -189,7 +253,7 @@ class Steering(Chapter):
             claims.append(await start(broker, key="k"))
             await end(broker, claims[-1], Failed(ERROR))
         assert len(await broker.revive([claim.id for claim in claims], now=NOW)) == 1
-        assert len(await broker.find(state=State.READY)) == 1
+        assert len((await broker.find(states=[State.READY])).jobs) == 1
 
     async def test_forget(self, broker: Broker) -> None:
         """Delete these jobs, journal included, unless they run; answers which were deleted."""

@@ -87,6 +87,46 @@ class Journalling(Chapter):
         assert reading is not None
         assert [one.seq for one in reading.entries] == [9]
 
+    async def test_a_repeat_is_harmless(self, broker: Broker, second: Broker) -> None:
+        """Repeating an append is harmless, also with newer entries behind: it is answered as if nothing had happened before."""
+        claim, other = await start(broker), await start(broker)
+        first = [entry(data=b"1", number=1), entry("chunk", b"2", number=2)]
+        newer = [*first, entry(data=b"3", number=3), entry("progress", b'{"current":5}', number=5)]
+        for given in (first, first, newer, first, newer):
+            assert await second.append([(claim, given), (other, given[:1])], now=NOW) == [True, True]
+        await broker.append([(claim, newer), (claim, [entry(data=b"6", number=6), *newer])], now=NOW)
+        assert await _data(broker, claim.id) == [b"1", b"2", b"3", b'{"current":5}', b"6"]
+        assert (await _data(broker, other.id), await _last(broker, claim.id)) == ([b"1"], 5)
+
+    async def test_a_late_request_changes_nothing(self, broker: Broker) -> None:
+        """And late: what an older request holds replaces no newer checkpoint and no newer progress."""
+        claim = await start(broker)
+        older = [entry(kind, b'{"current":%d}' % n, number=n) for n, kind in enumerate(("checkpoint", "progress"), 1)]
+        newer = [entry(kind, b'{"current":%d}' % n, number=n) for n, kind in enumerate(("checkpoint", "progress"), 3)]
+        await broker.append([(claim, newer)], now=NOW)
+        assert await broker.append([(claim, older)], now=NOW) == [True]
+        assert await _data(broker, claim.id) == [b'{"current":3}', b'{"current":4}']
+        assert (await look(broker, claim.id)).progress == Progress(4)
+        assert await _last(broker, claim.id) == 2
+
+    async def test_each_run_numbers_its_own(self, broker: Broker) -> None:
+        """Under the same token: what a later run writes begins at 1 again."""
+        claim = await start(broker)
+        await broker.append([(claim, [entry(data=b"%d" % n, number=n) for n in (1, 2, 3)])], now=NOW)
+        await end(broker, claim, AGAIN)
+        (again,) = await take(broker)
+        await broker.append([(again, [entry(data=b"4", number=1)])], now=NOW)
+        await broker.append([(again, [entry(data=b"4", number=1), entry(data=b"5", number=2)])], now=NOW)
+        assert await _data(broker, claim.id) == [b"1", b"2", b"3", b"4", b"5"]
+
+    async def test_without_a_number(self, broker: Broker) -> None:
+        """One without a number is always taken, and is in nobody's way."""
+        claim = await start(broker)
+        for _ in range(2):
+            await broker.append([(claim, [entry(data=b"1", number=4), entry(data=b"0")])], now=NOW)
+        await broker.append([(claim, [entry(data=b"2", number=5)])], now=NOW)
+        assert await _data(broker, claim.id) == [b"1", b"0", b"0", b"2"]
+
     async def test_progress_is_seen_on_the_job(self, broker: Broker) -> None:
         """The job shows its latest progress, also over a retry."""
         claim = await start(broker)
@@ -124,6 +164,13 @@ class Journalling(Chapter):
     async def test_none_for_an_unknown_job(self, broker: Broker) -> None:
         """None for an unknown job, at once."""
         assert await broker.read(new_id(), wait=60.0) is None
+
+
+async def _data(broker: Broker, job: str) -> list[bytes]:
+    reading = await broker.read(job)
+    assert reading is not None
+    assert {one.number for one in reading.entries} == {0}
+    return [one.data for one in reading.entries]
 
 
 async def _last(broker: Broker, job: str) -> int:

@@ -39,9 +39,9 @@ def job(**fields: Any) -> NewJob:
     return NewJob(**given)
 
 
-def entry(kind: str = "log", data: bytes = b"{}", at: float = NOW) -> Entry:
+def entry(kind: str = "log", data: bytes = b"{}", at: float = NOW, number: int = 0) -> Entry:
     """A line for the journal."""
-    return Entry(kind, data, at, attempt=1)
+    return Entry(kind, data, at, attempt=1, number=number)
 
 
 async def add(broker: Broker, *, now: float = NOW, **fields: Any) -> JobId:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from windlass.broker.memory import MemoryBroker
 from windlass.broker.port import Broker
-from windlass.core.job import Card, Claim, JobId, NewJob, Ready
+from windlass.core.job import Card, Claim, Duty, Job, JobId, NewJob, Ready, Wish
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
 from windlass.core.state import BORN, TRANSITIONS, Move, State
 from windlass.testing.conformance.kit import ERROR, NOW, entry
@@ -66,7 +66,11 @@ news = st.builds(
 full = {"loop": 9, "thread": 9}
 rooms: list[dict[str, int]] = [full, full, full, {"loop": 2, "thread": 1}, {"loop": 1}, {}]
 runs = st.integers(0, 7)
-entries = st.lists(some(["log", "chunk", "progress", "checkpoint"]).map(lambda kind: entry(kind, b'{"current":1}')))
+entries = st.lists(
+    st.builds(
+        entry, some(["log", "chunk", "progress", "checkpoint"]), st.just(b'{"current":1}'), number=st.integers(0, 6)
+    )
+)
 
 
 class AgainstModel(RuleBasedStateMachine):
@@ -178,13 +182,17 @@ class AgainstModel(RuleBasedStateMachine):
     def beat(self, worker: int, ttl: float, words: ErrorInfo | None, blameless: bool = False) -> None:
         name, card = self.worker(worker), Card(host="here", pid=1, last_words=words, blameless=blameless)
 
-        async def ask(broker: Broker) -> tuple[bool, set[JobId]]:
+        async def ask(broker: Broker) -> tuple[bool, set[JobId], Wish]:
             pulse = await broker.beat(name, card, ttl, now=self.now)
-            return pulse.alive or ttl == 0, set(pulse.cancelling)
+            return pulse.alive or ttl == 0, set(pulse.cancelling), pulse.wish
 
         if not self.both(ask=ask)[0]:
             self.workers.append(f"w{len(self.workers)}")  # as a worker does that was told that it is dead
             self.beat(0, 100.0, None)
+
+    @rule(worker=runs, state=some([None, "working", "quiet", "stopped"]), stacks=some([None, 1.0, 2.5]))
+    def wish(self, worker: int, state: Duty | None, stacks: float | None) -> None:
+        self.both(ask=lambda one: one.wish(self.worker(worker), state, stacks, now=self.now))
 
     @rule(picks=st.lists(runs, min_size=1, max_size=3), lines=entries)
     def append(self, picks: list[int], lines: list[Any]) -> None:
@@ -218,9 +226,25 @@ class AgainstModel(RuleBasedStateMachine):
     def pause(self, queue: str, paused: bool) -> None:
         self.both(ask=lambda one: one.pause(queue, paused))
 
-    @rule(state=some([None, *State]), queue=some([None, *QUEUES]), key=some([None, "k"]), before=some([None, *IDS]))
-    def find(self, **filters: Any) -> None:
-        self.both(ask=lambda one: one.find(limit=3, **filters))
+    @rule(
+        states=some(
+            [(), *((state,) for state in State), (State.FAILED, State.CANCELLED), (State.READY, State.SUCCEEDED)]
+        ),
+        queue=some([None, *QUEUES]),
+        key=some([None, "k"]),
+        bounds=st.lists(some([None, *IDS]), min_size=2, max_size=2),
+        scan=some([1, 4, 100]),
+    )
+    def find(self, bounds: list[JobId | None], scan: int, **filters: Any) -> None:
+        async def ask(broker: Broker) -> list[Job]:
+            listed, (before, after) = list[Job](), bounds
+            while True:
+                jobs, before = await broker.find(before=before, after=after, limit=3, scan=scan, **filters)
+                listed += jobs
+                if before is None:
+                    return listed
+
+        self.both(ask=ask)
         self.both(ask=lambda one: one.workers(now=self.now))
 
 

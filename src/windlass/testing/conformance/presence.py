@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from windlass.broker.port import Broker
-from windlass.core.job import Card
+from windlass.core.job import Card, Duty, Wish
 from windlass.core.state import State
 from windlass.testing.conformance.kit import DONE, NOW, Chapter, add, date, end, hire, start, state, take
 
@@ -12,7 +12,7 @@ class Beating(Chapter):
     """`beat` and `workers`."""
 
     async def test_the_first_beat_makes_the_worker_known(self, broker: Broker, second: Broker) -> None:
-        """The workers that are alive, each with the card of its latest beat and the number of jobs it holds."""
+        """The workers that are alive, each with the card of its latest beat, the number of jobs it holds and what is wished of it."""
         assert await broker.workers(now=NOW) == []
         assert (await hire(broker)).alive
         card = Card(host="there", pid=2, queues=("a", "b"), slots={"loop": 5}, busy={"loop": 1}, version="1")
@@ -64,6 +64,39 @@ class Beating(Chapter):
         assert (await hire(second, "other")).cancelling == []
         await end(broker, claims[0])
         assert (await hire(broker)).cancelling == [claims[2].id]
+
+    async def test_a_wish_is_told_with_each_beat(self, broker: Broker, second: Broker) -> None:
+        """Which is told with each of its beats; None: what was wished before. Repeating a wish is harmless."""
+        await hire(broker, "other")
+        assert (await hire(broker)).wish == Wish()
+        told = list[Wish]()
+        wishes: list[tuple[Duty | None, float | None]] = [
+            ("quiet", None),
+            (None, 1.9e9 + 0.25),
+            ("quiet", None),
+            (None, None),
+            ("working", 3.0),
+        ]
+        for wish in wishes:
+            for _ in range(2):
+                assert await second.wish("w", *wish, now=NOW)
+                told.append((await hire(broker)).wish)
+            told.append((await hire(broker)).wish)
+        states = ["quiet"] * 12 + ["working"] * 3
+        assert told == [Wish(*one) for one in zip(states, [0.0] * 3 + [1.9e9 + 0.25] * 9 + [3.0] * 3, strict=True)]
+        assert [one.wish for one in await broker.workers(now=NOW)] == [Wish(), Wish("working", 3.0)]
+        assert (await hire(broker, "other")).wish == Wish()
+
+    async def test_of_the_dead_nothing_is_wished(self, broker: Broker) -> None:
+        """Answers whether it is alive: known, not past its lease, and not robbed. A wish outlasts a lease that ran out for a while."""
+        assert not await broker.wish("w", "quiet", now=NOW)
+        await start(broker)
+        assert await broker.wish("w", "quiet", now=NOW + 59)
+        assert not await broker.wish("w", "stopped", 1.0, now=NOW + 60)
+        assert (await hire(broker, now=NOW + 70)).wish == Wish("quiet")
+        await broker.reclaim(now=NOW + 200)
+        assert not await broker.wish("w", "stopped", now=NOW + 201)
+        assert (await hire(broker, now=NOW + 202)).wish == Wish()
 
     async def test_robbed_is_dead_for_ever(self, broker: Broker) -> None:
         """A worker whose jobs were taken back is not alive any more, whatever it does."""

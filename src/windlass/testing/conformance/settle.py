@@ -105,8 +105,8 @@ class Settling(Chapter):
         seen = await look(second, claim.id)
         assert (seen.queue, seen.lane, seen.priority, seen.attempt) == ("big", "loop", 7, 1)
         assert (seen.task, seen.body, seen.key, seen.error) == (claim.task, claim.body, "k", ERROR)
-        assert await second.find(queue="small") == []
-        assert [one.id for one in await second.find(queue="big", state=State.READY)] == [claim.id]
+        assert (await second.find(queue="small")).jobs == []
+        assert [one.id for one in (await second.find(queue="big", states=[State.READY])).jobs] == [claim.id]
         assert [(one.name, one.counts) for one in await second.tally()] == [("big", {State.READY: 1})]
         assert await add(broker, key="k") == claim.id, "its key is held"
         assert await take(broker, queues=["small"], now=NOW + delay) == []
@@ -153,7 +153,7 @@ class Settling(Chapter):
         claim = await start(broker, queue=queue)
         assert claim.queue == queue
         await end(broker, claim, Retried(0.0, ERROR, queue=f"{queue}{queue}"))
-        assert [one.id for one in await broker.find(queue=f"{queue}{queue}", state=State.READY)] == [claim.id]
+        assert [one.id for one in (await broker.find(queue=f"{queue}{queue}", states=[State.READY])).jobs] == [claim.id]
         await broker.pause(f"{queue}{queue}")
         assert [(one.name, one.counts, one.paused) for one in await broker.tally()] == [
             (f"{queue}{queue}", {State.READY: 1}, True)
@@ -162,7 +162,7 @@ class Settling(Chapter):
         (again,) = await take(broker, queues=[f"{queue}{queue}"])
         assert await end(broker, again, Retried(0.0, ERROR, queue=queue))
         assert [one.queue for one in await take(broker, queues=[queue])] == [queue]
-        assert await broker.find(queue=f"{queue}{queue}") == []
+        assert (await broker.find(queue=f"{queue}{queue}")).jobs == []
 
     async def test_moved_into_a_paused_queue(self, broker: Broker) -> None:
         """It waits there like any other; the old queue's pause is nothing to it."""

@@ -60,7 +60,10 @@ class Going:
 
 @dataclass(slots=True, eq=False)
 class Book:
-    """What is known of a job. since: when it came to stand where it stands. seen: how the store showed it last."""
+    """What is known of a job. since: when it came to stand where it stands. seen: how the store showed it last.
+
+    noted, logged: by token, the latest number that a run gave to an entry, and how many lines it logged.
+    """
 
     new: NewJob
     state: State
@@ -79,6 +82,7 @@ class Book:
     revived: int = 0
     written: int = 0
     journal: dict[int, Entry] = field(default_factory=dict)
+    noted: Counter[int] = field(default_factory=Counter)
     logged: Counter[int] = field(default_factory=Counter)
     runs: list[Going] = field(default_factory=list)
 
@@ -96,12 +100,15 @@ class Book:
         return msgspec.json.decode(found[-1]) if found else None
 
     def write(self, claim: Claim, entries: Sequence[Entry]) -> None:
-        """The store took these entries."""
+        """The store took these entries, but for what it had already: that is told by the number that the run gave an entry."""
         for entry in entries:
+            if 0 < entry.number <= self.noted[claim.token]:
+                continue
+            self.noted[claim.token] = max(self.noted[claim.token], entry.number)
             if entry.kind in ("progress", "checkpoint"):
                 self.journal = {n: old for n, old in self.journal.items() if old.kind != entry.kind}
             self.written += 1
-            self.journal[self.written] = msgspec.structs.replace(entry, seq=self.written)
+            self.journal[self.written] = msgspec.structs.replace(entry, seq=self.written, number=0)
             self.logged[claim.token] += entry.kind == "log"
 
 
@@ -119,9 +126,10 @@ class Lease:
 
 
 class Shown(Protocol):
-    """What the store has of a job."""
+    """What the store has of a job. written: the number of the last entry of its journal."""
 
     job: Job
+    written: int
 
 
 class Books:

@@ -21,6 +21,8 @@ SOMETIMES = {
     "a stale outcome was refused": "the fence held",
     "a stale journal entry was refused": "and that of the journal",
     "settle happened without an answer": "so its repeat had to be harmless",
+    "a journal entry was repeated": "and written once",
+    "append happened after its caller gave up": "and put nothing older over what was newer",
     "claim happened without an answer": "so its jobs had to come back",
     "a claim came for the dead": "its worker died before it heard of it",
     "beat happened after its caller gave up": "it was late, not lost",

@@ -45,7 +45,6 @@ class Judge(Books):
         self._lives = lives
         self._settings = settings
         self._paused: set[str] = set()
-        self._overtaken: set[int] = set()
 
     def observe(
         self,
@@ -60,8 +59,6 @@ class Judge(Books):
         """Take note of a call and its answer, and compare the store with the books. late: its caller had given up before."""
         if late:
             self.times[f"{verb} happened after its caller gave up"] += 1
-            if verb == "append":
-                self._overtaken |= {claim.token for claim, _ in args[0]}
         rule: Callable[..., None] | None = getattr(self, f"_{verb}", None)
         if rule is not None:
             rule(answer, process, *args, **given)
@@ -153,10 +150,8 @@ class Judge(Books):
             return
         said = SAID.get(str(run.end), object)
         self.expect("I6 what a run says counts", isinstance(outcome, said), "{} has {}", job, outcome)
-        # A repeated append that comes late may put an older checkpoint over a newer one: see docs/design/simulation.md.
-        kept = run.checkpoint == book.checkpoint() or run.token in self._overtaken
-        kept = kept and book.logged[run.token] >= run.lines
-        self.expect("what a run wrote is stored before its outcome", kept, "{}", job)
+        kept = run.checkpoint == book.checkpoint() and book.logged[run.token] == run.lines
+        self.expect("what a run wrote is stored before its outcome, once", kept, "{}", job)
 
     def _beat(self, pulse: Pulse, _by: Process, worker: str, card: Card, ttl: float) -> None:
         lease = self.leases.get(worker)
@@ -260,7 +255,11 @@ class Judge(Books):
             self.expect("I5 the fence", applied == book.live(claim), "a journal entry of {}", claim.id)
             self.times["a stale journal entry was refused"] += not applied
             if applied:
+                again = any(0 < entry.number <= book.noted[claim.token] for entry in entries)
+                self.times["a journal entry was repeated"] += again
                 book.write(claim, entries)
+                same = self._shown[claim.id].written == book.written
+                self.expect("an append may be repeated", same, "the journal of {}", claim.id)
 
     def _read(self, reading: Reading | None, _by: Process, job: JobId, **_: Any) -> None:
         book = self.books.get(job)

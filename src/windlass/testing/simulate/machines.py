@@ -121,7 +121,8 @@ class Heart:
         self.on_pulse: heart.OnPulse = lambda _worker, _pulse: None
         self._home = here.get()
         self._thread = world().start(f"{self._home.name}.heart", self._home)
-        self._heart = self._thread.room.run(heart.Heart, make_broker(), settings, events, card_of, self._tell)
+        told = card_of, self._tell, spawn.stacks_of
+        self._heart = self._thread.room.run(heart.Heart, make_broker(), settings, events, *told)
 
     async def start(self) -> None:
         self._there(self._heart.run())

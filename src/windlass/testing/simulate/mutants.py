@@ -21,7 +21,7 @@ from windlass.worker.custody import Custody
 from windlass.worker.executor import Executor
 from windlass.worker.heart import Heart
 from windlass.worker.identity import Identities
-from windlass.worker.run import Identity, Run
+from windlass.worker.run import Identity, Notes, Run
 from windlass.worker.settler import Pair, Settler
 from windlass.worker.ward import Ward
 
@@ -38,7 +38,7 @@ class Mutant(NamedTuple):
 MUTANTS: dict[str, Mutant] = {}
 
 _live = Space.live
-_take, _end, _place = MemoryBroker._take, MemoryBroker._end, MemoryBroker._place
+_take, _end, _place, _append = MemoryBroker._take, MemoryBroker._end, MemoryBroker._place, MemoryBroker._append
 _reclaim, _promote, _beat, _cancel = MemoryBroker.reclaim, MemoryBroker.promote, MemoryBroker.beat, MemoryBroker.cancel
 _start, _doubt = Executor.start, Identities.doubt
 
@@ -96,6 +96,16 @@ def journal_unfenced(broker: MemoryBroker, claim: Claim, entries: Sequence[Entry
         record.written += 1
         record.journal[record.written] = entry
     return True
+
+
+@mutant(MemoryBroker, "_append", "a journal takes what is repeated once more")
+def append_again(broker: MemoryBroker, claim: Claim, entries: Sequence[Entry]) -> bool:
+    return _append(broker, claim, [msgspec.structs.replace(entry, number=0) for entry in entries])
+
+
+@mutant(Notes, "numbered", "a run does not number what it writes")
+def no_numbers(_notes: Notes, entry: Entry) -> Entry:
+    return entry
 
 
 # --- what is counted
@@ -238,7 +248,7 @@ def settled_before_run(executor: Executor, claim: Claim, identity: Identity) -> 
 @mutant(Settler, "_settle", "an outcome that the store did not take is forgotten")
 async def outcome_forgotten(settler: Settler, batch: list[Pair]) -> None:
     try:
-        await settler._flush([run for run, _ in batch if run.notes is not None])
+        await settler._flush(batch)
         await settler._broker.settle([(run.claim, outcome) for run, outcome in batch])
     except Exception:
         pass

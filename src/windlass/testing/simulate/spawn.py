@@ -55,6 +55,11 @@ def connect(*_: Any) -> Any:
     return Link(world().store, world(), here.get())
 
 
+async def stacks_of(_worker: str) -> str:
+    """Nobody wishes to see them here."""
+    return ""
+
+
 def _note(event: Event) -> None:
     """What a runner says of itself."""
     assert isinstance(event, WorkerChanged)

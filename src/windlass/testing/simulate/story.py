@@ -141,8 +141,11 @@ def _stop_all(world: World) -> None:
 
 async def _stop(world: World) -> None:
     _stop_all(world)
-    end = world.loop.now + farewell(world) + FAREWELL + 1  # a runner that a job holds up is killed in the end
+    patience = farewell(world) + FAREWELL + 1  # a runner that a job holds up is killed in the end
+    end = world.loop.now + patience
     while left := [machine.process.name for machine in world.machines if machine.process.alive]:
+        if any(machine.process.blocker for machine in world.machines):  # but not an application
+            end = world.loop.now + patience
         world.judge.expect("I17 a graceful stop ends", world.loop.now < end, "{} goes on", left)
         await asyncio.sleep(0.2)
 

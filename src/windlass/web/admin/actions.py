@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from windlass.app import Windlass
 from windlass.broker.port import Broker
 from windlass.core.ids import check_id
-from windlass.core.job import Job, JobId, NewJob
+from windlass.core.job import Duty, Job, JobId, NewJob
 from windlass.core.measures import FAULTS, Mark
 from windlass.core.payload import Undecodable, read_json
 from windlass.core.state import LIVE, State
@@ -82,9 +82,9 @@ class QueueAction(Struct, forbid_unknown_fields=True):
 
 
 class WorkerAction(Struct, forbid_unknown_fields=True):
-    """quiet: take no new job. dump: tell its stacks."""
+    """quiet: take no new job, until it is to "work" again. stop: it, and all under its supervisor. dump: tell its stacks."""
 
-    action: Literal["quiet", "stop", "dump"]
+    action: Literal["quiet", "work", "stop", "dump"]
 
 
 class Run(Struct, forbid_unknown_fields=True):
@@ -146,6 +146,7 @@ VERBS = {
     "cancel": Verb(_cancel, LIVE, Role.OPERATOR),
     "delete": Verb(_delete, frozenset(State) - {State.RUNNING}, Role.ADMIN),
 }
+DUTIES: dict[str, Duty] = {"quiet": "quiet", "work": "working", "stop": "stopped"}
 _MARKS: dict[str, Mark] = {"resolve": "resolved", "snooze": "snoozed", "open": "open"}
 _WAITING = (State.READY, State.SCHEDULED, State.WAITING)
 
@@ -355,16 +356,11 @@ def _add_others(router: APIRouter, app: Windlass) -> None:
         if asked.action == "stop":
             access.check(Role.ADMIN)
         broker = await app.broker()
-        if all(one.id != worker_id for one in await broker.workers()):
-            raise Problem(HTTPStatus.NOT_FOUND, "worker-not-found", "no living worker has this id")
         async with audited(broker, access, asked.action, worker_id):
-            await _wish(broker, worker_id, asked.action)
+            stacks = time.time() if asked.action == "dump" else None
+            if not await broker.wish(worker_id, DUTIES.get(asked.action), stacks):
+                raise Problem(HTTPStatus.NOT_FOUND, "worker-not-found", "no living worker has this id")
         return Affected(affected=1)
-
-
-async def _wish(broker: Broker, worker_id: str, what: str) -> None:
-    """Ask a worker for something."""
-    raise Problem(HTTPStatus.NOT_IMPLEMENTED, "not-implemented", "workers cannot be asked for anything yet")
 
 
 def _later(until: datetime | None) -> float:

@@ -30,6 +30,8 @@ SHELF = "audit"
 TEXT = 500
 """Characters of a target and of a detail that are kept."""
 PAGE = 50
+KEPT = 100_000
+"""Entries that are kept: the latest."""
 
 logger = logging.getLogger("windlass.web")
 
@@ -53,7 +55,7 @@ async def audited(broker: Broker, access: Access, action: str, target: str, deta
     """Around an action: it is not begun before it is noted, and what became of it is noted with `add`."""
     name = new_id()
     entry = Entry(_cut(access.name), access.role.name.lower(), action, _cut(target), _cut(detail))
-    await broker.put(SHELF, name, msgspec.json.encode(entry))
+    await broker.put(SHELF, name, msgspec.json.encode(entry), KEPT)
     try:
         yield entry
     except (Problem, WindlassError) as error:
@@ -63,7 +65,7 @@ async def audited(broker: Broker, access: Access, action: str, target: str, deta
         data = msgspec.json.encode(entry)
         logger.info("audit: %s", plain(data.decode()))
         try:
-            await broker.put(SHELF, name, data)
+            await broker.put(SHELF, name, data, KEPT)
         except BrokerError as error:  # the action stands as it was asked for
             logger.warning("the audit log does not tell how the action %s ended: %s", name, error)
 

@@ -8,9 +8,6 @@ from windlass.core.job import Job, QueueInfo, Worker
 from windlass.core.state import State
 from windlass.web.admin.words import length, plural
 
-WORKING = "running"
-"""What a worker's card says that takes jobs."""
-
 
 def why(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | None, now: float) -> list[str]:
     """What keeps the job from running now, the first reason first; nothing when it runs or has finished.
@@ -48,7 +45,7 @@ def _scheduled(job: Job, workers: Sequence[Worker], now: float) -> Iterator[str]
 
 def _ready(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | None) -> Iterator[str]:
     serving = [one for one in workers if job.queue in one.card.queues]
-    taking = [one for one in serving if one.card.state == WORKING]
+    taking = [one for one in serving if one.card.state == "working"]
     slots = sum(one.card.slots.get(job.lane, 0) for one in taking)
     busy = sum(one.card.busy.get(job.lane, 0) for one in taking)
     if queue.paused:
@@ -58,7 +55,7 @@ def _ready(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | N
     elif not serving:
         yield f"No living worker takes the queue {job.queue}. Start one: windlass worker -q {job.queue}"
     elif not taking:
-        yield f"{plural(len(serving), 'worker')} of the queue {job.queue} take nothing new: they are about to stop."
+        yield f"{plural(len(serving), 'worker')} of the queue {job.queue} take nothing new: they are quiet, or about to stop."
     elif not slots:
         yield f"No worker of the queue {job.queue} has slots in the lane {job.lane}."
     elif busy >= slots:

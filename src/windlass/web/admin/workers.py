@@ -15,8 +15,6 @@ from windlass.web.admin.shapes import Held, WorkerRow
 
 RUNNING = 500
 """Running jobs that are told, at most."""
-_STATES = {"running": "working", "quiet": "quiet"}
-"""What a card says, and what we call it; everything else is on its way out."""
 
 
 async def rows(broker: Broker, workers: Sequence[Worker]) -> list[WorkerRow]:
@@ -37,7 +35,7 @@ def row(worker: Worker, jobs: Sequence[Job] = ()) -> WorkerRow:
         pid=card.pid,
         version=card.version,
         code=card.code,
-        state=_STATES.get(card.state, "draining"),
+        state=card.state if card.state in ("working", "quiet") else "draining",
         queues=list(card.queues),
         slots=card.slots,
         busy=card.busy,

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 
+from msgspec.structs import replace
+
 from windlass.core.outcome import Died, Ending, ErrorInfo
 from windlass.definition import Program
 from windlass.errors import ConfigurationError
@@ -60,6 +62,7 @@ class ProcessLane(Lane):
         # Jobs of other lanes come here too, after a crash, and their number is not limited by our own slots.
         self._room = asyncio.Semaphore(max(1, settings.processes))
         self.on_spawn: Callable[[], None] = lambda: None
+        self.setup: str | None = None
 
     @property
     def groups(self) -> list[int]:
@@ -72,7 +75,7 @@ class ProcessLane(Lane):
 
     async def start(self) -> None:
         try:
-            self._orders = orders_for(self._program)
+            self._orders = replace(orders_for(self._program), setup=self.setup)
         except ConfigurationError:
             if any(definition.lane == self.name for definition in self._program.definitions.values()):
                 raise

@@ -15,11 +15,13 @@
 --   keys, keyed     hash   key -> the unfinished job that has it; id -> its key
 --   counts          hash   "LINE\0state" -> how many
 --   paused          set    queues
---   journals        hash   id -> numbers of its last entry, its latest progress and its latest checkpoint
+--   journals        hash   id -> numbers of its last entry, its latest progress and its latest checkpoint; the fence under which the last entry
+--                          was written, and the latest number that its run had given to one by then
 --   log:ID          zset   a job's entries by their numbers
 --   leases          zset   worker -> the end of its lease, if it lives or still holds a job
 --   gone, resting   zset   worker -> the same: dead for ever; silent, but may live again
 --   cards, words, numbers  hash  worker -> what it says of itself; what to say of its jobs when it is dead ('': they are blameless); its number
+--   wishes          hash   worker -> what is wished of it: a state, and the number of its stacks
 --   look            hash   looked, trusted: when the dead were looked for last, and from when on silence means death
 --   span:STEP:AT    hash   what happened in so many seconds from then on: "queue\0task\0outcome" -> a count, and how many times are in each bucket
 --                          of wait and of run (as msgpack)
@@ -90,13 +92,15 @@ local function count(line, state, change)
   if call('HINCRBY', root .. 'counts', field, change) <= 0 then call('HDEL', root .. 'counts', field) end
 end
 
--- Of a job's journal: the numbers of the last entry, the latest progress and the latest checkpoint; nil when it has none. If somebody overwrote
--- them, the last one is found again.
+-- What `journals` has of a job; nil when it has none. If somebody overwrote it, the number of the last entry is found again.
 local function numbers_of(id)
   local stored = call('HGET', root .. 'journals', id)
   if not stored then return nil end
   local ok, found = pcall(cmsgpack.unpack, stored)
-  if ok and type(found) == 'table' and tonumber(found[1]) and tonumber(found[2]) and tonumber(found[3]) then return found end
+  if ok and type(found) == 'table' and tonumber(found[1]) and tonumber(found[2]) and tonumber(found[3]) then
+    found[5] = tonumber(found[5]) or 0
+    return found
+  end
   return {tonumber(call('ZRANGE', root .. 'log:' .. id, -1, -1, 'WITHSCORES')[2]) or 0, 0, 0}
 end
 

@@ -16,7 +16,7 @@ for _, list in ipairs({'leases', 'gone', 'resting'}) do
     if not number or call('ZCOUNT', root .. 'running', number, number) == 0 then
       call('ZREM', root .. list, worker)
       if list ~= 'leases' or not call('ZSCORE', root .. 'gone', worker) then
-        for _, what in ipairs({'cards', 'words', 'numbers'}) do call('HDEL', root .. what, worker) end
+        for _, what in ipairs({'cards', 'words', 'numbers', 'wishes'}) do call('HDEL', root .. what, worker) end
       end
     end
   end
