@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from windlass import Context, Depends, Windlass
 from windlass.fastapi import dashboard
 
-app = Windlass(os.environ["BENCH_URL"])
+app = Windlass(os.environ["BENCH_URL"], log_lines=1_000_000)  # all of them, and they go with the store
 
 
 @app.task(name="dashboard_app.done", keep="1m")

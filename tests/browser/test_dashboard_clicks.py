@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from dashboard_server import DEADLINE, Shop, settled, worker
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from windlass import Handle, JobFailed
 
@@ -79,7 +79,10 @@ async def test_retry_by_keyboard_alone(view: Page, shop: Shop) -> None:
     await asyncio.to_thread(mended.write_text, "typed")
     await view.goto(shop.address)
     await settled(view)
-    await view.keyboard.type("gj/")
+    await view.keyboard.type("gj")
+    await expect(view.get_by_role("group", name="States")).to_be_visible()
+    await view.keyboard.press("/")
+    await expect(view.get_by_role("combobox", name="Filter")).to_be_focused()
     await view.keyboard.type("task:shop.mended state:failed")
     await view.keyboard.press("Enter")
     await expect(view.locator("tbody tr")).to_have_count(1)
@@ -308,11 +311,11 @@ async def test_pause_resume_and_purge(view: Page, shop: Shop) -> None:
     await view.goto(f"{shop.address}/queues/default")
     await button(view, "Pause").click()
     await expect(view.locator("h1")).to_contain_text("paused")
-    waiting = [await shop.task("greet").options(queue="payments").enqueue("ada") for _ in range(2)]
+    waiting = await shop.task("greet").enqueue("ada")
+    await expect(view.locator(".counts")).to_contain_text("ready 1")
     await button(view, "Resume").click()
     await expect(view.locator("h1")).not_to_contain_text("paused")
-    for job in waiting:
-        await job.result(timeout=DEADLINE)
+    await waiting.result(timeout=DEADLINE)
 
     await (await shop.app.broker()).pause("spare")
     held = [await shop.task("greet").options(queue="spare").enqueue("ada") for _ in range(3)]
@@ -339,6 +342,9 @@ async def test_pause_in_the_list_and_undo(view: Page, shop: Shop) -> None:
 # --- workers --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.xfail(
+    raises=AssertionError, strict=True, reason="workers cannot be asked for anything yet (actions._wish)"
+)
 async def test_stacks_quiet_and_stop(view: Page, shop: Shop) -> None:
     broker = await shop.app.broker()
     before = {one.id for one in await broker.workers()}
@@ -441,11 +447,20 @@ async def test_updates_can_be_paused(view: Page, shop: Shop) -> None:
     await asyncio.to_thread(gate.write_text, "open\n")
 
 
-async def test_the_page_finds_its_server_again(view: Page, tmp_path: Path, shop: Shop) -> None:
-    await view.goto(f"{shop.address}/jobs")
-    await expect(view.get_by_role("button", name="live")).to_be_visible()
-    await view.context.set_offline(True)
-    await view.evaluate("window.dispatchEvent(new Event('offline'))")
-    await view.context.set_offline(False)
-    await shop.task("greet").options(key="after").enqueue("ada")
+async def test_a_stream_that_breaks_is_opened_again(view: Page, shop: Shop) -> None:
+    refusals = [503, 503]
+
+    async def refuse(route: Route) -> None:
+        await (route.fulfill(status=refusals.pop()) if refusals else route.continue_())
+
+    await view.route("**/stream?*", refuse)
+    await view.clock.install()
+    await view.goto(f"{shop.address}/jobs?q=key:after")
+    await expect(view.get_by_role("button", name="polling")).to_be_visible()
+    await (await shop.task("greet").options(key="after").enqueue("ada")).result(timeout=DEADLINE)
+    await view.clock.run_for(6_000)
+    await expect(view.locator("tbody tr")).to_have_count(1)
+    while refusals:
+        await view.clock.run_for(30_000)
+    await view.clock.run_for(60_000)
     await expect(view.get_by_role("button", name="live")).to_be_visible()

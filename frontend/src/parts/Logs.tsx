@@ -75,7 +75,7 @@ export function Logs({
             follow
           </Button>
         )}
-        <CopyButton text={shown.map((line) => `${line.at} ${line.level} ${plain(line.message)}`).join("\n")} />
+        <CopyButton text={() => shown.map((line) => `${line.at} ${line.level} ${plain(line.message)}`).join("\n")} />
       </div>
       <div
         class="logs-box"

@@ -201,10 +201,11 @@ export function copy(text: string): boolean {
   return done;
 }
 
-export function CopyButton({ text, children }: Children & { text: string }): JSX.Element {
+/** `text`: a function where it is long, and wanted only when somebody copies it. */
+export function CopyButton({ text, children }: Children & { text: string | (() => string) }): JSX.Element {
   const [done, setDone] = useState(false);
   const click = (): void => {
-    if (!copy(text)) {
+    if (!copy(typeof text === "string" ? text : text())) {
       say("This browser does not let the page copy. Select the text instead.", { kind: "bad" });
       return;
     }
