@@ -63,7 +63,7 @@ class Windlass:
         self.events = Events()
         self.definitions: dict[str, Definition] = {}
         self.middlewares: list[Middleware] = []
-        self.around_broker: Callable[[Broker], Broker] = lambda broker: broker
+        self.around_broker: Callable[[Broker], Broker] = lambda broker: broker  # for instrumentation
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._tasks: dict[str, Task[..., Any, Any]] = {}
         self._first = make_broker(self.url, name)

@@ -76,7 +76,7 @@ class _Telemetry:
 
     async def process(self, ctx: Context, call_next: CallNext) -> Any:
         """The middleware: a span around the function, which ends with its error."""
-        sender = _w3c.extract(ctx.meta)
+        sender = _w3c.extract(ctx.meta, context.Context())  # and not the span in which a worker was started
         sent = trace.get_current_span(sender).get_span_context()
         straight = ctx.attempt == 1 and not ctx.crashes and ctx.due_at - ctx.enqueued_at < SOON
         attributes = _about("process", ctx.queue) | {
