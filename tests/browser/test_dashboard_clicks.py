@@ -341,9 +341,6 @@ async def test_pause_in_the_list_and_undo(view: Page, shop: Shop) -> None:
 # --- workers --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="workers cannot be asked for anything yet (actions._wish)"
-)
 async def test_stacks_quiet_and_stop(view: Page, shop: Shop) -> None:
     broker = await shop.app.broker()
     before = {one.id for one in await broker.workers()}
