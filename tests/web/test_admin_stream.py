@@ -101,6 +101,15 @@ async def test_a_topic_is_told_at_first_and_when_it_changed_and_only_then(store:
     await listening.aclose()
 
 
+async def test_a_stream_ends_so_that_it_is_asked_again_who_listens(
+    store: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LASTS", 0.0)
+    assert [message async for message in Page().listen("workers")] == []
+    job = await render.options(delay="1h").enqueue()
+    assert [message async for message in job_events(Desk(app, False), job.id, 0)] == []
+
+
 async def test_new_failures_are_told_to_every_page(store: MemoryBroker) -> None:
     listening = Page().listen("workers")
     assert (await heard(listening))["open_failures"] == 0

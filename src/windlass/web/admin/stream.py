@@ -28,6 +28,8 @@ from windlass.web.sse import Message
 
 PACE = 1.0
 """Seconds between two ticks, at least."""
+LASTS = 600.0
+"""Seconds that one stream lasts. Then the browser comes again by itself, and it is found out anew who asks: logins end, and are revoked."""
 TOPICS = 20
 """Topics that one stream tells of, at most."""
 
@@ -50,9 +52,8 @@ class Browser(NamedTuple):
 async def ticks(desk: Desk, reads: ASGIApp, browser: Browser, topics: Sequence[str]) -> AsyncGenerator[Message]:
     """What changed of these reads, and how many failures are open. Browsers that show the same are told the same, worked out once."""
     known: dict[str, str | bytes] = {}
-    failures = -1
-    while True:
-        begun = time.monotonic()
+    failures, end = -1, time.monotonic() + LASTS
+    while (begun := time.monotonic()) < end:
         try:
             told = {topic: await _read(desk, reads, browser, topic) for topic in topics}
             before, failures = failures, await desk.recent.get("open failures", lambda: _open_failures(desk))
@@ -107,9 +108,12 @@ async def _open_failures(desk: Desk) -> int:
 
 async def job_events(desk: Desk, job_id: str, after: int) -> AsyncGenerator[Message]:
     """A job's log, progress and states, and its end. Parts of a result are told where results are shown."""
+    end = time.monotonic() + LASTS
     try:
         async with aclosing(desk.app.job(job_id).events(after=after)) as events:
             async for event in events:
+                if time.monotonic() >= end:
+                    return
                 if event.kind not in ("checkpoint", "chunk") or (event.kind == "chunk" and desk.show_arguments):
                     yield Message(event.kind, _data(event), event.id)
     except (BrokerError, JobNotFound):
