@@ -20,7 +20,7 @@ import program
 import sabotage
 from evidence import now
 from history import Fault, History, Run, Told
-from processes import PATIENCE, alive, family, having, send, until
+from processes import PATIENCE, alive, family, having, holding, send, stopped, until
 
 from servers import BINARIES, Proxy, RedisServer
 from servers.redis import BOUND
@@ -290,6 +290,23 @@ class Stage:
     def freeze(self, worker: subprocess.Popen[bytes], *, excused: bool = True) -> Stopped:
         """SIGSTOP a worker's whole tree."""
         return self.stop(family(worker.pid), excused=excused)
+
+    async def stop_idle(self, pids: Collection[int], *, excused: bool = True) -> Stopped:
+        """SIGSTOP these processes in a moment in which others can write."""
+        while await self.writing(held := self.stop(pids, excused=excused)):
+            self.go(held)
+        return held
+
+    async def writing(self, held: Stopped) -> bool:
+        """Whether one of the processes that were stopped is in a transaction of SQLite: then everybody waits for it."""
+        await until(lambda: all(map(stopped, held.pids)))
+        return holding(self.folder / "jobs.db-lock", held.pids)
+
+    def rearm(self, name: str) -> None:
+        """Let a process fail once more at this failpoint, one that is started from now on."""
+        for mark in [mark for mark in self._marks if mark.name == name]:
+            mark.unlink()
+            del self._marks[mark]
 
     def stop(self, pids: Collection[int], *, excused: bool = True) -> Stopped:
         """SIGSTOP these processes, until `go`. excused: what they have in hand may run again."""
