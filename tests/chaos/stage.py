@@ -293,8 +293,11 @@ class Stage:
 
     async def stop_idle(self, pids: Collection[int], *, excused: bool = True) -> Stopped:
         """SIGSTOP these processes in a moment in which others can write."""
-        while await self.writing(held := self.stop(pids, excused=excused)):
-            self.go(held)
+        held = self.stop(pids, excused=excused)
+        while await self.writing(held):
+            send(signal.SIGCONT, held.pids)
+            held.fault.at = now()
+            send(signal.SIGSTOP, held.pids)
         return held
 
     async def writing(self, held: Stopped) -> bool:
