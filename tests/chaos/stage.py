@@ -20,7 +20,7 @@ import program
 import sabotage
 from evidence import now
 from history import Fault, History, Run, Told
-from processes import PATIENCE, alive, family, having, holding, send, stopped, until
+from processes import PATIENCE, alive, family, gone, having, holding, send, stopped, until
 
 from servers import BINARIES, Proxy, RedisServer
 from servers.redis import BOUND
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 HERE = Path(__file__).parent
 LEASE, BEAT = 2.0, 0.4
+DYING = 1.0
+"""Seconds in which a process that a failpoint kills takes along what hangs on it, on a busy machine."""
 BATCH = 1000
 """Jobs that are looked at in one call."""
 STORES = ["sqlite", *(["redis"] if BINARIES else [])]
@@ -279,8 +281,10 @@ class Stage:
     def kill(self, pid: int, what: str = "process killed") -> None:
         """SIGKILL one process; what it had in hand and its children had may run again."""
         pids = family(pid)
+        fault = self.harm(what, pids)
         os.kill(pid, signal.SIGKILL)
-        self.history.strike(now(), what, pids)
+        gone(pids)
+        fault.until = now()
 
     def kill_tree(self, worker: subprocess.Popen[bytes]) -> None:
         """SIGKILL a supervisor: everything below it dies with it."""
@@ -344,7 +348,8 @@ class Stage:
         for mark in self.folder.glob("once*/*"):
             if mark not in self._marks and (pid := mark.read_text()):
                 self._marks[mark] = int(pid)
-                self.history.strike(now() - (time.time() - mark.stat().st_mtime), mark.name, {int(pid)})
+                at = now() - (time.time() - mark.stat().st_mtime)
+                self.history.strike(at, mark.name, {int(pid)}, until=at + DYING)
         return {mark.name: pid for mark, pid in self._marks.items()}
 
     # --- the end
