@@ -180,7 +180,8 @@ class History:
             if after.start.at < before.start.at:
                 yield f"I4 run {after.start.token} began before run {before.start.token}"
             else:
-                yield f"doubled: run {before.start.token} was cut off by nothing, and run {after.start.token} began"
+                words = f"run {before.start.token} was cut off by nothing, and run {after.start.token} began"
+                yield f"doubled: {words}: {self._told(before, after)}"
 
     def _forgotten(self, run: Run) -> bool:
         """Whether the store may have lost the claim of this run: a claim is not synced by itself, and its worker is dead."""
@@ -198,12 +199,24 @@ class History:
         """Whether the run after that one had to be: it was cut off by its own end, or by a fault that could not be told to the store."""
         if before.end is not None and before.end.what in CUT_OFF and before.end.at <= after.start.at + SLACK:
             return True
-        faults = [fault for pid in (before.start.pid, *before.start.above) for fault in self._by_pid.get(pid, ())]
         return any(
             fault.at <= after.start.at + SLACK
             and before.start.at <= fault.until + (SLACK if fault.until == fault.at else LATE)
-            for fault in faults
+            for fault in self._struck(before)
         )
+
+    def _struck(self, run: Run) -> list[Fault]:
+        """What struck its process, or one that it hangs on, at any time."""
+        return [fault for pid in (run.start.pid, *run.start.above) for fault in self._by_pid.get(pid, ())]
+
+    def _told(self, before: Run, after: Run) -> str:
+        """What is known of two runs, in seconds from the beginning of the first."""
+        since, start, end = before.start.at, after.start, before.end
+        words = [
+            f"in process {before.start.pid}, {f'{end.what} after {end.at - since:.2f} s' if end else 'without an end'}"
+        ]
+        words += [f"{one.what} from {one.at - since:.2f} to {one.until - since:.2f} s" for one in self._struck(before)]
+        return "; ".join([*words, f"again after {start.at - since:.2f} s, in process {start.pid}"])
 
     def _keys_shared(self) -> Iterable[str]:
         """I11: of the jobs with the same key no two were there, unfinished, at the same time."""
@@ -233,10 +246,7 @@ class History:
         took = list[tuple[str, float]]()
         for runs in self.runs().values():
             for before, after in pairwise(runs):
-                faults = [
-                    fault for pid in (before.start.pid, *before.start.above) for fault in self._by_pid.get(pid, ())
-                ]
-                if struck := [one for one in faults if before.going(one.at) and one.at <= after.start.at]:
+                if struck := [one for one in self._struck(before) if before.going(one.at) and one.at <= after.start.at]:
                     last = max(struck, key=lambda fault: fault.at)
                     took.append((last.what, after.start.at - last.at))
         return took

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,30 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def stopped(pid: int) -> bool:
+    """Whether no thread of the process runs any more, because of SIGSTOP or because it is dead."""
+    return not alive(pid) or all(
+        stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    )
+
+
+def holding(path: Path, pids: Collection[int]) -> bool:
+    """Whether one of these processes has the lock of this file (flock), as the kernel tells."""
+    inode = str(path.stat().st_ino) if path.exists() else ""
+    locks = (line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line)
+    return any(
+        kind == "FLOCK" and int(pid) in pids and of.endswith(f":{inode}") for _, kind, _, _, pid, of, *_ in locks
+    )
+
+
+def gone(pids: Collection[int]) -> None:
+    """Return once these processes, which were killed, are dead. What hangs on one dies a moment later, on a busy machine a long one."""
+    end = time.monotonic() + patience.get()
+    while any(map(alive, pids)):
+        assert time.monotonic() < end, "somebody outlived SIGKILL"
+        time.sleep(0.001)
 
 
 def send(number: int, pids: Iterable[int]) -> None:

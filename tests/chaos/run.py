@@ -33,7 +33,6 @@ from scenario import play  # noqa: E402 # the same
 from stage import STORES  # noqa: E402 # the same
 
 PR_SET_PDEATHSIG = 1  # of Linux
-STORM = "A16"
 SAID = 8000
 """Characters of what a broken play has said that are shown."""
 
@@ -84,7 +83,7 @@ def play_all(asked: argparse.Namespace) -> list[Outcome]:
     with ProcessPoolExecutor(asked.side_by_side, context, initializer=end_in_order) as pool:
         waiting = list[Future[tuple[Outcome, str]]]()
         for number, store in chosen(asked):
-            scale = asked.scale * (asked.storm if number == STORM else 1)
+            scale = asked.scale * (asked.storm if number == report.STORM else 1)
             seed = random.randrange(1 << 32) if asked.seed is None else asked.seed
             waiting.append(pool.submit(played, number, store, scale, seed))
         try:
@@ -103,7 +102,7 @@ def play_all(asked: argparse.Namespace) -> list[Outcome]:
 def chosen(asked: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """The plays: the storm first, so that the others can go on beside it."""
     numbers = [number for number in CATALOGUE if not asked.only or number.startswith(tuple(asked.only.split(",")))]
-    for number in sorted(numbers, key=lambda number: number != STORM):
+    for number in sorted(numbers, key=lambda number: number != report.STORM):
         for store in CATALOGUE[number].stores:
             if store in STORES and asked.store in ("", store):
                 yield number, store

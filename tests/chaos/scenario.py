@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import tempfile
 import time
 import traceback
@@ -85,6 +87,8 @@ async def play(
             violations += await _judged(stage)
             if violations:
                 print(stage.log[-5000:])
+                if keep := os.environ.get("CHAOS_KEEP"):
+                    shutil.copytree(folder, Path(keep) / f"{one.number}-{store}-{seed}")
     took, history = time.monotonic() - began, stage.history
     return Outcome(
         one.number, store, len(history.faults), len(history.told), history.doubled, history.recoveries(), violations, took,

@@ -205,7 +205,7 @@ async def zombie(stage: Stage) -> None:
     first = stage.worker(lease=1.0)
     jobs = await gated(stage, 6, 2, 2)
     await stage.wait_started(10)
-    stopped = stage.freeze(first)
+    stopped = await stage.stop_idle(family(first.pid))
     second = stage.worker()
     await stage.wait_started(20)
     stage.go(stopped)
@@ -233,7 +233,7 @@ async def runner_stopped_for_a_moment(stage: Stage) -> None:
     first = stage.worker(lease=5)
     jobs = await stage.enqueue("nap", 10, 0.2) + await stage.enqueue("gated_process", 2, stage.gate("open"))
     await stage.wait_started(12)
-    stopped = stage.stop([await runner_of(stage, first)], excused=False)
+    stopped = await stage.stop_idle([await runner_of(stage, first)], excused=False)
     stage.open("open")
     stage.worker()
     await stage.said("frozen")
@@ -251,7 +251,7 @@ async def runner_stopped(stage: Stage) -> None:
     first = stage.worker(lease=1.0)
     jobs = await gated(stage, 10, 2, 2)
     await stage.wait_started(14)
-    stopped = stage.stop([await runner_of(stage, first)])
+    stopped = await stage.stop_idle([await runner_of(stage, first)])
     stage.history.faults[-1].pids |= family(first.pid)  # its children are killed
     await stage.wait_started(28)
     stage.go(stopped)
@@ -272,7 +272,7 @@ async def supervisor_stopped(stage: Stage) -> None:
     jobs = await gated(stage, 10)
     runner = (await stage.run_of(jobs[0])).start.pid
     await stage.wait_started(10)
-    stopped = stage.stop([first.pid])
+    stopped = await stage.stop_idle([first.pid])
     stage.worker()
     await stage.wait_started(20)
     stage.open("open", runner)
@@ -309,10 +309,19 @@ async def child_stopped(stage: Stage) -> None:
     "Its outcomes are refused by the store itself: each job has the outcome of its newer run.",
 )
 async def stopped_before_settle(stage: Stage) -> None:
-    first = stage.worker(lease=1.0, failpoints="settler.before_settle=stop")
-    await stage.enqueue("quick", 10 * stage.scale)
-    await stage.failed_at("settler.before_settle")
-    stopped = stage.freeze(first)
+    point = "settler.before_settle"
+    while True:
+        first = stage.worker(lease=1.0, failpoints=f"{point}=stop")
+        await stage.enqueue("quick", 10 * stage.scale)
+        await stage.failed_at(point)
+        stopped = stage.freeze(first)
+        if not await stage.writing(stopped):
+            break
+        stage.go(stopped)  # that would be B7e
+        await stage.ended()
+        stage.terminate(first)
+        await until(lambda first=first: first.poll() is not None)
+        stage.rearm(point)
     stage.worker(failpoints="")
     jobs = await stage.ended()
     assert any(job.crashes for job in jobs), "it held nothing when it was stopped"
@@ -332,6 +341,7 @@ async def stopped_in_a_transaction(stage: Stage) -> None:
     jobs = await stage.enqueue("nap", 40, 0.1)
     pid = await stage.failed_at("sqlite.before_commit")
     stopped = stage.stop([pid], excused=False)
+    assert await stage.writing(stopped)
     await asyncio.sleep(1.5 * LEASE)
     stage.go(stopped)
     for job in await stage.ended(jobs):

@@ -20,7 +20,7 @@ import program
 import sabotage
 from evidence import now
 from history import Fault, History, Run, Told
-from processes import PATIENCE, alive, family, having, send, until
+from processes import PATIENCE, alive, family, gone, having, holding, send, stopped, until
 
 from servers import BINARIES, Proxy, RedisServer
 from servers.redis import BOUND
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 HERE = Path(__file__).parent
 LEASE, BEAT = 2.0, 0.4
+DYING = 1.0
+"""Seconds in which a process that a failpoint kills takes along what hangs on it, on a busy machine."""
 BATCH = 1000
 """Jobs that are looked at in one call."""
 STORES = ["sqlite", *(["redis"] if BINARIES else [])]
@@ -279,8 +281,10 @@ class Stage:
     def kill(self, pid: int, what: str = "process killed") -> None:
         """SIGKILL one process; what it had in hand and its children had may run again."""
         pids = family(pid)
+        fault = self.harm(what, pids)
         os.kill(pid, signal.SIGKILL)
-        self.history.strike(now(), what, pids)
+        gone(pids)
+        fault.until = now()
 
     def kill_tree(self, worker: subprocess.Popen[bytes]) -> None:
         """SIGKILL a supervisor: everything below it dies with it."""
@@ -290,6 +294,26 @@ class Stage:
     def freeze(self, worker: subprocess.Popen[bytes], *, excused: bool = True) -> Stopped:
         """SIGSTOP a worker's whole tree."""
         return self.stop(family(worker.pid), excused=excused)
+
+    async def stop_idle(self, pids: Collection[int], *, excused: bool = True) -> Stopped:
+        """SIGSTOP these processes in a moment in which others can write."""
+        held = self.stop(pids, excused=excused)
+        while await self.writing(held):
+            send(signal.SIGCONT, held.pids)
+            held.fault.at = now()
+            send(signal.SIGSTOP, held.pids)
+        return held
+
+    async def writing(self, held: Stopped) -> bool:
+        """Whether one of the processes that were stopped is in a transaction of SQLite: then everybody waits for it."""
+        await until(lambda: all(map(stopped, held.pids)))
+        return holding(self.folder / "jobs.db-lock", held.pids)
+
+    def rearm(self, name: str) -> None:
+        """Let a process fail once more at this failpoint, one that is started from now on."""
+        for mark in [mark for mark in self._marks if mark.name == name]:
+            mark.unlink()
+            del self._marks[mark]
 
     def stop(self, pids: Collection[int], *, excused: bool = True) -> Stopped:
         """SIGSTOP these processes, until `go`. excused: what they have in hand may run again."""
@@ -324,7 +348,8 @@ class Stage:
         for mark in self.folder.glob("once*/*"):
             if mark not in self._marks and (pid := mark.read_text()):
                 self._marks[mark] = int(pid)
-                self.history.strike(now() - (time.time() - mark.stat().st_mtime), mark.name, {int(pid)})
+                at = now() - (time.time() - mark.stat().st_mtime)
+                self.history.strike(at, mark.name, {int(pid)}, until=at + DYING)
         return {mark.name: pid for mark, pid in self._marks.items()}
 
     # --- the end
