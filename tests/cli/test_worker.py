@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +165,7 @@ def test_ctrl_c_while_the_app_is_still_being_imported(project: Path) -> None:
 
 
 def test_dev_starts_anew_when_the_code_changes(project: Path) -> None:
-    with Background("dev", "--log-format", "plain") as dev:
+    with Background("dev", "--log-format", "plain", "--no-dashboard") as dev:
         dev.until("runner")
         dev.until("started: ")
         assert "for development" in dev.err
@@ -175,3 +179,33 @@ def test_dev_starts_anew_when_the_code_changes(project: Path) -> None:
         assert shell("enqueue", "tasks.resize", 6, "--width", 7, "--wait").out == "13\n"
         dev.process.send_signal(signal.SIGINT)
         assert dev.end().code == 0
+
+
+def test_dev_serves_the_dashboard_anew_too_and_it_dies_with_dev(project: Path) -> None:
+    with Background("dev", "--log-format", "plain", "--port", "0") as dev:
+        dev.until("the dashboard of")
+        before = known_tasks(dev.err)
+        assert "tasks.resize" in before
+        with (project / "tasks.py").open("a") as tasks:
+            tasks.write("\n\n@app.task\ndef more() -> None: ...\n")
+        dev.until("the dashboard of", times=2)
+        assert known_tasks(dev.err) == before | {"tasks.more"}
+        dev.process.kill()
+        end = time.monotonic() + 20
+        while serves(dev.err):
+            assert time.monotonic() < end, "it goes on alone"
+
+
+def serves(said: str) -> bool:
+    """Whether that dashboard answers."""
+    try:
+        return bool(known_tasks(said))
+    except OSError:
+        return False
+
+
+def known_tasks(said: str) -> set[str]:
+    """The tasks that the dashboard which was announced last knows."""
+    *_, address = re.findall(r"the dashboard of .* is at (\S+)", said)
+    with urllib.request.urlopen(f"{address}api/v1/tasks", timeout=10) as answer:
+        return {one["name"] for one in json.load(answer)["tasks"]}

@@ -17,6 +17,7 @@ from windlass.cli.find import App, Name, Target, Url, find, find_store, refuse_m
 from windlass.cli.output import talk
 from windlass.core.urls import masked
 from windlass.errors import AppNotFound, ConfigurationError
+from windlass.worker.link import put_on_leash
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -82,6 +83,7 @@ def dashboard(
     root_path: RootPath = "",
     show_arguments: Shown = False,
     insecure: Insecure = False,
+    leash: Annotated[int | None, typer.Option(hidden=True, help="Die with whoever holds the other end.")] = None,
     app: App = None,
     url: Url = None,
     name: Name = None,
@@ -91,6 +93,8 @@ def dashboard(
         import uvicorn
     except ModuleNotFoundError:
         raise ConfigurationError("windlass dashboard needs uvicorn: pip install 'windlass[dashboard]'") from None
+    if leash is not None:
+        put_on_leash(leash)
     door = Door(tuple(map(str, auth or ())), role, grant or (), trust or (), header, public, insecure)
     check(door, host)
     store = _store(target or app, url, name)

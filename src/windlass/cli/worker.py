@@ -9,17 +9,20 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from windlass import settings
+from windlass.cli import beside
 from windlass.cli.find import App, Target, Url, refuse_memory
 from windlass.cli.output import clean, talk
 from windlass.core.job import StoreInfo
 from windlass.core.urls import masked
 from windlass.errors import ConfigurationError
+from windlass.events import WorkerChanged
 
 if TYPE_CHECKING:
     from windlass.worker.link import Ready
@@ -75,12 +78,14 @@ def worker(
 def dev(
     target: Target = None,
     queue: Queues = None,
+    dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard", help="Serve the dashboard, too.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the dashboard; 0: a free one.")] = 8765,
     app: App = None,
     url: Url = None,
     log_format: LogFormat = Form.rich,
     log_level: LogLevel = Level.info,
 ) -> None:
-    """Run jobs while you work on the code: every saved change starts the runners anew."""
+    """Run jobs and serve the dashboard while you work on the code: every saved change starts both anew."""
     try:
         from watchfiles import PythonFilter, awatch
     except ModuleNotFoundError:
@@ -88,15 +93,30 @@ def dev(
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is said below
     folder = os.getcwd()
 
-    async def watch(supervisor: Supervisor) -> None:
-        async for changes in awatch(folder, watch_filter=PythonFilter()):
-            changed = sorted(path.removeprefix(folder + os.sep) for _, path in changes)
-            talk(f"{', '.join(changed)} changed: starting anew")
-            supervisor.restart_runners()
+    named = target or app
+    pages = beside.Dashboard([*([named] if named else []), f"--port={port}"], url)
+    served = dashboard and beside.servable()
 
+    async def watch(supervisor: Supervisor) -> None:
+        ready = asyncio.Event()
+        supervisor.events.subscribe(lambda _event: ready.set(), WorkerChanged)
+        await ready.wait()  # what is wrong with the app is said once
+        async with AsyncExitStack() as running:
+            if served:
+                running.push_async_callback(pages.stop)
+                await pages.start()
+            async for changes in awatch(folder, watch_filter=PythonFilter()):
+                changed = sorted(path.removeprefix(folder + os.sep) for _, path in changes)
+                talk(f"{', '.join(changed)} changed: starting anew")
+                supervisor.restart_runners()
+                if served:
+                    await pages.stop()
+                    await pages.start()
+
+    more = "" if served or not dashboard else "; with a dashboard after pip install 'windlass[dashboard]'"
     _run(
-        target or app, url, queue, {"shutdown_timeout": DEV_SHUTDOWN}, (log_format, log_level),
-        hint=f"for development: starts anew when Python files change in {folder}", watch=watch,
+        named, url, queue, {"shutdown_timeout": DEV_SHUTDOWN}, (log_format, log_level),
+        hint=f"for development: starts anew when Python files change in {folder}{more}", watch=watch,
     )  # fmt: skip
 
 

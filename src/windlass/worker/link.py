@@ -321,7 +321,7 @@ class Parent:
     def __init__(self, socket_fd: int, leash_fd: int, stacks_fd: int, wishes_fd: int) -> None:
         for fd in (socket_fd, leash_fd, stacks_fd, wishes_fd):
             os.set_inheritable(fd, False)  # ours, and not of what a job starts
-        _put_on_leash(leash_fd)
+        put_on_leash(leash_fd)
         leave_stacks(stacks_fd, wishes_fd)
         setrlimit(RLIMIT_CORE, (0, getrlimit(RLIMIT_CORE)[1]))  # a core holds every secret of the program
         self._socket = socket.socket(fileno=socket_fd)
@@ -371,7 +371,8 @@ def _die_with(fd: int) -> None:
     die_together()
 
 
-def _put_on_leash(fd: int) -> None:
+def put_on_leash(fd: int) -> None:
+    """Let this process and its group die with whoever holds the other end of this pipe."""
     if not hasattr(fcntl, "F_SETSIG"):  # no Linux
         threading.Thread(target=_die_with, args=(fd,), daemon=True).start()
         return
