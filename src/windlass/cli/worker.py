@@ -87,37 +87,39 @@ def dev(
 ) -> None:
     """Run jobs and serve the dashboard while you work on the code: every saved change starts both anew."""
     try:
-        from watchfiles import PythonFilter, awatch
+        import watchfiles  # noqa: F401 # it is missing now, and not later
     except ModuleNotFoundError:
         raise ConfigurationError("windlass dev needs watchfiles: pip install 'windlass[cli]'") from None
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is said below
-    folder = os.getcwd()
-
-    named = target or app
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is said by us
+    named, folder = target or app, os.getcwd()
     pages = beside.Dashboard([*([named] if named else []), f"--port={port}"], url)
     served = dashboard and beside.servable()
-
-    async def watch(supervisor: Supervisor) -> None:
-        ready = asyncio.Event()
-        supervisor.events.subscribe(lambda _event: ready.set(), WorkerChanged)
-        await ready.wait()  # what is wrong with the app is said once
-        async with AsyncExitStack() as running:
-            if served:
-                running.push_async_callback(pages.stop)
-                await pages.start()
-            async for changes in awatch(folder, watch_filter=PythonFilter()):
-                changed = sorted(path.removeprefix(folder + os.sep) for _, path in changes)
-                talk(f"{', '.join(changed)} changed: starting anew")
-                supervisor.restart_runners()
-                if served:
-                    await pages.stop()
-                    await pages.start()
-
     more = "" if served or not dashboard else "; with a dashboard after pip install 'windlass[dashboard]'"
     _run(
         named, url, queue, {"shutdown_timeout": DEV_SHUTDOWN}, (log_format, log_level),
-        hint=f"for development: starts anew when Python files change in {folder}{more}", watch=watch,
+        hint=f"for development: starts anew when Python files change in {folder}{more}",
+        watch=lambda supervisor: _watch(supervisor, folder, pages if served else None),
     )  # fmt: skip
+
+
+async def _watch(supervisor: Supervisor, folder: str, pages: beside.Dashboard | None) -> None:
+    """Start runners and dashboard anew when the code changes."""
+    from watchfiles import PythonFilter, awatch
+
+    ready = asyncio.Event()
+    supervisor.events.subscribe(lambda _event: ready.set(), WorkerChanged)
+    await ready.wait()  # what is wrong with the app is said once
+    async with AsyncExitStack() as running:
+        if pages is not None:
+            running.push_async_callback(pages.stop)
+            await pages.start()
+        async for changes in awatch(folder, watch_filter=PythonFilter()):
+            changed = sorted(path.removeprefix(folder + os.sep) for _, path in changes)
+            talk(f"{', '.join(changed)} changed: starting anew")
+            supervisor.restart_runners()
+            if pages is not None:
+                await pages.stop()
+                await pages.start()
 
 
 def _run(
