@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from windlass.broker.port import Broker
-from windlass.core.durations import Duration, seconds
+from windlass.core.durations import Duration, date, seconds
 from windlass.core.job import Entry, Job, LogLine, NewJob, Progress
 from windlass.core.payload import read_json
 from windlass.core.state import State
@@ -59,7 +59,7 @@ class JobEvent:
 
 def event_of(entry: Entry, limit: float) -> JobEvent:
     """A journal entry of at most `limit` bytes as an event; one that cannot be read is a log line that says so."""
-    at = datetime.fromtimestamp(entry.at, UTC)
+    at = date(entry.at)
     try:
         data = read_json("its data", entry.data, _DATA[entry.kind], limit)
         return JobEvent(cast(Any, entry.kind), data, entry.seq, entry.attempt, at)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf, nan
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windlass.core.durations import seconds, size
+from windlass.core.durations import date, seconds, size
 from windlass.errors import ConfigurationError
 
 
@@ -69,3 +70,21 @@ def test_sizes(written: int | str, meant: int) -> None:
 def test_what_is_no_size_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match="size"):
         size(wrong)
+
+
+@pytest.mark.parametrize(
+    ("moment", "year"),
+    [
+        (0.0, 1970),
+        (1e9, 2001),
+        (-1e9, 1938),
+        (253402300800.0, 9999),
+        (inf, 9999),
+        (1e300, 9999),
+        (-inf, 1970),
+        (nan, 1970),
+    ],
+)
+def test_every_time_has_a_date(moment: float, year: int) -> None:
+    assert date(moment).year == year
+    assert date(moment).isoformat().endswith("+00:00")

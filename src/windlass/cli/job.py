@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -15,6 +15,7 @@ from windlass.cli import steer
 from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.follow import amount, follow
 from windlass.cli.output import Json, describe, document, line, table, talk
+from windlass.core.durations import date
 from windlass.core.ids import check_id
 from windlass.core.job import Job
 from windlass.core.plain import plain
@@ -131,7 +132,7 @@ def logs(
 
 
 def _log(event: JobEvent, written: float, as_json: bool) -> None:
-    told, at = event.data, datetime.fromtimestamp(written, UTC)
+    told, at = event.data, date(written)
     if as_json:
         one = {"id": event.id, "at": at, "attempt": event.attempt, "level": told.level, "message": told.message}
         print(plain(msgspec.json.encode(one).decode()), flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -11,6 +10,7 @@ import typer
 from windlass.broker.port import Broker
 from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.output import Json, document, line, table, talk
+from windlass.core.durations import date
 from windlass.core.job import Worker
 from windlass.core.state import State
 
@@ -68,5 +68,5 @@ def workers(app: App = None, url: Url = None, name: Name = None, as_json: Json =
 def _row(worker: Worker) -> tuple[object, ...]:
     card = worker.card
     slots = " ".join(f"{lane}:{card.busy.get(lane, 0)}/{count}" for lane, count in card.slots.items())
-    since = datetime.fromtimestamp(card.started_at, UTC)
+    since = date(card.started_at)
     return worker.id, card.state, card.host, card.pid, ",".join(card.queues), worker.running, slots, since, card.version

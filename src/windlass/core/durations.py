@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from windlass.errors import ConfigurationError
 
@@ -29,6 +29,14 @@ def seconds(duration: Duration) -> float:
     if not math.isfinite(value) or value < 0:
         raise ConfigurationError(f"a duration must be finite and not negative, not {duration!r}")
     return value
+
+
+def date(moment: float) -> datetime:
+    """A Unix time as a date. What no calendar holds (its record is damaged) is the last day of all, or that on which Unix began."""
+    try:
+        return datetime.fromtimestamp(moment, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=UTC) if moment > 0 else datetime.fromtimestamp(0, UTC)
 
 
 def size(text: int | str) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from windlass.broker.port import Broker
+from windlass.core.durations import date
 from windlass.core.job import DAY
 from windlass.core.measures import FAULTS, Fault, Mark
 from windlass.web.admin import charts
@@ -64,15 +64,11 @@ def row(fault: Fault, spark: list[int]) -> FaultRow:
         where=fault.frame,
         count=fault.count,
         ended=fault.final,
-        first_at=_date(fault.first_seen),
-        last_at=_date(fault.last_seen),
+        first_at=date(fault.first_seen),
+        last_at=date(fault.last_seen),
         sample=fault.job,
         versions=fault.versions,
         state=fault.state,
-        until=_date(fault.until) if fault.state == "snoozed" and fault.until else None,
+        until=date(fault.until) if fault.state == "snoozed" and fault.until else None,
         spark=spark,
     )
-
-
-def _date(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, UTC)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from windlass.broker.port import Journals
+from windlass.core.durations import date
 from windlass.core.job import Job, Tried
 from windlass.core.outcome import ErrorInfo
 from windlass.core.payload import Undecodable, read_json
@@ -70,8 +71,8 @@ def timeline(job: Job, tries: Iterable[Try]) -> list[Span]:
 def _runs(job: Job, tries: list[Try]) -> Iterator[Span]:
     for attempt, end, told in tries:
         yield Span(
-            at=_date(told.started_at),
-            until=_date(end),
+            at=date(told.started_at),
+            until=date(end),
             kind=told.outcome,
             attempt=attempt,
             worker=told.worker,
@@ -108,7 +109,3 @@ def _now(job: Job, start: datetime, attempt: int) -> Iterator[Span]:
 
 def _error(error: ErrorInfo | None) -> SpanError | None:
     return SpanError(type=error.type, message=error.message, traceback=error.traceback) if error else None
-
-
-def _date(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, UTC)

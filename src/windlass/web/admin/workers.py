@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from windlass.broker.port import Broker
+from windlass.core.durations import date
 from windlass.core.job import Job, Worker
 from windlass.core.state import State
 from windlass.web.admin.filter import Filter
@@ -40,7 +40,7 @@ def row(worker: Worker, jobs: Sequence[Job] = ()) -> WorkerRow:
         slots=card.slots,
         busy=card.busy,
         running=worker.running,
-        started_at=datetime.fromtimestamp(card.started_at, UTC),
+        started_at=date(card.started_at),
         until=worker.until,
         rss=getattr(card, "rss", 0) or None,
         jobs=[Held(id=job.id, task=job.task, queue=job.queue, started_at=job.started_at or job.run_at) for job in jobs],
