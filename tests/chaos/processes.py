@@ -66,14 +66,6 @@ def holding(path: Path, pids: Collection[int]) -> bool:
     )
 
 
-def gone(pids: Collection[int]) -> None:
-    """Return once these processes, which were killed, are dead. What hangs on one dies a moment later, on a busy machine a long one."""
-    end = time.monotonic() + patience.get()
-    while any(map(alive, pids)):
-        assert time.monotonic() < end, "somebody outlived SIGKILL"
-        time.sleep(0.001)
-
-
 def send(number: int, pids: Iterable[int]) -> None:
     """Send a signal to those that still exist."""
     for pid in pids:

@@ -137,9 +137,11 @@ async def reconnect(stage: Stage) -> None:
     stage.notes.append(f"each worker tried to connect {tries:.1f} times a second")
     assert 0 < tries < 10
     proxy.upstream = upstream
-    jobs = await stage.enqueue("nap", 350, 0.3)
+    jobs = await stage.enqueue("gated", 250, stage.gate("open"))  # two of them have 200 slots
+    await stage.wait_started(250)
+    assert len({stage.runs(job)[0].start.pid for job in jobs}) == 3
+    stage.open("open")
     await stage.ended(jobs)
-    assert len({stage.runs(job)[0].start.pid for job in jobs}) == 3, "one of them does not work any more"
 
 
 @scenario(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -20,7 +20,7 @@ import program
 import sabotage
 from evidence import now
 from history import Fault, History, Run, Told
-from processes import PATIENCE, alive, family, gone, having, holding, send, stopped, until
+from processes import PATIENCE, alive, family, having, holding, send, stopped, until
 
 from servers import BINARIES, Proxy, RedisServer
 from servers.redis import BOUND
@@ -71,6 +71,7 @@ class Stage:
         self._proxied, self.mutant = proxied, mutant
         self._numbers = 0
         self._marks = dict[Path, int]()
+        self._burials = list[asyncio.Task[None]]()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Stage:
@@ -283,7 +284,13 @@ class Stage:
         pids = family(pid)
         fault = self.harm(what, pids)
         os.kill(pid, signal.SIGKILL)
-        gone(pids)
+        self._burials.append(asyncio.create_task(self._bury(fault, pids)))
+
+    async def _bury(self, fault: Fault, pids: Collection[int]) -> None:
+        """The fault is over once all that it killed are dead. What hangs on somebody dies after him: when the machine is busy, or if it
+        was stopped while it began, that is later."""
+        with suppress(TimeoutError):  # then somebody outlives his worker, which is told at the end
+            await until(lambda: not any(map(alive, pids)))
         fault.until = now()
 
     def kill_tree(self, worker: subprocess.Popen[bytes]) -> None:
@@ -370,6 +377,7 @@ class Stage:
             except subprocess.TimeoutExpired:
                 self.stayed.append(worker.pid)
                 self.kill_tree(worker)
+        await asyncio.gather(*self._burials)
         self.take_marks()
         self.history.read(self.evidence)
         self.history.jobs = await self.look()
