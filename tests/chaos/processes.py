@@ -51,9 +51,12 @@ def alive(pid: int) -> bool:
 
 
 def stopped(pid: int) -> bool:
-    """Whether no thread of the process runs any more, because of SIGSTOP or because it is dead."""
+    """Whether no thread of the process runs any more, because of SIGSTOP or because it is dead.
+
+    One that has just made a child waits in the kernel (D) until that has begun, which it does not while it is stopped itself.
+    """
     return not alive(pid) or all(
-        stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+        stat.read_text().rpartition(")")[2].split()[0] in "TD" for stat in Path(f"/proc/{pid}/task").glob("*/stat")
     )
 
 
