@@ -51,10 +51,18 @@ def alive(pid: int) -> bool:
 
 
 def stopped(pid: int) -> bool:
-    """Whether no thread of the process runs any more, because of SIGSTOP or because it is dead."""
-    return not alive(pid) or all(
-        stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")
-    )
+    """Whether no thread of the process runs any more, because of SIGSTOP or because it is dead.
+
+    One that has just made a child waits in the kernel (D) until that has begun, which it does not while it is stopped itself.
+    """
+    return not alive(pid) or all(map(_stands, Path(f"/proc/{pid}/task").glob("*/stat")))
+
+
+def _stands(stat: Path) -> bool:
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] in "TD"
+    except OSError:
+        return True  # it has just ended
 
 
 def holding(path: Path, pids: Collection[int]) -> bool:

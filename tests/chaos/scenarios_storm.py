@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 from collections.abc import Awaitable, Callable
 
-from scenario import scenario
+from scenario import SQLITE, scenario
 from stage import LEASE, Stage, Stopped, alive, family, until
 
 SHORT, LONG = 300, 5000
@@ -113,4 +113,6 @@ async def storm(stage: Stage) -> None:
         await storm.strike()
     await storm.calm()
     await stage.ended()
-    assert not long or any(words in stage.log for words in ZOMBIE), "no zombie came back"
+    # Most of those that are stopped are killed before they go on. On SQLite it may be all of them: B6 to B8 play it there.
+    zombies = any(words in stage.log for words in ZOMBIE)
+    assert zombies or not long or stage.store == SQLITE, "no zombie came back"

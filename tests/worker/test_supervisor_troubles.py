@@ -297,3 +297,21 @@ async def test_it_is_not_ready_while_runners_die_young(start: Any, until: Any) -
     ward.born -= module.SHORT_LIFE  # it has lived long enough by now
     assert parent.ready
     assert await parent.end() == 0
+
+
+async def test_who_runs_jobs_before_it_was_heard_of_may_finish_them(
+    app: Windlass, start: Callable[..., Parent], monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
+    """A runner claims as soon as it has an id. Its first word of how it stands may still be on its way when a stop comes."""
+    monkeypatch.setattr(Ward, "hear", lambda _ward, _tick: None)
+    job = await app.get_task("worker_tasks.nap").enqueue(1.0)
+    parent = start()
+    await until(lambda: running(job))
+    parent.supervisor.stop()
+    assert await asyncio.wait_for(parent.running, 30) == 0
+    info = await job.info()
+    assert (info.state, info.attempt, info.crashes) == (State.SUCCEEDED, 1, 0)
+
+
+async def running(job: Any) -> bool:
+    return (await job.info()).state is State.RUNNING

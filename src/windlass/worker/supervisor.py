@@ -231,7 +231,7 @@ class Supervisor:
         """Let a runner go: what still runs after `timeout` seconds is handed back (inf: it may take as long as it takes)."""
         ward.leaving = True
         ward.due = min(ward.due, time.monotonic() + timeout + self._settings.kill_after + FAREWELL)
-        if ward.tick is None:
+        if ward.tick is None and not ward.ids:  # with an id it may hold jobs, though we have not heard of its work yet
             ward.put_down("before it came to work")
         self._chores.begin(ward.send(Stop("shutdown", not timeout, timeout)))
 
