@@ -68,7 +68,9 @@ def _stands(stat: Path) -> bool:
 def holding(path: Path, pids: Collection[int]) -> bool:
     """Whether one of these processes has the lock of this file (flock), as the kernel tells."""
     inode = str(path.stat().st_ino) if path.exists() else ""
-    locks = (line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line)
+    # While others come and go, the kernel may leave a line out.
+    lines = [line for _ in range(5) for line in Path("/proc/locks").read_text().splitlines()]
+    locks = (line.split() for line in lines if "->" not in line)
     return any(
         kind == "FLOCK" and int(pid) in pids and of.endswith(f":{inode}") for _, kind, _, _, pid, of, *_ in locks
     )
