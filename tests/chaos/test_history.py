@@ -183,7 +183,7 @@ def test_a_second_run_without_a_reason(end: str | None) -> None:
 def test_a_second_run_without_a_reason_is_told_with_all_that_is_known() -> None:
     (said,) = twice().fault(-9.0, RUNNER, until=-3.0).found()
     assert said.endswith(
-        f": in process {RUNNER}, done after 1.00 s; killed from -10.00 to -4.00 s; again after 2.00 s, in process {OTHER} (job a)"
+        f": in process {RUNNER}, done after 1.00 s; killed from -10.00 to -4.00 s; again after 2.00 s, in process {OTHER}"
     )
     (said,) = twice(None).found()
     assert f"in process {RUNNER}, without an end; again" in said
