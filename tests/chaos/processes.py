@@ -66,14 +66,15 @@ def _stands(stat: Path) -> bool:
 
 
 def holding(path: Path, pids: Collection[int]) -> bool:
-    """Whether one of these processes has the lock of this file (flock), as the kernel tells."""
-    inode = str(path.stat().st_ino) if path.exists() else ""
-    # While others come and go, the kernel may leave a line out.
-    lines = [line for _ in range(5) for line in Path("/proc/locks").read_text().splitlines()]
-    locks = (line.split() for line in lines if "->" not in line)
-    return any(
-        kind == "FLOCK" and int(pid) in pids and of.endswith(f":{inode}") for _, kind, _, _, pid, of, *_ in locks
-    )
+    """Whether one of these processes, which are stopped, has the lock of this file (flock), as the kernel tells."""
+    return any(_locked(file, path) for pid in pids for file in Path(f"/proc/{pid}/fd").glob("*"))
+
+
+def _locked(file: Path, path: Path) -> bool:
+    try:
+        return file.samefile(path) and "FLOCK" in (file.parent.parent / "fdinfo" / file.name).read_text()
+    except OSError:
+        return False  # a socket or the like, or a process that has ended
 
 
 def send(number: int, pids: Iterable[int]) -> None:

@@ -103,7 +103,9 @@ def totals(plays: Sequence[Outcome]) -> Results:
         "unexpected": sum(one.unexpected for one in plays),
         "violated": sum(bool(one.violations) for one in plays),
         "recovery": {
-            what: [round(median(some), 2), round(max(some), 2), len(some)] for what, some in took.items() if some
+            f"{what}, but in the storm,": [round(median(some), 2), round(max(some), 2), len(some)]
+            for what, some in took.items()
+            if some
         },
     }
 
@@ -119,7 +121,7 @@ def summary(found: Results) -> str:
     ]
     for what, (middle, longest, count) in found["recovery"].items():
         parts.append(
-            f"after a {what}, but in the storm, the jobs ran again within {middle:.2f} s (p50; at most {longest:.2f} s; {count:,} times)"
+            f"after a {what} the jobs ran again within {middle:.2f} s (p50; at most {longest:.2f} s; {count:,} times)"
         )
     return ", ".join(parts)
 

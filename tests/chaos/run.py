@@ -4,7 +4,7 @@
     python tests/chaos/run.py --write-docs | --check-docs
 
 `make chaos` calls it. A whole run writes benchmarks/results/chaos.md, chaos.json and the page; one with --only or --store writes nothing.
-Leaves with 1 when a promise was broken.
+Leaves with 1 when a promise was broken. $CHAOS_KEEP names a folder that keeps what a broken play has left.
 """
 
 from __future__ import annotations

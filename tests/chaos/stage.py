@@ -35,7 +35,7 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 LEASE, BEAT = 2.0, 0.4
 DYING = 1.0
-"""Seconds in which a process that a failpoint kills takes along what hangs on it, on a busy machine."""
+"""Seconds after which a process that came to a failpoint is dead, if that killed it."""
 BATCH = 1000
 """Jobs that are looked at in one call."""
 STORES = ["sqlite", *(["redis"] if BINARIES else [])]
@@ -286,12 +286,12 @@ class Stage:
         os.kill(pid, signal.SIGKILL)
         self._burials.append(asyncio.create_task(self._bury(fault, pids)))
 
-    async def _bury(self, fault: Fault, pids: Collection[int]) -> None:
+    async def _bury(self, fault: Fault, pids: Collection[int], within: float | None = None) -> None:
         """The fault is over once all that it killed are dead. What hangs on somebody dies after him: when the machine is busy, or if it
-        was stopped while it began, that is later."""
-        with suppress(TimeoutError):  # then somebody outlives his worker, which is told at the end
-            await until(lambda: not any(map(alive, pids)))
-        fault.until = now()
+        was stopped while it began, that is later. Who lives on (`within` seconds) was not killed, or outlives his worker, which is told."""
+        with suppress(TimeoutError):
+            await until(lambda: not any(map(alive, pids)), within)
+            fault.until = now()
 
     def kill_tree(self, worker: subprocess.Popen[bytes]) -> None:
         """SIGKILL a supervisor: everything below it dies with it."""
@@ -314,7 +314,7 @@ class Stage:
     async def writing(self, held: Stopped) -> bool:
         """Whether one of the processes that were stopped is in a transaction of SQLite: then everybody waits for it."""
         await until(lambda: all(map(stopped, held.pids)))
-        return holding(self.folder / "jobs.db-lock", held.pids)
+        return holding(self.folder / "jobs.chaos.db-lock", held.pids)
 
     def rearm(self, name: str) -> None:
         """Let a process fail once more at this failpoint, one that is started from now on."""
@@ -355,8 +355,8 @@ class Stage:
         for mark in self.folder.glob("once*/*"):
             if mark not in self._marks and (pid := mark.read_text()):
                 self._marks[mark] = int(pid)
-                at = now() - (time.time() - mark.stat().st_mtime)
-                self.history.strike(at, mark.name, {int(pid)}, until=at + DYING)
+                fault = self.history.strike(now() - (time.time() - mark.stat().st_mtime), mark.name, {int(pid)})
+                self._burials.append(asyncio.create_task(self._bury(fault, fault.pids, DYING)))
         return {mark.name: pid for mark, pid in self._marks.items()}
 
     # --- the end
@@ -377,7 +377,7 @@ class Stage:
             except subprocess.TimeoutExpired:
                 self.stayed.append(worker.pid)
                 self.kill_tree(worker)
-        await asyncio.gather(*self._burials)
         self.take_marks()
+        await asyncio.gather(*self._burials)
         self.history.read(self.evidence)
         self.history.jobs = await self.look()
