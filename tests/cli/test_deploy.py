@@ -92,7 +92,7 @@ def test_a_worker_tells_what_it_and_the_store_know(scrape: str) -> None:
     assert value(scrape, "windlass_jobs_total", queue="default", task="tasks.bad", outcome="failed") == 1
     assert value(scrape, "windlass_job_run_seconds_count", queue="default", task="tasks.fine") == 3
     assert value(scrape, "windlass_queue_jobs", queue="elsewhere", state="ready") == 1
-    assert value(scrape, "windlass_workers", state="running") == 1
+    assert value(scrape, "windlass_workers", state="working") == 1
     assert value(scrape, "windlass_runners") == 1
     assert value(scrape, "windlass_slots", lane="loop") == 100
     assert value(scrape, "windlass_slots_busy", lane="loop") == 0
@@ -169,7 +169,7 @@ def test_counts_outlive_the_runner_that_counted(tmp_path: Path, monkeypatch: pyt
         worker.until("stopped")
         shell("enqueue", "tasks.fine")
         _told(port, 'windlass_jobs_total{outcome="succeeded"', " 2.0")
-        (runner,) = [one["pid"] for one in shell("workers", "--json").json if one["state"] == "running"]
+        (runner,) = [one["pid"] for one in shell("workers", "--json").json if one["state"] == "working"]
         os.kill(runner, signal.SIGKILL)
         told = _told(port, 'change="died"', " 1.0")
     assert value(told, "windlass_runner_changes_total", change="replaced") == 1

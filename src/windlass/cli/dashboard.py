@@ -17,7 +17,6 @@ from windlass.cli.find import App, Name, Target, Url, find, find_store, refuse_m
 from windlass.cli.output import talk
 from windlass.core.urls import masked
 from windlass.errors import AppNotFound, ConfigurationError
-from windlass.worker.link import put_on_leash
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -94,6 +93,8 @@ def dashboard(
     except ModuleNotFoundError:
         raise ConfigurationError("windlass dashboard needs uvicorn: pip install 'windlass[dashboard]'") from None
     if leash is not None:
+        from windlass.worker.link import put_on_leash
+
         put_on_leash(leash)
     door = Door(tuple(map(str, auth or ())), role, grant or (), trust or (), header, public, insecure)
     check(door, host)

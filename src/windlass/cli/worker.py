@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -86,10 +87,8 @@ def dev(
     log_level: LogLevel = Level.info,
 ) -> None:
     """Run jobs and serve the dashboard while you work on the code: every saved change starts both anew."""
-    try:
-        import watchfiles  # noqa: F401 # it is missing now, and not later
-    except ModuleNotFoundError:
-        raise ConfigurationError("windlass dev needs watchfiles: pip install 'windlass[cli]'") from None
+    if find_spec("watchfiles") is None:
+        raise ConfigurationError("windlass dev needs watchfiles: pip install 'windlass[cli]'")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is said by us
     named, folder = target or app, os.getcwd()
     pages = beside.Dashboard([*([named] if named else []), f"--port={port}"], url)
