@@ -34,7 +34,7 @@ architecture: $(VENV)/.dev ## the layers of the house and its numbers
 	$(BIN)/python -m pytest tests/test_house.py
 
 tests: frontend $(VENV)/.dev packages ## all tests; ARGS are handed to pytest
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 frontend: $(VENV)/.node ## the dashboard's pages, into src/windlass/dashboard/static
 	@$(BIN)/python frontend/pages.py

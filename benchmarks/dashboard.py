@@ -97,7 +97,9 @@ async def figures(address: str, rate: int, seconds: float) -> list[Figure]:
 
     job = await chatter.enqueue(rate)
     async with async_playwright() as playwright, feeding(done, rate):
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=["--no-sandbox"]
+        )
         pages = {
             "Overview": "/",
             "Jobs": "/jobs",

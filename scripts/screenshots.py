@@ -131,7 +131,9 @@ def main() -> None:
 def take_all(root: str) -> None:
     """Every page, at every width, in both themes."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=["--no-sandbox"]
+        )
         page = browser.new_page(reduced_motion="reduce", timezone_id="UTC")
         for name, path in places(root):
             page.goto(f"{root}/{path}")

@@ -1,4 +1,4 @@
-"""For all tests: which of them are the chaos suite (`make chaos`), named in one place."""
+"""For all tests: which of them are the chaos suite (`make chaos`), named in one place, and in which order they run."""
 
 from __future__ import annotations
 
@@ -35,3 +35,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         words = ("",) if place.parts[0] == "chaos" else CHAOS.get(place.as_posix(), ())
         if any(word in item.name for word in words):
             item.add_marker(pytest.mark.chaos)
+    items[:] = _mixed(items)
+
+
+def _mixed(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Between the others, one after the other, those that need a browser: it keeps a core busy, while most of the others wait."""
+    browsers: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("browser"):
+            browsers.setdefault(item.path, []).append(item)
+    others = [item for item in items if not item.get_closest_marker("browser")]
+    parts, mixed = len(browsers) + 1, list[pytest.Item]()
+    for turn, group in enumerate([*browsers.values(), []]):
+        mixed += [*group, *others[turn * len(others) // parts : (turn + 1) * len(others) // parts]]
+    return mixed

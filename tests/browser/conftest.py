@@ -15,7 +15,8 @@ from dashboard_server import Shop, Watched
 from playwright.async_api import Browser, Page, async_playwright
 from studio_server import Studio, make_clip, running_studio
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+"""Debian's; the first is the same without its windows, and takes a third less time."""
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required"
