@@ -282,7 +282,7 @@ class Judge(Books):
         elif book.state is State.RUNNING:
             again = any(other.token == token for other in book.runs)
             self.expect("a claim is run once", not again, "{}", job)
-            calm = any(other.began > self.calm_since for other in others)
+            calm = any(other.worker and other.began > self.calm_since for other in others)  # not by zombies
             self.expect("a job is not run twice while its worker lives", not calm, "{}", job)
             same = checkpoint == book.checkpoint()
             self.expect("a run goes on where the last one left", same, "{}: {}", job, checkpoint)
