@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,8 +262,10 @@ def test_an_injected_parameter_may_have_any_type_and_is_not_for_callers(app: Win
         ({"timeout": 0}, "timeout must be more than 0"),
         ({"timeout": "soon"}, "'soon' is no duration"),
         ({"retry": 3}, "takes a Retry"),
-        ({"keep": -1}, "must be finite and not negative"),
-        ({"expires": float("inf")}, "must be finite and not negative"),
+        ({"keep": -1}, "a duration is 0 seconds to 100 years"),
+        ({"expires": float("inf")}, "a duration is 0 seconds to 100 years"),
+        ({"timeout": 1e300}, "to 100 years, not 1e+300"),
+        ({"keep": "40000d"}, "to 100 years, not '40000d'"),
         ({"meta": {"a": 1}}, "meta holds small text tags"),
         ({"meta": "a=b"}, "meta holds small text tags"),
         ({"retries": 3}, "there is no option 'retries'"),
@@ -287,7 +289,10 @@ def test_options_that_make_no_sense_are_refused_at_the_decorator(
         ({"at": datetime(2030, 1, 1)}, "is no datetime with a time zone"),
         ({"at": "tomorrow"}, "is no datetime with a time zone"),
         ({"delay": "1 fortnight"}, "is no duration"),
-        ({"delay": -1}, "not negative"),
+        ({"delay": -1}, "0 seconds to 100 years, not -1"),
+        ({"delay": 1e300}, "0 seconds to 100 years, not 1e+300"),
+        ({"expires": "5300w"}, "0 seconds to 100 years, not '5300w'"),
+        ({"at": datetime(2200, 1, 1, tzinfo=UTC)}, "before the year 2200"),
     ],
 )
 def test_options_of_a_call_that_make_no_sense_are_refused(app: Windlass, options: dict[str, Any], said: str) -> None:

@@ -29,6 +29,8 @@ from windlass.settings import Settings
 T = TypeVar("T")
 Lane = Literal["loop", "thread", "process"]
 _DURATIONS = {"delay", "expires", "timeout", "keep"}
+FAR = 2200
+"""The year before which a job begins: its own times, and what is added to them, are dates in every zone."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -64,6 +66,8 @@ class Options(Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(
                     f"at={at!r} is no datetime with a time zone; use datetime.now(timezone.utc) or zoneinfo.ZoneInfo(...)"
                 )
+            if at.year >= FAR:
+                raise ConfigurationError(f"at={at} is too far away; it is before the year {FAR}")
             said["at"] = at.timestamp()
         options = cls(**said)
         options._check()

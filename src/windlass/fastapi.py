@@ -19,35 +19,30 @@ async def signup(user: UserIn, tasks: Tasks) -> User:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Annotated, Any, ParamSpec
-from uuid import UUID, uuid5
 
-import msgspec
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 
 from windlass.app import Windlass
-from windlass.core.job import NewJob
-from windlass.core.payload import Undecodable, unpack
+from windlass.core.payload import Undecodable
 from windlass.core.state import State
 from windlass.errors import BrokerError, JobError, ResultTimeout
-from windlass.handle import App, Handle
+from windlass.handle import Handle
 from windlass.task import Call, Task
 from windlass.web.admin.access import Access, Role
 from windlass.web.admin.router import dashboard
 from windlass.web.jobs import Links, meta_of
-from windlass.web.problems import Problem, problems
+from windlass.web.problems import problems
+from windlass.web.repeats import Repeatable, Repeats
 from windlass.web.router import Sees, jobs_router, links_to
 
 P = ParamSpec("P")
 
-_NAMESPACE = UUID("6f6b0a1e-2f0c-5d0e-9d53-0f6c1d6f7a11")
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
-_KEY_LENGTH = 255
 
 
 class JobAccepted(BaseModel):
@@ -61,10 +56,10 @@ class JobAccepted(BaseModel):
 class Acceptor:
     """Enqueues a call and makes the response a 202: `Location`, `Retry-After`, `Idempotency-Key`. See `Accepted`."""
 
-    def __init__(self, request: Request, response: Response, key: str | None, prefer: str | None) -> None:
+    def __init__(self, request: Request, response: Response, repeats: Repeats, prefer: str | None) -> None:
         self._request = request
         self._response = response
-        self._key = key
+        self._repeats = repeats
         self._prefer = prefer
 
     async def __call__(self, call: Call[Any], *, wait: float = 0.0, scope: str = "") -> JobAccepted:
@@ -74,10 +69,11 @@ class Acceptor:
         they are refused (422). scope: whose keys they are (a user's id): the same key in another scope is another job.
         wait: the most seconds that a client may ask for with `Prefer: wait=5`; then the answer is held until the job's end.
         """
-        job, app = self._identified(call, scope), call.app
-        (placed,) = await (await app.broker()).enqueue([job])
-        if self._key is not None and placed.id == job.id and not placed.fresh:
-            await self._replay(app, job)
+        app = call.app
+        job = self._repeats.identified(call.job, app.name, call.job.task, scope)
+        broker = await app.broker()
+        (placed,) = await broker.enqueue([job])
+        await self._repeats.found(broker, job, placed)
         handle, state = app.job(placed.id), placed.state
         if asked := _PREFER_WAIT.search(self._prefer or "") if wait > 0 else None:
             state = await _finish(handle, min(float(asked[1]), wait))
@@ -89,28 +85,6 @@ class Acceptor:
         if not state.finished:
             self._response.headers["Retry-After"] = "1"
         return JobAccepted(id=handle.id, state=state, links=links)
-
-    def _identified(self, call: Call[Any], scope: str) -> NewJob:
-        """The job under the id that its idempotency key stands for: the store itself sees to it that there is one."""
-        if self._key is None:
-            return call.job
-        key = self._key.strip().strip('"')
-        if not 0 < len(key) <= _KEY_LENGTH:
-            detail = f"an Idempotency-Key has 1 to {_KEY_LENGTH} characters"
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-idempotency-key", detail)
-        name = json.dumps([call.app.name, call.job.task, scope, key])
-        return msgspec.structs.replace(call.job, id=str(uuid5(_NAMESPACE, name)))
-
-    async def _replay(self, app: App, job: NewJob) -> None:
-        """Say that the first job with this idempotency key is answered; refuse when it had other arguments."""
-        if _arguments((await app.job(job.id).info()).body) != _arguments(job.body):
-            detail = "this Idempotency-Key was used before, with other arguments"
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
-        self._response.headers["Idempotent-Replayed"] = "true"
-
-
-def _arguments(body: bytes) -> Any:
-    return msgspec.json.decode(unpack(body).args)
 
 
 async def _finish(handle: Handle[Any], wait: float) -> State:
@@ -125,11 +99,11 @@ async def _finish(handle: Handle[Any], wait: float) -> State:
 async def _acceptor(
     request: Request,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(description="repeats with the same key answer the first job")] = None,
+    repeats: Repeatable,
     prefer: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> AsyncGenerator[Acceptor]:
     async with problems(request):
-        yield Acceptor(request, response, idempotency_key, prefer)
+        yield Acceptor(request, response, repeats, prefer)
 
 
 Accepted = Annotated[Acceptor, Depends(_acceptor, scope="function")]

@@ -175,6 +175,57 @@ def test_filters_narrow_all(windlass: Windlass, store: Any) -> None:
     assert windlass("job", "cancel", "--all", "--queue", "nobody", "--yes").out == ""
 
 
+def test_where_speaks_the_language_of_the_dashboard(windlass: Windlass, store: Any) -> None:
+    full = ended(store, Failed(ErrorInfo("exception", "OSError", "disk full")))
+    wrong = ended(store, Failed(ErrorInfo("exception", "ValueError", "boom")))
+    later, other = a_job(queue="video", delay=60.0), a_job("tasks.greet")
+    put(store, later, other)
+    refused = windlass("job", "retry", "--where", "error:OSError")
+    assert (refused.code, refused.out) == (2, "")
+    assert "retry 1 jobs?" in refused.err
+    dry = windlass("job", "retry", "-w", "boom", "--dry-run", "--json")
+    assert dry.json == [{"id": wrong, "state": "would retry"}]
+    assert windlass("job", "retry", "--where", "error:OSError", "--yes").rows == [[full, "ready"]]
+    cancelled = windlass("job", "cancel", "--where", "state:ready task:tasks.res*", "--queue", "default", "--yes")
+    assert cancelled.rows == [[full, "cancelled"]]
+    deleted = windlass("job", "delete", "--where", "state:scheduled arg.number=1", "--yes", "--json")
+    assert deleted.json == [{"id": later.id, "state": "deleted"}]
+    assert {row[0] for row in windlass("job", "list").rows} == {full, wrong, other.id}
+
+
+@pytest.mark.parametrize(("verb", "expected"), [("retry", 1), ("cancel", 2), ("delete", 3)])
+def test_where_without_a_state_means_what_the_verb_is_for(
+    windlass: Windlass, store: Any, verb: str, expected: int
+) -> None:
+    ended(store, Failed(ErrorInfo("exception", "ValueError", "boom")))
+    ended(store, Succeeded(b"1"))
+    ended(store, Succeeded(b"1"))
+    put(store, a_job(), a_job(delay=60.0))
+    assert len(windlass("job", verb, "--where", "task:tasks.*", "--dry-run").rows) == expected
+    assert len(windlass("job", verb, "--where", "task:nothing.*", "--yes").rows) == 0
+
+
+@pytest.mark.parametrize(("answer", "code", "state"), [("y", 0, "cancelled"), ("n", 1, "ready")])
+def test_it_asks_on_a_terminal_with_the_count(
+    windlass: Windlass, store: Any, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, state: str
+) -> None:
+    put(store, a_job(), a_job())
+    asked = list[str]()
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question, **_: asked.append(question) or answer == "y")
+    assert windlass("job", "cancel", "--where", "queue:default").code == code
+    assert asked == ["cancel 2 jobs?"]
+    assert [row[1] for row in windlass("job", "list").rows] == [state] * 2
+
+
+def test_where_finds_what_lies_behind_many_others(windlass: Windlass, store: Any) -> None:
+    """The store cannot tell these apart: one search looks at 1,000 jobs."""
+    wanted = a_job("tasks.greet")
+    put(store, wanted)
+    put(store, *(a_job() for _ in range(1203)))
+    assert windlass("job", "cancel", "--where", "task:tasks.gr*", "--yes").rows == [[wanted.id, "cancelled"]]
+
+
 def test_more_jobs_than_one_batch(windlass: Windlass, store: Any) -> None:
     put(store, *(a_job() for _ in range(1203)))
     assert len(windlass("job", "cancel", "--all", "--yes").rows) == 1203
@@ -200,6 +251,9 @@ def test_a_parked_job_says_why_and_goes_on_by_retry(windlass: Windlass, store: A
         (("retry",), 2, "name at least one job id"),
         (("delete", "--queue", "mail"), 2, "need --all"),
         (("delete", new_id(), "--all"), 2, "not both"),
+        (("delete", new_id(), "--where", "state:failed"), 2, "not both"),
+        (("delete", "--where", " "), 2, "an empty --where means all jobs; say --all"),
+        (("delete", "--where", "colour:red"), 2, "there is no filter colour:"),
         (("list", "--state", "happy"), 2, "happy"),
         (("list", "--limit", "0"), 2, "--limit"),
         (("list", "--bogus"), 2, "windlass job list --help"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windlass.core.durations import date, seconds, size
+from windlass.core.durations import LONGEST, date, seconds, size
 from windlass.errors import ConfigurationError
 
 
@@ -35,7 +35,8 @@ def test_durations_as_people_write_them(written: Any, meant: float) -> None:
 
 
 NONSENSE: list[Any] = ["", "  ", "soon", "10", "10x", "-5s", "5s!", "1h-30m", True, None, b"10s", [10]]
-IMPOSSIBLE: list[Any] = [-1, -0.1, float("nan"), float("inf"), timedelta(-1)]
+IMPOSSIBLE: list[Any] = [-1, -0.1, nan, inf, timedelta(-1)]
+TOO_LONG: list[Any] = [1e300, 10**400, "36526d", "99999999999999w", timedelta.max, LONGEST * 1.001]
 
 
 @pytest.mark.parametrize("wrong", NONSENSE + IMPOSSIBLE)
@@ -44,10 +45,20 @@ def test_what_is_no_duration_is_refused(wrong: Any) -> None:
         seconds(wrong)
 
 
+@pytest.mark.parametrize("wrong", IMPOSSIBLE + TOO_LONG)
+def test_what_no_calendar_holds_is_refused_with_the_limit(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a duration is 0 seconds to 100 years, not"):
+        seconds(wrong)
+
+
+def test_the_longest_duration_is_one() -> None:
+    assert seconds(LONGEST) == seconds("36525d") == LONGEST
+
+
 @given(st.one_of(st.text(), st.floats(), st.integers(-(10**9), 10**9), st.timedeltas()))
 def test_a_duration_is_finite_and_not_negative_or_refused(anything: Any) -> None:
     try:
-        assert 0 <= seconds(anything) < float("inf")
+        assert 0 <= seconds(anything) <= LONGEST
     except ConfigurationError:
         pass
 

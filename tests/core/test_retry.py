@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -68,6 +69,9 @@ def test_error_name_is_the_full_name() -> None:
         ({"jitter": 1.1}, "jitter"),
         ({"jitter": -0.1}, "jitter"),
         ({"factor": 0.5}, "factor"),
+        ({"factor": math.inf}, "factor"),
+        ({"first": 1e300}, "100 years"),
+        ({"most": "36526d"}, "100 years"),
         ({"factor": float("nan")}, "factor"),
         ({"first": "soon"}, "soon"),
         ({"most": -1}, "-1"),

@@ -22,8 +22,13 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from windlass import Cancel, InvalidArguments, JobCancelled, JobFailed, Retry, Seal, Secret, Snooze, Windlass, current
 from windlass.broker.memory import MemoryBroker
+from windlass.core.ids import new_id
+from windlass.core.job import Claim
+from windlass.core.measures import SERIES, Rollup
+from windlass.core.outcome import Succeeded
 from windlass.core.payload import unpack
 from windlass.errors import BrokerUnavailable, ConfigurationError
+from windlass.events import Counted, JobEnded
 from windlass.fastapi import Accepted, JobAccepted, Tasks, jobs_router
 from windlass.observe.otel import instrument
 from windlass.worker.runner import working
@@ -279,6 +284,36 @@ async def test_metrics(app: Windlass, told: Told) -> None:
         "messaging.destination.name": "mail", "windlass.task": "bad", "windlass.outcome": "failed", "error.type": "OSError",
     }  # fmt: skip
     assert len(told.points("messaging.client.operation.duration")) == 2
+    waited = {(one.attributes or {})["windlass.task"]: one for one in told.points("windlass.job.wait")}
+    assert {task: one.count for task, one in waited.items()} == {"fine": 3, "bad": 1}
+    assert "windlass.outcome" not in (waited["bad"].attributes or {})
+    consumed = told.points("messaging.client.consumed.messages")
+    assert {(one.attributes["windlass.task"], one.attributes["windlass.outcome"], one.value) for one in consumed} == {
+        ("fine", "succeeded", 3), ("bad", "failed", 1),
+    }  # fmt: skip
+
+
+async def test_the_wait_is_from_when_a_job_was_due(app: Windlass, told: Told) -> None:
+    claim = Claim(
+        id=new_id(), task="work", queue="mail", lane="loop", body=b"", token=1, attempt=1, crashes=0, crash_limit=3,
+        enqueued_at=10.0, due_at=70.0, claimed_at=100.0,
+    )  # fmt: skip
+    app.events.emit(JobEnded(claim, Succeeded(b"1"), 2.0))
+    (waited,), (ran,) = told.points("windlass.job.wait"), told.points("messaging.process.duration")
+    assert (waited.sum, ran.sum) == (30.0, 2.0)
+
+
+async def test_the_labels_are_bounded(app: Windlass, told: Told) -> None:
+    """A queue for each tenant, and errors that make up their names, must not fill the memory of what measures them."""
+    for start in range(0, 2 * SERIES, 100):
+        app.events.emit(
+            Counted([Rollup(f"tenant-{n}", "work", "succeeded", 2, {}, {}) for n in range(start, start + 100)])
+        )
+    points = told.points("messaging.client.consumed.messages")
+    assert len(points) == SERIES + 1
+    assert sum(point.value for point in points) == 4 * SERIES
+    (others,) = [one for one in points if one.attributes["messaging.destination.name"] == ""]
+    assert others.value == 2 * SERIES
 
 
 # --- what it does not do ------------------------------------------------------------------------------------

@@ -190,6 +190,49 @@ async def test_hidden_arguments_are_hidden_from_all_but_an_admin_who_asks(
         assert (entry["who"], entry["action"], entry["target"]) == ("admin", "reveal", job.id)
 
 
+def reads_nobody(request: Nobody) -> str:  # type: ignore[name-defined]  # noqa: F821 # that is the test
+    return "admin"
+
+
+def perhaps_nobody(user: Nobody | None = None) -> str:  # type: ignore[name-defined]  # noqa: F821 # as above
+    return "admin"
+
+
+def through_another(role: str = Depends(reads_nobody)) -> str:
+    return role
+
+
+class Staff:
+    def __call__(self, user: Annotated[Nobody, Depends(said)]) -> str:  # type: ignore[name-defined]  # noqa: F821 # as above
+        return "admin"
+
+
+def unread_answer(request: Request) -> Nobody:  # type: ignore[name-defined]  # noqa: F821 # as above
+    return "admin"
+
+
+@pytest.mark.parametrize(
+    ("auth", "named"),
+    [
+        (reads_nobody, "request: Nobody of reads_nobody"),
+        (Depends(reads_nobody), "request: Nobody of reads_nobody"),
+        (through_another, "request: Nobody of reads_nobody"),
+        (perhaps_nobody, "user: Nobody | None of perhaps_nobody"),
+        (Staff(), "user: Annotated[Nobody, Depends(said)] of Staff"),
+    ],
+)
+def test_an_auth_that_cannot_be_read_is_refused_when_it_is_mounted(app: Windlass, auth: Any, named: str) -> None:
+    """FastAPI would take what it cannot read from the query: it would let in nobody, or whoever asks for it."""
+    with pytest.raises(ConfigurationError, match="import it outside of TYPE_CHECKING") as refused:
+        dashboard(app, auth=auth)
+    assert named in str(refused.value)
+
+
+async def test_what_an_auth_says_that_it_gives_is_not_read(serve: Callable[..., AsyncClient]) -> None:
+    async with serve(unread_answer) as client:
+        assert (await client.get("/api/v1/queues")).status_code == 200
+
+
 async def first_tick(api: FastAPI, role: str, topics: list[str]) -> dict[str, Any]:
     """What the stream says first to somebody with this role."""
     said, parts = asyncio.Event(), list[bytes]()

@@ -366,12 +366,50 @@ async def test_run_a_task(client: AsyncClient, broker: Broker) -> None:
         {"arguments": {"to": "ann"}, "options": {"retry": {"attempts": 99}}},
         {"arguments": {"to": "ann"}, "options": {"meta": {"a": 1}}},
         {"arguments": {"to": "ann"}, "options": {"delay": [1]}},
+        {"arguments": {"to": "ann"}, "options": {"delay": 1e300}},
+        {"arguments": {"to": "ann"}, "options": {"delay": 10**300}},
+        {"arguments": {"to": "ann"}, "options": {"expires": "40000d"}},
+        {"arguments": {"to": "ann"}, "options": {"keep": 1e18}},
+        {"arguments": {"to": "ann"}, "options": {"timeout": 1e300}},
         {"arguments": {"to": "ann"}, "options": {"timeout": 0}},
     ],
 )
 async def test_run_refuses_what_would_not_run(client: AsyncClient, broker: Broker, body: Any) -> None:
     await post(client, "/tasks/send/run", body, 422)
     assert await broker.tally() == []
+
+
+@pytest.mark.parametrize("url", ["memory", "sqlite", "redis"], indirect=True)
+async def test_a_repeat_under_the_same_key_makes_no_second_job(client: AsyncClient, broker: Broker, send: Any) -> None:
+    old, key = await send.enqueue("ann"), {"Idempotency-Key": "k"}
+    for path in ("/tasks/send/run", f"/jobs/{old.id}/again"):
+        body = {"arguments": {"to": "bob"}}
+        answers = await asyncio.gather(*(client.post(path, json=body, headers=key) for _ in range(3)))
+        assert [one.status_code for one in answers] == [201] * 3
+        assert len({one.json()["id"] for one in answers}) == 1
+        assert sorted(one.headers.get("idempotent-replayed", "") for one in answers) == ["", "true", "true"]
+        other = await post(client, path, {"arguments": {"to": "eve"}}, 422, **key)
+        assert other["type"] == "/problems/idempotency-key-reused"
+    (queue,) = await broker.tally()
+    assert queue.counts == {State.READY: 3}
+    assert [one["detail"].rpartition("; ")[0] for one in await audit(client) if one["action"] == "run"].count(
+        "a repeat"
+    ) == 2
+
+
+async def test_a_key_is_of_one_person_and_one_action(app: Windlass, send: Any) -> None:
+    def named(x_name: Annotated[str, Header()]) -> Access:
+        return Access(Role.ADMIN, x_name)
+
+    api = FastAPI()
+    api.include_router(dashboard(app, auth=named))
+    first, second = await many(send, 2)
+    body, key = {"arguments": {"to": "bob"}}, {"Idempotency-Key": "k", "Sec-Fetch-Site": "same-origin"}
+    paths = ("/tasks/send/run", f"/jobs/{first}/again", f"/jobs/{second}/again")
+    async with AsyncClient(transport=ASGITransport(app=api), base_url="http://here/api/v1", headers=key) as client:
+        made = [await post(client, path, body, 201, **{"X-Name": name}) for path in paths for name in ("ann", "bob")]
+        assert len({one["id"] for one in made}) == 6
+        await post(client, paths[0], body, 422, **{"X-Name": "ann", "Idempotency-Key": "k" * 256})
 
 
 async def test_a_task_that_is_not_here_cannot_be_run(client: AsyncClient) -> None:

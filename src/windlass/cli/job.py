@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 import typer
-from msgspec.structs import replace
 
 from windlass.broker.port import Broker
 from windlass.cli import steer
@@ -22,7 +20,6 @@ from windlass.core.plain import plain
 from windlass.core.state import State
 from windlass.errors import JobNotFound
 from windlass.handle import WAIT, JobEvent, event_of
-from windlass.web.admin.filter import parse
 from windlass.web.admin.matching import matching
 
 app = typer.Typer(help="List, follow, retry, cancel and delete jobs.", no_args_is_help=True, rich_markup_mode=None)
@@ -52,10 +49,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first. Columns: id, state, task, queue, priority, attempt, created, and what there is to say."""
-    after, wanted = check_id(before) if before else None, parse(" ".join(words or ()), time.time())
-    for field, value in (("states", state), ("queues", queue), ("tasks", task), ("keys", key)):
-        if value is not None:
-            wanted = replace(wanted, **{field: (value,)})
+    after, wanted = check_id(before) if before else None, steer.choice(" ".join(words or ()), state, queue, task, key)
     jobs, next_, _ = with_store(
         find_store(url, app, name), lambda broker: matching(broker, wanted, before=after, limit=limit)
     )

@@ -1,13 +1,15 @@
-"""`windlass job retry|cancel|delete`: by ids, or by filters with --all, which asks first."""
+"""`windlass job retry|cancel|delete`: by ids, or all that match, which asks first."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from windlass.broker.port import Broker
 from windlass.cli.find import App, Name, Url, find_store, with_store
@@ -16,19 +18,27 @@ from windlass.core.ids import check_id
 from windlass.core.job import JobId
 from windlass.core.state import FINISHED, LIVE, State
 from windlass.errors import ConfigurationError, JobNotFound
+from windlass.web.admin.filter import Filter, parse, tokens
+from windlass.web.admin.matching import matching
 
 BATCH = 500
 
 StateFilter = Annotated[State | None, typer.Option("--state", "-s", help="Only jobs in this state.")]
 QueueFilter = Annotated[str | None, typer.Option("--queue", "-q", help="Only jobs of this queue.")]
 TaskFilter = Annotated[str | None, typer.Option("--task", "-t", help="Only jobs of this task.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", "-w", metavar="FILTER", help="All that match: 'error:OSError since:24h'. No state: as --all."
+    ),
+]
 
 Act = Callable[[Broker, Sequence[JobId]], Awaitable[dict[JobId, str]]]
 
 
 @dataclass(frozen=True)
 class Verb:
-    """What is done to jobs. `act` answers what became of each job it knows; `usual`: the states that --all alone means.
+    """What is done to jobs. `act` answers what became of each job it knows; `usual`: the states that are meant when none is named.
 
     refusal: what is said of a job that was left as it was.
     """
@@ -68,6 +78,7 @@ def add(app: typer.Typer, verb: Verb) -> None:
     @app.command(verb.name, help=verb.help)
     def _(
         ids: Annotated[list[str] | None, typer.Argument(metavar="ID...")] = None,
+        where: Where = None,
         state: StateFilter = None,
         queue: QueueFilter = None,
         task: TaskFilter = None,
@@ -79,23 +90,21 @@ def add(app: typer.Typer, verb: Verb) -> None:
         name: Name = None,
         as_json: Json = False,
     ) -> None:
-        filtered = state is not None or queue is not None or task is not None
-        if ids and (filtered or every):
-            raise ConfigurationError("name ids, or filters with --all; not both")
-        if not ids and not every:
+        wanted = _wanted(verb, where, state, queue, task, every)
+        if bool(ids) is (wanted is not None):
             raise ConfigurationError(
-                "filters need --all beside them" if filtered else "name at least one job id, or --all"
+                "name ids, or filters with --all; not both" if ids else "name at least one job id, or --all, or --where"
             )
         named = list(dict.fromkeys(map(check_id, ids or ())))
 
         async def choose(broker: Broker) -> list[JobId]:
-            if not named:
-                return await _matching(broker, [state] if state else verb.usual, queue, task)
+            if wanted is not None:
+                return await _matching(broker, wanted)
             return [job.id for job in await broker.get(named) if job]
 
         store = find_store(url, app, name)
         chosen = with_store(store, choose)
-        if every and not dry_run and not yes and chosen:
+        if wanted is not None and not dry_run and not yes and chosen:
             _ask(f"{verb.name} {len(chosen)} jobs?")
         told = (
             dict.fromkeys(chosen, f"would {verb.name}")
@@ -112,11 +121,32 @@ async def _do(verb: Verb, broker: Broker, ids: Sequence[JobId]) -> dict[JobId, s
     return told
 
 
-async def _matching(broker: Broker, states: Sequence[State], queue: str | None, task: str | None) -> list[JobId]:
+def choice(words: str, state: State | None, queue: str | None, task: str | None, key: str | None = None) -> Filter:
+    """The filter that the words say, with what the options say in place of its own. Raises `InvalidArguments`."""
+    said = {"states": state, "queues": queue, "tasks": task, "keys": key}
+    return replace(parse(words, time.time()), **{name: (value,) for name, value in said.items() if value is not None})
+
+
+def _wanted(
+    verb: Verb, where: str | None, state: State | None, queue: str | None, task: str | None, every: bool
+) -> Filter | None:
+    """The jobs that are meant, unless by their ids. Raises `ConfigurationError` when all would be meant and nobody says so."""
+    if where is not None and not where.strip():
+        raise ConfigurationError("an empty --where means all jobs; say --all")
+    if where is None and not every:
+        if (state, queue, task) != (None, None, None):
+            raise ConfigurationError("filters need --all beside them")
+        return None
+    wanted = choice(where or "", state, queue, task)
+    named = state is not None or any(about == "state" for about, _ in tokens(where or ""))
+    return wanted if named else replace(wanted, states=tuple(verb.usual))
+
+
+async def _matching(broker: Broker, wanted: Filter) -> list[JobId]:
     found: list[JobId] = []
     before: JobId | None = None
     while True:
-        jobs, before = await broker.find(states=states, queue=queue, task=task, before=before, limit=BATCH)
+        jobs, before, _ = await matching(broker, wanted, before=before, limit=BATCH)
         found += [job.id for job in jobs]
         if before is None:
             return found

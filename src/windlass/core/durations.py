@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime, timedelta
 
 from windlass.errors import ConfigurationError
 
 Duration = timedelta | float | str
+LONGEST = 100 * 365.25 * 86400
+"""Seconds. What is to last longer is a mistake, and leads out of every calendar."""
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
@@ -17,18 +18,19 @@ _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([KMG]?B?)", re.IGNORECASE)
 
 
 def seconds(duration: Duration) -> float:
-    """`duration` in seconds; raises `ConfigurationError` for anything that is no non-negative, finite duration."""
+    """`duration` in seconds; raises `ConfigurationError` for what is no duration, is negative, or more than `LONGEST`."""
+    value: float
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
     elif isinstance(duration, str) and duration.strip() and not _PART.sub("", duration).strip():
         value = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(duration))
     elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
-        value = float(duration)
+        value = duration
     else:
         raise ConfigurationError(f'{duration!r} is no duration; write seconds, a timedelta, or "90s" "10m" "2h" "7d"')
-    if not math.isfinite(value) or value < 0:
-        raise ConfigurationError(f"a duration must be finite and not negative, not {duration!r}")
-    return value
+    if not 0 <= value <= LONGEST:
+        raise ConfigurationError(f"a duration is 0 seconds to 100 years, not {duration!r:.80}")
+    return float(value)
 
 
 def date(moment: float) -> datetime:

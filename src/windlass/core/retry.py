@@ -46,8 +46,8 @@ class Retry:
             raise ConfigurationError(f"Retry(attempts=...) counts the first try too: at least 1, not {self.attempts!r}")
         if not 0 <= self.jitter <= 1:
             raise ConfigurationError(f"Retry(jitter=...) is a share between 0 and 1, not {self.jitter!r}")
-        if not self.factor >= 1:
-            raise ConfigurationError(f"Retry(factor=...) must be at least 1, not {self.factor!r}")
+        if not 1 <= self.factor < math.inf:
+            raise ConfigurationError(f"Retry(factor=...) must be at least 1, and finite, not {self.factor!r}")
         for field in ("first", "most"):
             object.__setattr__(self, field, seconds(getattr(self, field)))
         for field in ("on", "unless"):

@@ -19,17 +19,17 @@ from windlass.app import Windlass
 from windlass.broker.port import Broker
 from windlass.context import Context
 from windlass.core.job import NewJob, Placed
-from windlass.core.measures import BOUNDS
-from windlass.core.outcome import Failed, Retried
+from windlass.core.measures import BOUNDS, SERIES
+from windlass.core.outcome import Failed, Retried, called
 from windlass.core.payload import with_meta
 from windlass.errors import Cancel, ConfigurationError, Snooze
-from windlass.events import Event, JobEnded
+from windlass.events import Counted, Event, JobEnded
 from windlass.middleware import CallNext
 from windlass.worker.call import describe
 
 try:
     from opentelemetry import context, metrics, trace
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import Histogram, MeterProvider
     from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TracerProvider
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ModuleNotFoundError:
@@ -55,6 +55,7 @@ def instrument(
     app.around_broker = lambda broker: cast(Broker, _Traced(before(broker), telemetry))
     app.middlewares.insert(0, telemetry.process)
     app.events.subscribe(telemetry.ended, JobEnded)
+    app.events.subscribe(telemetry.counted, Counted)
 
 
 class _Telemetry:
@@ -64,15 +65,15 @@ class _Telemetry:
         self.tracer = trace.get_tracer("windlass", version("windlass"), tracer_provider)
         meter = metrics.get_meter("windlass", version("windlass"), meter_provider)
         self.sent = meter.create_counter("messaging.client.sent.messages", "{message}", "Jobs that were enqueued.")
-        self.sending = meter.create_histogram(
-            "messaging.client.operation.duration",
-            "s",
-            "Length of an enqueue.",
-            explicit_bucket_boundaries_advisory=BOUNDS[::4],
-        )
-        self.processing = meter.create_histogram(
-            "messaging.process.duration", "s", "Length of a run.", explicit_bucket_boundaries_advisory=BOUNDS[::4]
-        )
+        self.consumed = meter.create_counter("messaging.client.consumed.messages", "{message}", "Runs that ended.")
+
+        def durations(name: str, text: str) -> Histogram:
+            return meter.create_histogram(name, "s", text, explicit_bucket_boundaries_advisory=BOUNDS[::4])
+
+        self.sending = durations("messaging.client.operation.duration", "Length of an enqueue.")
+        self.processing = durations("messaging.process.duration", "Length of a run.")
+        self.waiting = durations("windlass.job.wait", "From when a job was due to its claim.")
+        self._known: dict[tuple[str, ...], dict[str, Any]] = {}
 
     async def process(self, ctx: Context, call_next: CallNext) -> Any:
         """The middleware: a span around the function, which ends with its error."""
@@ -111,13 +112,27 @@ class _Telemetry:
         """Measure a run, in the worker: also one whose process died."""
         assert isinstance(event, JobEnded)
         claim, outcome = event.claim, event.outcome
-        attributes = _about("process", claim.queue) | {
-            "windlass.task": claim.task,
-            "windlass.outcome": type(outcome).__name__.lower() if outcome is not None else "lost",
-        }
-        if isinstance(outcome, Failed | Retried):
-            attributes["error.type"] = outcome.error.type
-        self.processing.record(event.seconds, attributes)
+        self.waiting.record(max(0.0, claim.claimed_at - claim.due_at), self._series(claim.queue, claim.task))
+        error = outcome.error.type if isinstance(outcome, Failed | Retried) else ""
+        said = "lost" if outcome is None else called(outcome)
+        self.processing.record(event.seconds, self._series(claim.queue, claim.task, said, error))
+
+    def counted(self, event: Event) -> None:
+        """Add what the recorder has added up: so a job pays nothing for it."""
+        assert isinstance(event, Counted)
+        for one in event.rollups:
+            self.consumed.add(one.count, self._series(one.queue, one.task, one.outcome))
+
+    def _series(self, queue: str, task: str, outcome: str = "", error: str = "") -> dict[str, Any]:
+        """The attributes of such runs. What is new once there are `SERIES` of them is told as of the queue and the task ""."""
+        known = self._known.get((queue, task, outcome, error))
+        if known is None:
+            if len(self._known) >= SERIES:
+                queue = task = error = ""
+            told = {"windlass.outcome": outcome, "error.type": error}
+            said = {"windlass.task": task} | {name: value for name, value in told.items() if value}
+            known = self._known[queue, task, outcome, error] = _about("process", queue) | said
+        return known
 
 
 class _Traced:

@@ -1,5 +1,6 @@
 """What can be done over the JSON API. Each action is harmless when it is repeated, or done by two people at once: the store does to each
-job only what its state allows, and answers what it did. The exceptions make a new job each time: `again` and `run`.
+job only what its state allows, and answers what it did. The exceptions make a new job each time: `again` and `run`, unless the client
+repeats itself under an `Idempotency-Key`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from windlass.web.admin.filter import Filter, parse, tokens
 from windlass.web.admin.matching import matching
 from windlass.web.admin.shapes import FaultRow, Shape
 from windlass.web.problems import Problem, not_found
+from windlass.web.repeats import Repeatable, Repeats
 
 T = TypeVar("T", bound=Struct)
 
@@ -277,20 +279,22 @@ def _without_values(q: str) -> str:
 
 def _add_job(router: APIRouter, app: Windlass) -> None:
     @router.post("/jobs/{job_id}/again", status_code=HTTPStatus.CREATED, openapi_extra=_documented(Again))
-    async def again(job_id: str, access: Operator, asked: Again = _body(app, Again)) -> Created:
+    async def again(job_id: str, access: Operator, repeats: Repeatable, asked: Again = _body(app, Again)) -> Created:
         """Make the same job once more, perhaps with other arguments."""
         broker = await app.broker()
         job = await _find(broker, job_id)
         given = {"queue": asked.queue, "priority": asked.priority, "delay": asked.delay}
         new = calls.again(app, job, bytes(asked.arguments), given)
+        new = repeats.identified(new, app.name, "again", job.id, access.name)
         said = "with edited arguments" if bytes(asked.arguments) else ""
-        return await _make(broker, access, "run again", job.id, new, said)
+        return await _make(broker, access, "run again", job.id, new, repeats, said)
 
     @router.post("/tasks/{name:path}/run", status_code=HTTPStatus.CREATED, openapi_extra=_documented(Run))
-    async def run(name: str, access: Operator, asked: Run = _body(app, Run)) -> Created:
+    async def run(name: str, access: Operator, repeats: Repeatable, asked: Run = _body(app, Run)) -> Created:
         """Make a job of a task that is registered in this process."""
         new = calls.run(app, name, bytes(asked.arguments), asked.options)
-        return await _make(await app.broker(), access, "run", name, new)
+        new = repeats.identified(new, app.name, "run", name, access.name)
+        return await _make(await app.broker(), access, "run", name, new, repeats)
 
     @router.post("/jobs/{job_id}/kill", status_code=HTTPStatus.ACCEPTED, openapi_extra=_documented(Nothing))
     async def kill(job_id: str, access: Operator, _: Nothing = _body(app, Nothing)) -> Affected:
@@ -304,10 +308,14 @@ def _add_job(router: APIRouter, app: Windlass) -> None:
         return Affected(affected=1)
 
 
-async def _make(broker: Broker, access: Access, action: str, target: str, job: NewJob, detail: str = "") -> Created:
+async def _make(
+    broker: Broker, access: Access, action: str, target: str, job: NewJob, repeats: Repeats, detail: str = ""
+) -> Created:
     async with audited(broker, access, action, target, detail) as entry:
         (placed,) = await broker.enqueue([job])
-        if not placed.fresh:
+        if await repeats.found(broker, job, placed):
+            entry.add("a repeat")
+        elif not placed.fresh:
             detail = f"the unfinished job {placed.id} has its key: nothing was stored"
             raise Problem(HTTPStatus.CONFLICT, "key-taken", detail, id=placed.id)
         entry.add(f"job {placed.id}")

@@ -19,9 +19,6 @@ from windlass.definition import Definition, Options
 from windlass.errors import ConfigurationError, InvalidArguments
 from windlass.web.problems import Problem
 
-_FAR = 1 << 33
-"""Seconds, some 270 years: what lies further ahead, or lasts longer, is a mistake."""
-_TIMES = ("delay", "at", "expires", "timeout", "keep")
 _HIDDEN = msgspec.json.encode(SHOWN)
 
 
@@ -100,11 +97,8 @@ def _with_moment(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked_options(given: dict[str, Any]) -> Options:
-    """The options. Raises `InvalidArguments` for what is none, or lies so far away that it is no date."""
+    """The options. Raises `InvalidArguments`."""
     try:
-        options = Options.parse(**given)
+        return Options.parse(**given)
     except ConfigurationError as error:
         raise InvalidArguments(str(error)) from None
-    if far := [name for name in _TIMES if (getattr(options, name) or 0.0) > _FAR]:
-        raise InvalidArguments(f"{far[0]} is too far away")
-    return options
