@@ -387,6 +387,16 @@ def test_jobs_of_others_do_not_exist(jobs: Harness) -> None:
     )  # the program's own errors are its own
 
 
+def whose(name: Nobody | None = None) -> Sees:  # type: ignore[name-defined]  # noqa: F821 # that is the test
+    return lambda job: meta_of(job).get("owner") == name
+
+
+def test_a_predicate_that_cannot_be_read_is_refused() -> None:
+    """FastAPI would take the owner's name from the query: of whoever asks for it."""
+    with pytest.raises(ConfigurationError, match=r"visible= of jobs_router: name: Nobody \| None of whose names what"):
+        make_api(visible=whose)
+
+
 # --- Accepted -------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from windlass.core.state import State
 from windlass.errors import BrokerError, ConfigurationError, InvalidArguments, JobNotFound
 from windlass.web.jobs import JobView, Links, ProgressView, changed, etag, matches, result_of, retry_after, view
 from windlass.web.problems import Problem, documented, not_found, problems
+from windlass.web.readable import check_readable
 from windlass.web.sse import EventStream, Message
 from windlass.worker.runner import working
 
@@ -56,6 +57,7 @@ def jobs_router(
     visible: a FastAPI dependency that gives a predicate, for example
     `def mine(user: User = Depends(current_user)): return lambda job: meta_of(job).get("owner") == user.id`.
     expose_traceback: show clients the traceback of a failed job.
+    Raises `ConfigurationError` when FastAPI cannot read an annotation of `visible`.
     """
     router = APIRouter(
         lifespan=opening(app, worker),
@@ -120,6 +122,7 @@ class _Desk:
     """What the endpoints of one router share."""
 
     def __init__(self, app: Windlass, visible: Callable[..., Any], traceback: bool) -> None:
+        check_readable(visible, "visible= of jobs_router")
         self.app = app
         self.found: Any = Depends(self._finder(visible))
         self._traceback = traceback

@@ -6,20 +6,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from enum import IntEnum
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Annotated, Any, ForwardRef
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, params
-from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import get_dependant
 from msgspec import Struct
 
 from windlass.errors import ConfigurationError
 from windlass.web.problems import Problem
+from windlass.web.readable import check_readable
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
@@ -71,11 +70,7 @@ def gate(auth: Any) -> Callable[..., Coroutine[Any, Any, None]]:
     Raises `ConfigurationError` when an annotation of it names what FastAPI does not find.
     """
     decides: Any = auth if isinstance(auth, params.Depends) else Depends(auth)
-    for unread in _unread(get_dependant(path="/", call=decides.dependency)):
-        raise ConfigurationError(
-            f"auth= of the dashboard: {unread} names what its module does not have at run time, so FastAPI would take it from the query;"
-            " define that at the top of the module, or import it outside of TYPE_CHECKING"
-        )
+    check_readable(decides.dependency, "auth= of the dashboard")
 
     async def enter(request: Request, said: Any = decides) -> None:
         if _foreign(request):
@@ -90,16 +85,6 @@ def gate(auth: Any) -> Callable[..., Coroutine[Any, Any, None]]:
         request.scope[_ACCESS] = access
 
     return enter
-
-
-def _unread(dependant: Dependant) -> Iterator[str]:
-    """The parameters, of it and of what it depends on, whose annotations FastAPI could not read."""
-    for field in dependant.query_params:
-        if isinstance(wanted := field.field_info.annotation, ForwardRef):
-            owner = getattr(dependant.call, "__qualname__", type(dependant.call).__qualname__)
-            yield f"{field.name}: {wanted.__forward_arg__} of {owner}"
-    for one in dependant.dependencies:
-        yield from _unread(one)
 
 
 def _closed() -> Problem:
