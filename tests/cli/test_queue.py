@@ -55,8 +55,8 @@ def test_workers(windlass: Windlass, store: Any) -> None:
     none = windlass("workers", "--json")
     assert (none.code, none.json) == (0, [])
     store(claim)
-    ((worker, state, host, pid, queues, running, slots, *_),) = windlass("workers").rows
-    assert (worker, state, host, pid, queues, running, slots) == (
+    ((worker, state, host, pid, queues, running, slots, *_, memory),) = windlass("workers").rows
+    assert (worker, state, host, pid, queues, running, slots, memory) == (
         "w1",
         "working",
         "here",
@@ -64,6 +64,7 @@ def test_workers(windlass: Windlass, store: Any) -> None:
         "default",
         "1",
         "loop:0/2",
+        str(90 << 20),
     )
     (told,) = windlass("workers", "--json").json
     assert (told["id"], told["running"], told["queues"], told["slots"]) == ("w1", 1, ["default"], {"loop": 2})

@@ -43,6 +43,35 @@ export function Spark({
   );
 }
 
+const MINUTES = 60;
+
+/** An hour, minute by minute, that ends now on the right: an area, as high as `top` at most. */
+export function Hour({
+  values,
+  top,
+  label,
+  tone,
+  width,
+}: {
+  values: readonly number[];
+  top: number;
+  label: string;
+  tone: string;
+  width: number;
+}): JSX.Element {
+  const height = 22;
+  const x = (minute: number): string => (width * (1 - (values.length - minute) / MINUTES)).toFixed(1);
+  const y = (value: number): string => (height * (1 - Math.min(value / Math.max(top, 1e-9), 1))).toFixed(1);
+  const steps = values.map((value, minute) => `V${y(value)}H${x(minute + 1)}`).join("");
+  return (
+    <svg class={`hour ${tone}`} width={width} height={height} role="img" aria-label={label}>
+      <title>{label}</title>
+      <rect width={width} height={height} />
+      {steps && <path d={`M${x(0)} ${height}${steps}V${height}Z`} />}
+    </svg>
+  );
+}
+
 export function Meter({ part, whole, label }: { part: number; whole: number; label: string }): JSX.Element {
   const full = whole > 0 ? Math.min(1, part / whole) : 0;
   return (

@@ -206,6 +206,8 @@ class Card(Struct, frozen=True, kw_only=True):
 
     version: of Windlass. code: of the program that it runs, as the program says. blameless: none of its jobs is to blame for its end.
     state: "working", "quiet" (it claims no more), "draining" (it stops), "stopped", "stuck" (its loop stands still), "dead".
+    rss: resident bytes of its process and all that it started; 0: nobody knows. past: of each minute of its last hour, the latest last,
+    the slots that were busy on average and the most MiB that were resident.
     """
 
     host: str
@@ -219,6 +221,8 @@ class Card(Struct, frozen=True, kw_only=True):
     last_words: ErrorInfo | None = None
     code: str = ""
     blameless: bool = False
+    rss: int = 0
+    past: tuple[tuple[float, int], ...] = ()
 
 
 Duty = Literal["working", "quiet", "stopped"]
