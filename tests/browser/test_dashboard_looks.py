@@ -152,10 +152,15 @@ async def test_a_worker_shows_its_memory_and_its_last_hour(view: Page, shop: Sho
     for worker, said in {"known:1": card, "young:1": msgspec.structs.replace(card, host="young", past=())}.items():
         await broker.beat(worker, said, DEADLINE)
     row = view.get_by_role("row").filter(has_text="known")
-    await expect(row.get_by_role("img", name="slots busy in the last hour: 2 on average, 4 at most, of 5")).to_be_visible()
+    await expect(
+        row.get_by_role("img", name="slots busy in the last hour: 2 on average, 4 at most, of 5")
+    ).to_be_visible()
     await expect(row.get_by_role("img", name="memory in the last hour: 100 MiB to 159 MiB")).to_be_visible()
     await row.get_by_role("link", name="known").click()
-    for title, told in {"Busy slots, last hour": ["busy 2", "slots 5"], "Memory, last hour": ["resident 200 MiB"]}.items():
+    for title, told in {
+        "Busy slots, last hour": ["busy 2", "slots 5"],
+        "Memory, last hour": ["resident 200 MiB"],
+    }.items():
         chart = view.get_by_role("figure", name=title)
         await expect(chart.get_by_role("button")).to_have_text(told)
         await expect(chart.locator("canvas")).to_be_visible()

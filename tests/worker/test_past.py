@@ -72,7 +72,9 @@ def test_it_is_as_long_as_the_process_has_beaten_and_an_hour_at_most(steps: list
 def test_a_card_stays_small() -> None:
     slots = {"loop": 1000, "thread": 1000, "process": 1000}
     full = told((60.0 * minute, 999 + minute % 2, 65_000) for minute in range(200))
-    card = msgspec.structs.replace(full, slots=slots, busy=slots, queues=("default", "media"), version="1.2.3", rss=1 << 36)
+    card = msgspec.structs.replace(
+        full, slots=slots, busy=slots, queues=("default", "media"), version="1.2.3", rss=1 << 36
+    )
     assert len(card.past) == MINUTES
     assert len(msgspec.json.encode(card)) < 1500
 
@@ -119,11 +121,11 @@ async def test_what_the_children_hold_counts(tmp_path: Path, until: Until) -> No
     with tree(store, tmp_path / "log") as worker:
         await (await store.get_task("worker_tasks.pid_in_process").enqueue()).result(timeout=20)
         before = resident(worker.runners[0])
-        await store.get_task("worker_tasks.eat").enqueue(64 * MB)
+        await store.get_task("worker_tasks.eat").enqueue(32 * MB)
 
         async def grown() -> bool:
             card = await card_of(broker, worker.runners[0])
-            return card is not None and card.rss > before + 56 * MB
+            return card is not None and card.rss > before + 24 * MB
 
         await until(grown)
     await store.close()
