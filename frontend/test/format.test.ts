@@ -1,5 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { ago, bytes, clock, compact, duration, exact, length, memory, rate, seconds, share, splitName } from "../src/format";
+import {
+  ago,
+  bytes,
+  clock,
+  compact,
+  duration,
+  exact,
+  length,
+  memory,
+  rate,
+  seconds,
+  share,
+  splitName,
+} from "../src/format";
 
 describe("lengths of time", () => {
   it.each([

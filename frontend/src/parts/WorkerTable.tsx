@@ -21,7 +21,7 @@ function SlotsHour({ row }: { row: WorkerRow }): JSX.Element {
   const words = busy.length
     ? `slots busy in the last hour: ${mean} on average, ${Math.max(...busy)} at most, of ${total(row.slots)}`
     : "slots busy in the last hour: its first minute is not over";
-  return <Hour values={busy} top={total(row.slots)} label={words} tone="busy" width={120} />;
+  return <Hour values={busy} top={total(row.slots)} label={words} width={120} filled />;
 }
 
 function MemoryHour({ row }: { row: WorkerRow }): JSX.Element {
@@ -30,7 +30,7 @@ function MemoryHour({ row }: { row: WorkerRow }): JSX.Element {
   const words = mib.length
     ? `memory in the last hour: ${memory(Math.min(...mib) * MIB)} to ${memory(most * MIB)}`
     : "memory in the last hour: its first minute is not over";
-  return <Hour values={mib} top={most * 1.15} label={words} tone="held" width={60} />;
+  return <Hour values={mib} top={most * 1.15} label={words} width={60} />;
 }
 
 export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief?: boolean }): JSX.Element {
@@ -71,7 +71,7 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
                 {(row.state !== "working" || late(row)) && <WorkerState row={row} />}
                 <span class="faint mono sub">
                   {row.id.slice(-8)} · pid {row.pid}
-                  {row.rss !== null && <span class="narrow"> · {memory(row.rss)}</span>}
+                  {row.rss !== null && <span class="narrow">{memory(row.rss)}</span>}
                 </span>
               </td>
               <td>
@@ -96,7 +96,7 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
               <td class="right number c2">
                 <div class="memory-hour">
                   {!brief && row.rss !== null && <MemoryHour row={row} />}
-                  {memory(row.rss)}
+                  <span>{memory(row.rss)}</span>
                 </div>
               </td>
               {!brief && (

@@ -108,7 +108,8 @@ export function BusySlots({ row }: { row: WorkerRow }): JSX.Element {
   const busy = useMemo(() => [...row.past.busy, total(row.busy)], [row]);
   const at = useMemo(() => minutes(row.past.busy.length, now.peek()), [row]);
   const slots = total(row.slots);
-  const columns = useMemo(() => [busy, busy.map(() => slots)], [busy, slots]);
+  // What is drawn ends with the latest minute; what is told of its end is now.
+  const columns = useMemo(() => [[...row.past.busy, row.past.busy.at(-1) ?? null], busy.map(() => slots)], [row]);
   const lines = [
     { label: "busy", tone: "running", fill: true, calm: true, value: (index: number) => `${busy[index]}` },
     { label: "slots", tone: "faint", dash: [6, 3], value: () => `${slots}` },
