@@ -257,11 +257,16 @@ class Pulse(Struct, frozen=True):
 
 
 class QueueInfo(Struct, frozen=True):
-    """One queue: how many jobs stand in each state (only states that occur), and whether it is paused."""
+    """One queue: how many jobs stand in each state (only states that occur), and whether it is paused.
+
+    oldest: since when the ready job that is due for longest is due, Unix seconds, to the millisecond at least; None: nothing is ready.
+    One that has expired may count until it is promoted.
+    """
 
     name: str
     counts: dict[State, int]
     paused: bool = False
+    oldest: float | None = None
 
 
 class StoreInfo(Struct, frozen=True, kw_only=True):
