@@ -140,9 +140,10 @@ class Looking(Chapter):
         await broker.pause("b")
         assert await oldest() == [NOW + 20.25, NOW + 10, None]
         await hire(broker, now=NOW + 50)
-        for lane, due in (("loop", NOW + 20.25), ("loop", NOW + 40.25), ("thread", None)):
+        left: list[tuple[str, float | None]] = [("loop", NOW + 20.25), ("loop", NOW + 40.25), ("thread", None)]
+        for lane, since in left:
             (_,) = await broker.claim(["a"], {lane: 1}, "w", now=NOW + 50)
-            assert (await oldest())[0] == due
+            assert (await oldest())[0] == since
 
     async def test_pause_lets_running_jobs_run(self, broker: Broker) -> None:
         """What runs goes on running. Pausing twice is harmless."""
