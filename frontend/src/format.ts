@@ -67,6 +67,16 @@ export function bytes(n: number | null): string {
   return `${unit && n < 99.5 ? Number(n.toPrecision(2)) : Math.round(n)} ${units[unit]}`;
 }
 
+/** Memory, in units of 1,024 as limits of it are set: 184 MiB, 1.2 GiB. */
+export function memory(n: number | null): string {
+  if (n === null) return "–";
+  const mib = n / MIB;
+  if (mib < 999.5) return `${Math.round(mib)} MiB`;
+  const gib = mib / 1024;
+  return `${gib < 9.95 ? gib.toFixed(1) : Math.round(gib)} GiB`;
+}
+export const MIB = 1 << 20;
+
 /** How long ago, or how soon, a time is: "now", "12 s ago", "in 3m 10s". */
 export function ago(at: number, now: number): string {
   const seconds = (now - at) / 1000;

@@ -39,6 +39,12 @@ export function stacked(series: Series, outcomes: readonly Outcome[]): Column[] 
   );
 }
 
+/** The times of so many minutes up to now, in Unix seconds: the beginning of each, and the end. */
+export const minutes = (count: number, now: number): number[] =>
+  Array.from({ length: count + 1 }, (_, index) => Math.round(now / 1000) - (count - index) * 60);
+
+export const total = (of: Record<string, number>): number => Object.values(of).reduce((sum, one) => sum + one, 0);
+
 /** Neighbouring numbers added up until there are at most `most`: what a sparkline has room for. */
 export function folded(values: readonly number[], most: number): number[] {
   const size = Math.ceil(values.length / most);

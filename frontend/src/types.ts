@@ -168,6 +168,7 @@ export interface WorkerRow {
   started_at: string;
   until: string;
   rss: number | null;
+  past: { busy: number[]; mib: number[] };
   jobs: { id: string; task: string; queue: string; started_at: string }[];
 }
 export interface WorkerDetail extends WorkerRow {

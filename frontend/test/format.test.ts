@@ -1,5 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { ago, bytes, clock, compact, duration, exact, length, rate, seconds, share, splitName } from "../src/format";
+import {
+  ago,
+  bytes,
+  clock,
+  compact,
+  duration,
+  exact,
+  length,
+  memory,
+  rate,
+  seconds,
+  share,
+  splitName,
+} from "../src/format";
 
 describe("lengths of time", () => {
   it.each([
@@ -74,6 +87,15 @@ describe("numbers", () => {
       "1 kB",
       "186 MB",
       "1.1 GB",
+    ]));
+  it("tells memory in the units of its limits", () =>
+    expect([null, 0, 193_000_000, 1_047_900_000, 1_395_864_371, 17_179_869_184].map(memory)).toEqual([
+      "–",
+      "0 MiB",
+      "184 MiB",
+      "999 MiB",
+      "1.3 GiB",
+      "16 GiB",
     ]));
 });
 

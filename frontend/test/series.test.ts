@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { folded, occurring, stacked, times, whole } from "../src/series";
+import { folded, minutes, occurring, stacked, times, total, whole } from "../src/series";
 import type { Series } from "../src/types";
 
 const none = { p50: [null, 1, 2], p95: [null, 2, 3], p99: [null, 3, 4] };
@@ -27,6 +27,11 @@ describe("series", () => {
     expect(cut.outcomes.succeeded).toEqual([60, 120]);
     expect([cut.wait.p99, times(cut).length]).toEqual([[null, 3], 2]);
   });
+  it("counts minutes back from now", () => {
+    expect(minutes(2, 1_000_400)).toEqual([880, 940, 1000]);
+    expect(minutes(0, 1_000_400)).toEqual([1000]);
+  });
+  it("adds up lanes", () => expect([total({ loop: 40, thread: 10 }), total({})]).toEqual([50, 0]));
   it("folds without losing anything, the latest bar full", () => {
     expect(folded([1, 2, 3, 4, 5, 6, 7], 3)).toEqual([1, 9, 18]);
     expect(folded([1, 2], 3)).toEqual([1, 2]);

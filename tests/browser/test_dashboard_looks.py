@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 import pytest_asyncio
 from dashboard_server import DEADLINE, PAGES, Shop, settled, sticks_out, violations
 from playwright.async_api import Page, expect
 
 from windlass import JobFailed
+from windlass.core.job import Card
+from windlass.worker.evidence import resident
 
 pytestmark = [
     pytest.mark.browser,
@@ -133,6 +136,38 @@ async def test_a_job_that_does_not_run_says_why(view: Page, shop: Shop, full: di
     await view.goto(shop.address + full["job done"])
     await settled(view)
     await expect(view.locator(".why")).to_have_count(0)
+
+
+async def test_a_worker_shows_its_memory_and_its_last_hour(view: Page, shop: Shop, full: dict[str, str]) -> None:
+    """The real one its memory, as /proc tells it: its first minute is not over, or it is. One of which we know the past shows that."""
+    broker = await shop.app.broker()
+    real = (await broker.workers())[0]
+    await view.goto(f"{shop.address}/workers")
+    row = view.get_by_role("row").filter(has_text=f"pid {real.card.pid}")
+    shown = int((await row.get_by_text("MiB").last.inner_text()).removesuffix(" MiB"))
+    assert shown == pytest.approx(resident(real.card.pid) >> 20, rel=0.2)
+
+    hour = tuple((minute % 5 / 1.0, 100 + minute) for minute in range(60))
+    card = Card(host="known", pid=77, slots={"loop": 3, "thread": 2}, busy={"loop": 2}, rss=200 << 20, past=hour)
+    for worker, said in {"known:1": card, "young:1": msgspec.structs.replace(card, host="young", past=())}.items():
+        await broker.beat(worker, said, DEADLINE)
+    row = view.get_by_role("row").filter(has_text="known")
+    await expect(
+        row.get_by_role("img", name="slots busy in the last hour: 2 on average, 4 at most, of 5")
+    ).to_be_visible()
+    await expect(row.get_by_role("img", name="memory in the last hour: 100 MiB to 159 MiB")).to_be_visible()
+    await row.get_by_role("link", name="known").click()
+    for title, told in {
+        "Busy slots, last hour": ["busy 2", "slots 5"],
+        "Memory, last hour": ["resident 200 MiB"],
+    }.items():
+        chart = view.get_by_role("figure", name=title)
+        await expect(chart.get_by_role("button")).to_have_text(told)
+        await expect(chart.locator("canvas")).to_be_visible()
+    await check_every_look(view)
+    await view.goto(f"{shop.address}/workers/young:1")
+    await expect(view.get_by_text("The first is not over yet")).to_be_visible()
+    await check_every_look(view)
 
 
 async def test_theme_and_time_zone_are_remembered(view: Page, shop: Shop) -> None:

@@ -135,6 +135,7 @@ class Background:
 
 async def claim(broker: Broker, queue: str = "default") -> Claim:
     """The next job of a queue, taken by a worker that lives for a minute."""
-    await broker.beat("w1", Card(host="here", pid=7, queues=(queue,), slots={"loop": 2}, version="0.1.0"), 60.0)
+    card = Card(host="here", pid=7, queues=(queue,), slots={"loop": 2}, version="0.1.0", rss=90 << 20)
+    await broker.beat("w1", card, 60.0)
     (claimed,) = await broker.claim([queue], {"loop": 1, "thread": 1}, "w1")
     return claimed

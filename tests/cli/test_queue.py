@@ -25,7 +25,9 @@ def test_list_counts_by_state(windlass: Windlass, store: Any) -> None:
         ["mail", "open", "1", "1", "0", "0", "0", "0", "0"],
         ["video", "open", "0", "1", "0", "0", "0", "0", "0"],
     ]
-    assert windlass("queue", "list", "--json").json == [
+    told = windlass("queue", "list", "--json").json
+    assert all(one.pop("oldest") > 1.7e9 for one in told)
+    assert told == [
         {"name": "mail", "counts": {"ready": 1, "scheduled": 1}, "paused": False},
         {"name": "video", "counts": {"ready": 1}, "paused": False},
     ]
@@ -55,8 +57,8 @@ def test_workers(windlass: Windlass, store: Any) -> None:
     none = windlass("workers", "--json")
     assert (none.code, none.json) == (0, [])
     store(claim)
-    ((worker, state, host, pid, queues, running, slots, *_),) = windlass("workers").rows
-    assert (worker, state, host, pid, queues, running, slots) == (
+    ((worker, state, host, pid, queues, running, slots, *_, memory),) = windlass("workers").rows
+    assert (worker, state, host, pid, queues, running, slots, memory) == (
         "w1",
         "working",
         "here",
@@ -64,6 +66,7 @@ def test_workers(windlass: Windlass, store: Any) -> None:
         "default",
         "1",
         "loop:0/2",
+        str(90 << 20),
     )
     (told,) = windlass("workers", "--json").json
     assert (told["id"], told["running"], told["queues"], told["slots"]) == ("w1", 1, ["default"], {"loop": 2})

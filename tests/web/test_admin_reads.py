@@ -29,7 +29,7 @@ from windlass.errors import BrokerUnavailable
 from windlass.web.admin import audit, reads
 from windlass.web.admin.access import Access, Role, gate
 from windlass.web.router import ProblemRoute
-from windlass.worker import recorder
+from windlass.worker import past, recorder
 from windlass.worker.runner import working
 
 STORES = ["memory", "sqlite", pytest.param("redis", marks=pytest.mark.skipif(not BINARIES, reason=MISSING))]
@@ -153,6 +153,7 @@ async def put_jobs(app: Windlass) -> dict[str, str]:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that tell what they did at once."""
     monkeypatch.setattr(recorder, "PERIOD", 0.02)
+    monkeypatch.setattr(past, "MINUTE", 0.02)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -223,6 +224,12 @@ async def test_every_read_of_a_working_app_is_as_the_contract_says_and_agrees_wi
         (worker,) = (await ask("workers"))["workers"]
         assert [one["id"] for one in worker["jobs"]] == [ids["running"]]
         assert (worker["state"], worker["code"]) == ("working", "v42")
+
+        async def beaten() -> bool:
+            (worker,) = (await ask("workers"))["workers"]
+            return bool(worker["rss"]) and worker["past"]["busy"][-1:] == [1] and worker["past"]["mib"][-1] > 0
+
+        await until(beaten)
         assert (await ask(f"workers/{quote(worker['id'])}", "workers/{id}"))["stacks"] == ""
 
         tasks = {one["name"]: one for one in (await ask("tasks?range=24h"))["tasks"]}

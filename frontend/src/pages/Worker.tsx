@@ -2,11 +2,12 @@ import type { JSX } from "preact";
 import { confirm, perform } from "../actions";
 import { act, reads } from "../api";
 import { token } from "../filter";
-import { bytes } from "../format";
+import { memory } from "../format";
 import { useRead } from "../read";
 import { jobPath, Link, queuePath } from "../router";
 import { may } from "../settings";
 import { Ago, Button, Card, Elapsed, Empty, Head, Skeleton, TaskName, Trouble, useTitle } from "../parts/basic";
+import { BusySlots, Resident } from "../parts/charts";
 import { Traceback } from "../parts/Data";
 import { Slots } from "../parts/figures";
 import { WorkerState } from "../parts/WorkerTable";
@@ -87,7 +88,7 @@ export function Worker({ id }: { id: string }): JSX.Element {
     ["Up for", <Elapsed from={row.started_at} />],
     ["Lease until", <Ago at={row.until} />],
     ["Process", String(row.pid)],
-    ["Memory", bytes(row.rss)],
+    ["Memory", memory(row.rss)],
     ["Windlass", row.version],
     ["Code", row.code || "–"],
     [
@@ -105,6 +106,22 @@ export function Worker({ id }: { id: string }): JSX.Element {
     <>
       {head}
       {problem && <Trouble problem={problem} again={again} />}
+      {row.past.busy.length ? (
+        <div class="halves">
+          <Card>
+            <BusySlots row={row} />
+          </Card>
+          {row.rss !== null && (
+            <Card>
+              <Resident row={row} />
+            </Card>
+          )}
+        </div>
+      ) : (
+        <Card title="The last hour">
+          <p class="quietly">Its slots and its memory show here, minute by minute. The first is not over yet.</p>
+        </Card>
+      )}
       <div class="split">
         <div class="stack">
           <Card

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { reads } from "../api";
 import { plural } from "../format";
 import { useRead } from "../read";
+import { total } from "../series";
 import { Card, Empty, Head, Skeleton, Trouble, useTitle } from "../parts/basic";
 import { WorkerTable } from "../parts/WorkerTable";
 
@@ -9,8 +10,7 @@ export function Workers(): JSX.Element {
   useTitle("Workers");
   const { value, problem, again } = useRead(reads.workers());
   const codes = new Set(value?.workers.map((row) => row.code));
-  const sum = (of: "slots" | "busy"): number =>
-    value?.workers.flatMap((row) => Object.values(row[of])).reduce((all, one) => all + one, 0) ?? 0;
+  const sum = (of: "slots" | "busy"): number => value?.workers.reduce((all, row) => all + total(row[of]), 0) ?? 0;
   return (
     <>
       <Head title="Workers" />

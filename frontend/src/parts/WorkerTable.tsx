@@ -1,10 +1,11 @@
 import type { JSX } from "preact";
-import { bytes } from "../format";
+import { memory, MIB } from "../format";
 import { now } from "../live";
 import { Link, workerPath } from "../router";
+import { total } from "../series";
 import type { WorkerRow } from "../types";
 import { Elapsed } from "./basic";
-import { Slots } from "./figures";
+import { Hour, Slots } from "./figures";
 
 /** Seconds since the last sign of life, told from when the lease ends: late is a worker whose lease is over. */
 export const late = (row: WorkerRow): boolean => Date.parse(row.until) < now.value;
@@ -14,6 +15,24 @@ export function WorkerState({ row }: { row: WorkerRow }): JSX.Element {
   return <span class={`tag worker-${state}`}>{state}</span>;
 }
 
+function SlotsHour({ row }: { row: WorkerRow }): JSX.Element {
+  const { busy } = row.past;
+  const mean = Math.round(busy.reduce((sum, one) => sum + one, 0) / busy.length);
+  const words = busy.length
+    ? `slots busy in the last hour: ${mean} on average, ${Math.max(...busy)} at most, of ${total(row.slots)}`
+    : "slots busy in the last hour: its first minute is not over";
+  return <Hour values={busy} top={total(row.slots)} label={words} width={120} filled />;
+}
+
+function MemoryHour({ row }: { row: WorkerRow }): JSX.Element {
+  const { mib } = row.past;
+  const most = Math.max(...mib, 0);
+  const words = mib.length
+    ? `memory in the last hour: ${memory(Math.min(...mib) * MIB)} to ${memory(most * MIB)}`
+    : "memory in the last hour: its first minute is not over";
+  return <Hour values={mib} top={most * 1.15} label={words} width={60} />;
+}
+
 export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief?: boolean }): JSX.Element {
   return (
     <div class="scroller">
@@ -21,7 +40,7 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
         <thead>
           <tr>
             <th scope="col">worker</th>
-            <th scope="col">slots</th>
+            <th scope="col">slots{!brief && ", last hour"}</th>
             {!brief && (
               <>
                 <th scope="col" class="c3">
@@ -33,7 +52,7 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
               </>
             )}
             <th scope="col" class="right c2">
-              memory
+              memory{!brief && ", last hour"}
             </th>
             {!brief && (
               <th scope="col" class="right c2">
@@ -52,16 +71,20 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
                 {(row.state !== "working" || late(row)) && <WorkerState row={row} />}
                 <span class="faint mono sub">
                   {row.id.slice(-8)} · pid {row.pid}
+                  {row.rss !== null && <span class="narrow">{memory(row.rss)}</span>}
                 </span>
               </td>
               <td>
-                <div class="slot-lines">
-                  {Object.entries(row.slots).map(([lane, total]) => (
-                    <span key={lane}>
-                      <span class="faint lane">{lane}</span>
-                      <Slots busy={row.busy[lane] ?? 0} total={total} name={lane} />
-                    </span>
-                  ))}
+                <div class="slots-hour">
+                  <div class="slot-lines">
+                    {Object.entries(row.slots).map(([lane, most]) => (
+                      <span key={lane}>
+                        <span class="faint lane">{lane}</span>
+                        <Slots busy={row.busy[lane] ?? 0} total={most} name={lane} />
+                      </span>
+                    ))}
+                  </div>
+                  {!brief && <SlotsHour row={row} />}
                 </div>
               </td>
               {!brief && (
@@ -70,7 +93,12 @@ export function WorkerTable({ rows, brief }: { rows: readonly WorkerRow[]; brief
                   <td class="c2 mono">{row.code || row.version}</td>
                 </>
               )}
-              <td class="right number c2">{bytes(row.rss)}</td>
+              <td class="right number c2">
+                <div class="memory-hour">
+                  {!brief && row.rss !== null && <MemoryHour row={row} />}
+                  <span>{memory(row.rss)}</span>
+                </div>
+              </td>
               {!brief && (
                 <td class="right c2">
                   <Elapsed from={row.started_at} />

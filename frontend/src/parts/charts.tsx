@@ -1,11 +1,11 @@
-/** The three charts of a series: what ended, how long it waited, how long it ran. */
+/** The three charts of a series (what ended, how long it waited, how long it ran), and the two of a worker. */
 import { useMemo } from "preact/hooks";
 import type { JSX } from "preact";
-import { duration, length, rate } from "../format";
+import { duration, length, memory, MIB, rate } from "../format";
 import { now } from "../live";
 import { go } from "../router";
-import { occurring, stacked, times, whole } from "../series";
-import type { Series } from "../types";
+import { minutes, occurring, stacked, times, total, whole } from "../series";
+import type { Series, WorkerRow } from "../types";
 import { Chart, type Mark } from "./Chart";
 
 /** Between the lines of an axis of lengths of time: round ones, in seconds, minutes or hours. */
@@ -97,6 +97,53 @@ export function Times({
       steps={LENGTHS}
       step={series.step}
       height={height}
+    />
+  );
+}
+
+const COUNTS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+
+/** A worker's busy slots in its last hour, under the line of all that it has. */
+export function BusySlots({ row }: { row: WorkerRow }): JSX.Element {
+  const busy = useMemo(() => [...row.past.busy, total(row.busy)], [row]);
+  const at = useMemo(() => minutes(row.past.busy.length, now.peek()), [row]);
+  const slots = total(row.slots);
+  // What is drawn ends with the latest minute; what is told of its end is now.
+  const columns = useMemo(() => [[...row.past.busy, row.past.busy.at(-1) ?? null], busy.map(() => slots)], [row]);
+  const lines = [
+    { label: "busy", tone: "running", fill: true, calm: true, value: (index: number) => `${busy[index]}` },
+    { label: "slots", tone: "faint", dash: [6, 3], value: () => `${slots}` },
+  ];
+  return (
+    <Chart
+      title="Busy slots, last hour"
+      times={at}
+      columns={columns}
+      lines={lines}
+      axis={String}
+      steps={COUNTS}
+      step={60}
+      height={140}
+    />
+  );
+}
+
+/** What a worker held in its last hour. */
+export function Resident({ row }: { row: WorkerRow }): JSX.Element {
+  const held = useMemo(() => [...row.past.mib, Math.round((row.rss ?? 0) / MIB)], [row]);
+  const at = useMemo(() => minutes(row.past.mib.length, now.peek()), [row]);
+  const columns = useMemo(() => [held], [held]);
+  const lines = [{ label: "resident", tone: "p50", value: (index: number) => memory(held[index] * MIB) }];
+  return (
+    <Chart
+      title="Memory, last hour"
+      times={at}
+      columns={columns}
+      lines={lines}
+      axis={(mib) => memory(mib * MIB)}
+      steps={COUNTS}
+      step={60}
+      height={140}
     />
   );
 }

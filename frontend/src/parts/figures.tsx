@@ -43,6 +43,36 @@ export function Spark({
   );
 }
 
+const MINUTES = 60;
+
+/** An hour, minute by minute, that ends now on the right, as high as `top` at most: an area, or a line where it is not `filled`. */
+export function Hour({
+  values,
+  top,
+  label,
+  width,
+  filled,
+}: {
+  values: readonly number[];
+  top: number;
+  label: string;
+  width: number;
+  filled?: boolean;
+}): JSX.Element {
+  const height = 22;
+  const x = (minute: number): string => (width * (1 - (values.length - minute) / MINUTES)).toFixed(1);
+  const y = (value: number): string => (height * (1 - Math.min(value / Math.max(top, 1e-9), 1))).toFixed(1);
+  const steps = values.map((value, minute) => `V${y(value)}H${x(minute + 1)}`).join("");
+  const path = filled ? `M${x(0)} ${height}${steps}V${height}Z` : `M${x(0)} ${y(values[0])}${steps}`;
+  return (
+    <svg class={filled ? "hour filled" : "hour"} width={width} height={height} role="img" aria-label={label}>
+      <title>{label}</title>
+      <rect width={width} height={height} />
+      {steps && <path d={path} />}
+    </svg>
+  );
+}
+
 export function Meter({ part, whole, label }: { part: number; whole: number; label: string }): JSX.Element {
   const full = whole > 0 ? Math.min(1, part / whole) : 0;
   return (

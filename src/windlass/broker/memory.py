@@ -530,7 +530,12 @@ class MemoryBroker:
             paused = self._space.paused
             counts = {queue: {state: n for state, n in c.items() if n} for queue, c in self._space.counts.items()}
             names = {queue for queue, states in counts.items() if states} | paused
-            return [QueueInfo(name, counts.get(name, {}), name in paused) for name in sorted(names)]
+            oldest = dict[str, float]()
+            for (queue, _), heap in self._space.ready.items():
+                for _, run_at, place, record in heap:
+                    if record.place == place:
+                        oldest[queue] = min(run_at, oldest.get(queue, inf))
+            return [QueueInfo(name, counts.get(name, {}), name in paused, oldest.get(name)) for name in sorted(names)]
 
     async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
         with self._at(now) as now:

@@ -232,7 +232,10 @@ class Inspects(Protocol):
         ...
 
     async def tally(self) -> list[QueueInfo]:
-        """Every queue that holds a job or is paused, by name, with maintained counts per state: never a count of everything."""
+        """Every queue that holds a job or is paused, by name, with maintained counts per state: never a count of everything.
+
+        Since when the oldest ready job is due is looked up by lane and priority: what it costs grows with the queues, not the jobs.
+        """
         ...
 
     async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:

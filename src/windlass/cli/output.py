@@ -101,6 +101,11 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
+def memory(held: int) -> str:
+    """Bytes: in MiB on a terminal; "" when nobody knows how many."""
+    return "" if not held else f"{held >> 20:,} MiB" if sys.stdout.isatty() else str(held)
+
+
 def describe(job: Job, *, whole: bool = False) -> dict[str, Any]:
     """A job for JSON, under the field names of `Job`; `whole` adds its arguments and its result.
 

@@ -9,7 +9,7 @@ import typer
 
 from windlass.broker.port import Broker
 from windlass.cli.find import App, Name, Url, find_store, with_store
-from windlass.cli.output import Json, document, line, table, talk
+from windlass.cli.output import Json, document, line, memory, table, talk
 from windlass.core.durations import date
 from windlass.core.job import Worker
 from windlass.core.state import State
@@ -55,12 +55,12 @@ def _turn(queues: list[str], paused: bool, store: Any) -> None:
 
 
 def workers(app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:
-    """List the workers that are alive: id, state, host, pid, queues, running jobs of slots, since, version."""
+    """List the workers that are alive: id, state, host, pid, queues, running jobs of slots, since, version, memory."""
     alive = with_store(find_store(url, app, name), lambda broker: broker.workers())
     if as_json:
         document([{"id": w.id, "until": w.until, "running": w.running, **msgspec.to_builtins(w.card)} for w in alive])
         return
-    table(("id", "state", "host", "pid", "queues", "running", "slots", "since", "version"), map(_row, alive))
+    table(("id", "state", "host", "pid", "queues", "running", "slots", "since", "version", "memory"), map(_row, alive))
     if not alive:
         talk("no worker is alive; start one: windlass worker")
 
@@ -69,4 +69,5 @@ def _row(worker: Worker) -> tuple[object, ...]:
     card = worker.card
     slots = " ".join(f"{lane}:{card.busy.get(lane, 0)}/{count}" for lane, count in card.slots.items())
     since = date(card.started_at)
-    return worker.id, card.state, card.host, card.pid, ",".join(card.queues), worker.running, slots, since, card.version
+    who = worker.id, card.state, card.host, card.pid, ",".join(card.queues)
+    return *who, worker.running, slots, since, card.version, memory(card.rss)

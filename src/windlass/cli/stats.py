@@ -18,7 +18,7 @@ import typer
 
 from windlass.broker.port import Broker
 from windlass.cli.find import App, Name, Url, find_store, with_store
-from windlass.cli.output import Json, clean, document, grid, length, table, talk
+from windlass.cli.output import Json, clean, document, grid, length, memory, table, talk
 from windlass.core.measures import FAULTS
 from windlass.core.state import State
 from windlass.errors import ConfigurationError
@@ -34,7 +34,7 @@ PAUSE = 1.0
 """Seconds between two looks of `top`."""
 _STATES = (State.READY, State.RUNNING, State.SCHEDULED, State.PARKED, State.FAILED)
 _QUEUES = ("queue", "", *_STATES, "oldest", "in/s", "out/s", "failing", "drained", "slots")
-_WORKERS = ("worker", "state", "slots", "running", "longest", "version")
+_WORKERS = ("worker", "state", "slots", "running", "longest", "memory", "version")
 
 Only = Annotated[list[str] | None, typer.Argument(metavar="[QUEUE...]", help="Only these queues.")]
 Range = Annotated[str, typer.Option("--range", help="How far back the share of failures looks: 15m, 1h, 7d.")]
@@ -181,6 +181,7 @@ def _worker(worker: WorkerRow, now: float) -> Iterable[object]:
         f"{sum(worker.busy.values())}/{sum(worker.slots.values())}",
         worker.running,
         "" if longest is None else length(max(0.0, longest)),
+        memory(worker.rss or 0),
         worker.code or worker.version,
     )
 

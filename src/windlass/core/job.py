@@ -206,6 +206,8 @@ class Card(Struct, frozen=True, kw_only=True):
 
     version: of Windlass. code: of the program that it runs, as the program says. blameless: none of its jobs is to blame for its end.
     state: "working", "quiet" (it claims no more), "draining" (it stops), "stopped", "stuck" (its loop stands still), "dead".
+    rss: resident bytes of its process and all that it started; 0: nobody knows. past: of each minute of its last hour, the latest last,
+    the slots that were busy on average and the most MiB that were resident.
     """
 
     host: str
@@ -219,6 +221,8 @@ class Card(Struct, frozen=True, kw_only=True):
     last_words: ErrorInfo | None = None
     code: str = ""
     blameless: bool = False
+    rss: int = 0
+    past: tuple[tuple[float, int], ...] = ()
 
 
 Duty = Literal["working", "quiet", "stopped"]
@@ -253,11 +257,16 @@ class Pulse(Struct, frozen=True):
 
 
 class QueueInfo(Struct, frozen=True):
-    """One queue: how many jobs stand in each state (only states that occur), and whether it is paused."""
+    """One queue: how many jobs stand in each state (only states that occur), and whether it is paused.
+
+    oldest: since when the ready job that is due for longest is due, Unix seconds, to the millisecond at least; None: nothing is ready.
+    One that has expired may count until it is promoted.
+    """
 
     name: str
     counts: dict[State, int]
     paused: bool = False
+    oldest: float | None = None
 
 
 class StoreInfo(Struct, frozen=True, kw_only=True):

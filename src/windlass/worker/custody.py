@@ -129,7 +129,7 @@ class Custody:
 
     def _card_of(self, worker: str) -> Card:
         ward = self._wards.get(worker)
-        return ward.card() if ward is not None else Card(host="", pid=0, state="stopped")
+        return ward.told() if ward is not None else Card(host="", pid=0, state="stopped")
 
     async def _stacks_of(self, worker: str) -> str:
         ward = self._wards.get(worker)

@@ -7,6 +7,7 @@ knows, and the token of each run keeps a late outcome from doing harm. So a work
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,8 @@ from windlass.events import Events, StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
 from windlass.worker.chores import Chores
-from windlass.worker.evidence import own_stacks
+from windlass.worker.evidence import own_stacks, resident
+from windlass.worker.past import Past
 from windlass.worker.run import pauses
 
 CardOf = Callable[[str], Card]
@@ -153,7 +155,7 @@ class HeartThread:
         self._make_broker = make_broker
         self._settings = settings
         self._events = events
-        self._card_of = card_of
+        self._card_of, self._past = card_of, Past()
         self._home = asyncio.get_running_loop()
         self._opened: Future[tuple[asyncio.AbstractEventLoop, Heart, asyncio.Event]] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), name="windlass-heart", daemon=True)
@@ -177,6 +179,9 @@ class HeartThread:
         loop, heart, _ = self._opened.result()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(getattr(heart, verb)(worker), loop))
 
+    def _told(self, worker: str) -> Card:
+        return self._past.told(self._card_of(worker), resident(os.getpid()), time.monotonic())
+
     def _tell(self, worker: str, pulse: Pulse) -> None:
         if pulse.cancelling or pulse.wish.state or not pulse.alive:
             try:
@@ -191,7 +196,7 @@ class HeartThread:
         except BaseException as error:
             self._opened.set_exception(error)
             return
-        heart = Heart(broker, self._settings, self._events, self._card_of, self._tell, _own_stacks)
+        heart = Heart(broker, self._settings, self._events, self._told, self._tell, _own_stacks)
         done = asyncio.Event()
         beating = asyncio.create_task(heart.run())
         self._opened.set_result((asyncio.get_running_loop(), heart, done))

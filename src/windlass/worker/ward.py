@@ -12,7 +12,9 @@ import msgspec
 
 from windlass.core.job import Card
 from windlass.core.outcome import ErrorInfo
+from windlass.worker.evidence import resident
 from windlass.worker.link import Limited, Process, Tick, kill_group
+from windlass.worker.past import Past
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -40,6 +42,7 @@ class Ward(Process):
         self.stuck: ErrorInfo | None = None
         self.culprits: list[Limited] = []
         self.refusal = ""
+        self._past = Past()
 
     @property
     def done(self) -> bool:
@@ -68,6 +71,10 @@ class Ward(Process):
         if self.stuck is not None:
             card = msgspec.structs.replace(card, state="stuck", last_words=self.stuck)
         return msgspec.structs.replace(card, blameless=self.blameless)
+
+    def told(self) -> Card:
+        """Its card for a beat: with its memory, and its past."""
+        return self._past.told(self.card(), resident(self.group), time.monotonic())
 
     async def stacks(self) -> str:
         """Its stacks now, for somebody who wishes to see them: they explain nothing that becomes of it later."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import inf
 from struct import pack
 from typing import Any
 
@@ -268,12 +269,16 @@ def wish(stored: bytes) -> Wish:
 
 
 @decoder
-def counts(counted: Sequence[bytes], paused: Sequence[bytes]) -> list[QueueInfo]:
+def counts(counted: Sequence[bytes], paused: Sequence[bytes], ready: Sequence[bytes]) -> list[QueueInfo]:
     """The answer of `tally.lua`. Raises `StoreCorrupt`."""
-    queues = {name: QueueInfo(name, {}, True) for name in map(bytes.decode, paused)}
+    oldest = dict[str, float]()
+    for line, due in batched(ready, 2):
+        queue = line.decode().rpartition("\0")[0]
+        oldest[queue] = min(float(due), oldest.get(queue, inf))
+    queues = {name: QueueInfo(name, {}, True, oldest.get(name)) for name in map(bytes.decode, paused)}
     for field, number in batched(counted, 2):
         queue, _, state = field.decode().rsplit("\0", 2)
-        info = queues.setdefault(queue, QueueInfo(queue, {}))
+        info = queues.setdefault(queue, QueueInfo(queue, {}, False, oldest.get(queue)))
         info.counts[STATES[int(state)]] = info.counts.get(STATES[int(state)], 0) + int(number)
     return [queues[name] for name in sorted(queues)]
 

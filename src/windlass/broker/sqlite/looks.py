@@ -125,9 +125,10 @@ def entries(text: str) -> list[Entry]:
 
 
 def _tally(tx: Transaction, _: None) -> list[QueueInfo]:
+    oldest = dict[str, float](tx.run("tally_oldest").fetchall())
     queues = dict[str, QueueInfo]()
     for queue, state, jobs, paused in tx.run("tally").fetchall():
-        info = queues.setdefault(queue, QueueInfo(queue, {}, bool(paused)))
+        info = queues.setdefault(queue, QueueInfo(queue, {}, bool(paused), oldest.get(queue)))
         if state is not None:
             info.counts[_state(state)] = jobs
     return list(queues.values())

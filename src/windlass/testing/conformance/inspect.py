@@ -127,6 +127,24 @@ class Looking(Chapter):
         await broker.pause("c", False)
         assert [one.name for one in await second.tally()] == ["a", "b"]
 
+    async def test_tally_tells_since_when_the_oldest_is_due(self, broker: Broker, second: Broker) -> None:
+        """The ready job that is due for longest, of any lane and any priority, though others are served first; None: nothing is ready."""
+
+        async def oldest() -> list[float | None]:
+            return [one.oldest for one in await second.tally()]
+
+        for lane, priority, due in (("thread", 9, 40.25), ("loop", 9, 30.25), ("loop", 0, 20.25)):
+            await add(broker, queue="a", lane=lane, priority=priority, now=NOW + due)
+        await add(broker, queue="b", now=NOW + 10)
+        await add(broker, queue="c", delay=5.0)
+        await broker.pause("b")
+        assert await oldest() == [NOW + 20.25, NOW + 10, None]
+        await hire(broker, now=NOW + 50)
+        left: list[tuple[str, float | None]] = [("loop", NOW + 20.25), ("loop", NOW + 40.25), ("thread", None)]
+        for lane, since in left:
+            (_,) = await broker.claim(["a"], {lane: 1}, "w", now=NOW + 50)
+            assert (await oldest())[0] == since
+
     async def test_pause_lets_running_jobs_run(self, broker: Broker) -> None:
         """What runs goes on running. Pausing twice is harmless."""
         claim = await start(broker)

@@ -111,7 +111,11 @@ class AgainstModel(RuleBasedStateMachine):
         """Every job and every count is the same, and no job made an illegal move."""
         mine = self.run(self.broker.get(IDS))
         assert mine == self.run(self.model.get(IDS))
-        assert self.run(self.broker.tally()) == self.run(self.model.tally())
+        tallies = [self.run(one.tally()) for one in (self.broker, self.model)]
+        if any(job is not None and job.state is State.READY and job.expires_at for job in mine):
+            # Where it has expired, some stores take it for waiting until it is promoted.
+            tallies = [[replace(one, oldest=None) for one in tally] for tally in tallies]
+        assert tallies[0] == tallies[1]
         stands = {job.id: job.state for job in mine if job is not None}
         for job, state in stands.items():
             before = self.stood.get(job)

@@ -15,7 +15,9 @@ class Beating(Chapter):
         """The workers that are alive, each with the card of its latest beat, the number of jobs it holds and what is wished of it."""
         assert await broker.workers(now=NOW) == []
         assert (await hire(broker)).alive
-        card = Card(host="there", pid=2, queues=("a", "b"), slots={"loop": 5}, busy={"loop": 1}, version="1")
+        card = Card(
+            host="there", pid=2, queues=("a", "b"), slots={"loop": 5}, busy={"loop": 1}, past=((0.5, 90), (1.0, 95))
+        )
         assert (await broker.beat("w", card, 30.0, now=NOW + 10)).alive
         (known,) = await second.workers(now=NOW + 10)
         assert (known.id, known.card, known.until, known.running) == ("w", card, date(NOW + 40), 0)

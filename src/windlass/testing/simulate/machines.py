@@ -204,6 +204,7 @@ def _places(simulated: World) -> list[tuple[Any, str, Any]]:
         (lane, "Child", spawn.Child),
         (lane, "orders_for", orders_for),
         (lane, "resident", resident),
+        (ward, "resident", resident),
         (lane, "LOOK", LOOK),
         (lane, "RECENT", LOOK),
         *((cls, "__init__", _ordered(cls, name)) for cls, name in SETS.items()),

@@ -40,7 +40,7 @@ def overview(desk: Desk, of: Scene, faults: Sequence[Fault], store: StoreInfo) -
         totals={state: totals[state] for state in State},
         done_rate=of.lately.whole.count() / of.lately.length,
         failed_share=charts.failed_share([one.whole for one in of.cells]),
-        oldest=max(of.waits.values(), default=None),
+        oldest=max((one.oldest for one in queues if one.oldest is not None), default=None),
         slots=Slots(busy=busy, total=total),
         workers=len(of.workers),
         series=charts.series(of.cells, of.axis),

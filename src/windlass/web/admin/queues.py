@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import NamedTuple
 
-from windlass.broker.port import Broker
 from windlass.core.job import QueueInfo, Worker
 from windlass.core.measures import merged, percentile
 from windlass.core.state import State
 from windlass.web.admin import charts
 from windlass.web.admin.charts import Axis, Cell, Sum
 from windlass.web.admin.desk import Desk, Lately
-from windlass.web.admin.filter import Filter
-from windlass.web.admin.matching import matching
 from windlass.web.admin.shapes import QueueRow, QueueTask, Scale
 from windlass.web.admin.workers import slots
 
-NEWEST = 100
-"""Ready jobs of a queue whose waits are looked at."""
-
 
 class Scene(NamedTuple):
-    """What there is now, and what happened along an axis and lately. waits: of each queue's longest waiting ready job."""
+    """What there is now, and what happened along an axis and lately."""
 
     now: float
     queues: list[QueueInfo]
@@ -32,7 +26,6 @@ class Scene(NamedTuple):
     axis: Axis
     cells: list[Cell]
     lately: Lately
-    waits: Mapping[str, float]
 
 
 async def scene(desk: Desk, axis: Axis, now: float, queue: str | None = None) -> Scene:
@@ -42,8 +35,7 @@ async def scene(desk: Desk, axis: Axis, now: float, queue: str | None = None) ->
     desk.flows.look(tally, now)
     cells, lately = await desk.history.cells(axis, now, queue), await desk.latest(now)
     queues = [one for one in _all(desk, tally, workers) if queue in (None, one.name)]
-    waits = {one.name: await _longest(broker, one, lately, now) for one in queues if one.counts.get(State.READY)}
-    return Scene(now, queues, workers, axis, cells, lately, waits)
+    return Scene(now, queues, workers, axis, cells, lately)
 
 
 def _all(desk: Desk, tally: Iterable[QueueInfo], workers: Iterable[Worker]) -> list[QueueInfo]:
@@ -54,14 +46,9 @@ def _all(desk: Desk, tally: Iterable[QueueInfo], workers: Iterable[Worker]) -> l
     return [found.get(name) or QueueInfo(name, {}) for name in sorted(found.keys() | names)]
 
 
-async def _longest(broker: Broker, queue: QueueInfo, lately: Lately, now: float) -> float:
-    """About how long the longest waiting ready job has waited: exact for as many as are looked at; of more, what lately was usual."""
-    jobs = (await matching(broker, Filter(states=(State.READY,), queues=(queue.name,)), limit=NEWEST)).jobs
-    longest = max((now - job.run_at.timestamp() for job in jobs), default=0.0)
-    if len(jobs) >= queue.counts[State.READY]:
-        return max(0.0, longest)
-    usual = percentile(lately.queues[queue.name].wait, 0.99) if queue.name in lately.queues else None
-    return max(longest, usual or 0.0)
+def _wait(queue: QueueInfo, now: float) -> float | None:
+    """How long the ready job that is due for longest has waited."""
+    return None if queue.oldest is None else max(0.0, now - queue.oldest)
 
 
 def rows(desk: Desk, of: Scene) -> list[QueueRow]:
@@ -79,7 +66,7 @@ def _row(desk: Desk, of: Scene, queue: QueueInfo) -> QueueRow:
         name=queue.name,
         paused=queue.paused,
         counts=queue.counts,
-        oldest=of.waits.get(queue.name),
+        oldest=_wait(queue, of.now),
         in_rate=max(0.0, out + (growth or 0.0)),
         out_rate=out,
         drain=0.0 if not ready else ready / shrinks if shrinks > 0 else None,
@@ -117,7 +104,7 @@ async def scale(desk: Desk, name: str) -> Scale | None:
     return Scale(
         ready=ready,
         running=running,
-        oldest=await _longest(broker, queue, await desk.latest(now), now) if ready else 0.0,
+        oldest=_wait(queue, now) or 0.0,
         wanted_workers=ceil((running + (0 if queue.paused else ready)) / size),
     )
 

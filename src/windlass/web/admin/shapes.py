@@ -226,6 +226,13 @@ class Held(Shape):
     started_at: datetime
 
 
+class Past(Shape):
+    """A worker's last hour, minute by minute, the latest last. busy: slots, on average. mib: the most that was resident."""
+
+    busy: list[float]
+    mib: list[int]
+
+
 class WorkerRow(Shape):
     """A living worker. slots, busy: by lane. until: when its lease ends. rss: resident bytes."""
 
@@ -242,6 +249,7 @@ class WorkerRow(Shape):
     started_at: datetime
     until: datetime
     rss: int | None
+    past: Past
     jobs: list[Held]
 
 

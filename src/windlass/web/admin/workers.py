@@ -11,7 +11,7 @@ from windlass.core.job import Job, Worker
 from windlass.core.state import State
 from windlass.web.admin.filter import Filter
 from windlass.web.admin.matching import matching
-from windlass.web.admin.shapes import Held, WorkerRow
+from windlass.web.admin.shapes import Held, Past, WorkerRow
 
 RUNNING = 500
 """Running jobs that are told, at most."""
@@ -42,7 +42,8 @@ def row(worker: Worker, jobs: Sequence[Job] = ()) -> WorkerRow:
         running=worker.running,
         started_at=date(card.started_at),
         until=worker.until,
-        rss=getattr(card, "rss", 0) or None,
+        rss=card.rss or None,
+        past=Past(busy=[busy for busy, _ in card.past], mib=[mib for _, mib in card.past]),
         jobs=[Held(id=job.id, task=job.task, queue=job.queue, started_at=job.started_at or job.run_at) for job in jobs],
     )
 
