@@ -184,8 +184,8 @@ class AgainstModel(RuleBasedStateMachine):
             return applied, set(ready)
 
         applied, _ = self.both(*(move for _, (_, move) in pairs), ask=ask)
-        ends = [(pair[0], end) for (pair, (end, _)), taken in zip(pairs, applied, strict=True) if taken]
-        report = report_of((claim.id, claim.queue, claim.task, end) for claim, end in ends)
+        told = [(claim, end) for ((claim, _), (end, _)), taken in zip(pairs, applied, strict=True) if taken]
+        report = report_of((claim.id, claim.queue, claim.task, end) for claim, end in told)
         self.reports += 1
         self.both(ask=lambda one: one.record("w", self.reports, report, now=self.now))
 

@@ -1,4 +1,4 @@
-"""Chapter: the history that workers write."""
+"""Chapter: the history that workers write, and for what no worker sees the store."""
 
 from __future__ import annotations
 
@@ -189,8 +189,8 @@ class Speaking(Chapter):
 
     async def test_what_expires_counts_as_cancelled(self, broker: Broker, second: Broker) -> None:
         """A job that expires; once, whoever looks, and not while it is only passed over."""
-        for fields in ({}, {"queue": "videos"}, {"queue": "videos", "delay": 5.0}):
-            await add(broker, expires=10.0, **fields)
+        for queue, delay in (("default", 0.0), ("videos", 0.0), ("videos", 5.0)):
+            await add(broker, expires=10.0, queue=queue, delay=delay)
         await hire(broker)
         assert await take(broker, now=NOW + 10) == []
         assert await self.told(broker, NOW + 10) == {}

@@ -24,7 +24,8 @@ def load() -> dict[str, Script]:
         entry.name.removesuffix(".lua"): entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".lua")
     }
     limits = f"{SERIES}, {FAULTS}, {VERSIONS}, {{{', '.join(map(str, STEPS))}}}"
-    before = f"{texts.pop('lib')}\nlocal SERIES, FAULTS, VERSIONS, STEPS = {limits}\n"
+    texts["history"] = f"local SERIES, FAULTS, VERSIONS, STEPS = {limits}\n{texts['history']}"
+    before = f"{texts.pop('lib')}\n"
     for part in ("ids", "history", "jobs"):
         before += f"local function open_{part}()\n{texts.pop(part)}end\n"
     return {name: _script(name, text, before) for name, text in texts.items()}
