@@ -39,6 +39,8 @@ def die(way: str, mark: str = "") -> None:
             os.abort()
         case "segfault":
             ctypes.string_at(0)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
         case "half a result":
             os.write(int(sys.argv[1]), frame(Done(Succeeded(b"true")))[:-1])
             os.kill(os.getpid(), signal.SIGKILL)
@@ -92,6 +94,9 @@ def build(url: str) -> Windlass:
     app.task(**ways)(die)
     app.task(name="thread.die", **(ways | {"lane": "thread"}))(die)
     app.task(**(ways | {"lane": "loop"}))(die_in_the_loop)
+    app.task(**(ways | {"name": "process.twice", "crash_limit": 2}))(die)
+    app.task(**(ways | {"name": "loop.once", "lane": "loop"}))(die_in_the_loop)
+    app.task(**(ways | {"name": "loop.twice", "lane": "loop", "crash_limit": 2}))(die_in_the_loop)
     for function in (pid, keep):
         app.task(lane="process")(function)
     app.task(lane="process", memory="80MB", on_oom="big")(eat)

@@ -13,6 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import deadly
 import pytest
 from faulty import Faults, FaultyBroker, FaultyProgram
 from msgspec.structs import replace
@@ -20,7 +21,8 @@ from msgspec.structs import replace
 from servers import BINARIES, MISSING, RedisServer
 from windlass import Cancel, Fail, Retry, Snooze, Windlass, current
 from windlass.broker.memory import MemoryBroker
-from windlass.core.job import Claim, NewJob
+from windlass.core.ids import new_id
+from windlass.core.job import Card, Claim, NewJob
 from windlass.core.measures import FAULTS, Rollup, bucket
 from windlass.core.outcome import (
     Cancelled,
@@ -37,10 +39,12 @@ from windlass.core.state import State
 from windlass.errors import BrokerUnavailable, JobCancelled, JobFailed
 from windlass.events import Counted, Events, StoreBack, StoreTrouble
 from windlass.worker import recorder as module
+from windlass.worker.link import Orders
 from windlass.worker.recorder import NOTES, Recorder
 from windlass.worker.run import NOT_STARTED, Identity, Run
 from windlass.worker.runner import working
 from windlass.worker.settler import _left
+from windlass.worker.supervisor import Supervisor
 
 ERROR = ErrorInfo("exception", "ValueError", "no", '  File "/srv/shop/tasks.py", line 1, in work\n')
 DONE = Succeeded(b"1")
@@ -294,6 +298,74 @@ async def test_the_history_agrees_with_the_tally_after_a_drain(url: str, faulty:
         await app.close()
 
 
+async def test_the_history_agrees_with_the_tally_whoever_ended_the_jobs(url: str, until: Callable[..., Any]) -> None:
+    """Workers, producers, the time, and the death of a worker that nobody speaks for."""
+    app = Windlass(url, lease=2, upkeep=0.05, beat=0.1)
+    task, broker = mixed(app), app.make_broker()
+    await broker.open()
+
+    async def put(many: int, queue: str, **fields: Any) -> list[str]:
+        jobs = [NewJob(id=new_id(), task="t", body=b"{}", queue=queue, **fields) for _ in range(many)]
+        return [one.id for one in await broker.enqueue(jobs)]
+
+    async def as_it_should_be() -> bool:
+        tally = Counter[State]()
+        for one in await broker.tally():
+            tally.update(one.counts)
+        return tally == {State.SUCCEEDED: 8, State.FAILED: 10, State.CANCELLED: 26, State.READY: 3}
+
+    try:
+        await put(4, "aside", expires=0.0)
+        await broker.cancel([*await put(5, "aside"), *await put(6, "aside", delay=60.0)])
+        await put(2, "held", crash_limit=1)
+        await put(3, "held", crash_limit=2)
+        wanted = await put(7, "held", crash_limit=1)
+        await broker.beat("dead", Card(host="here", pid=1), 60.0)
+        assert len(await broker.claim(["held"], {"loop": 99}, "dead")) == 12
+        await broker.cancel(wanted)
+        await broker.beat("dead", Card(host="here", pid=1), 0.0)
+        async with working(app, queues=["default"]):
+            await settled(app, task, 20)
+            await until(as_it_should_be)
+        assert await counts(broker) == {"succeeded": 8, "failed": 10, "cancelled": 26, "retried": 4, "crashed": 3}
+        assert {one.type: (one.count, one.final) for one in await broker.faults() if one.task == "t"} == {
+            "WorkerLost": (3, 0),
+            "Quarantined": (2, 2),
+        }
+    finally:
+        await broker.close()
+        await app.close()
+
+
+@pytest.mark.parametrize("name", ["process.twice", "loop.once", "loop.twice"])
+async def test_a_job_that_kills_its_process_until_it_is_quarantined_is_in_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """With kill -9: its own process, or the runner, with what that would have told."""
+    app = deadly.build(f"sqlite:///{tmp_path}/jobs.db")
+    job = await app.get_task(name).options().enqueue("kill")
+    monkeypatch.setenv("WINDLASS_URL", app.url)
+    monkeypatch.setenv("PYTHONPATH", str(Path(deadly.__file__).parent))
+    supervisor = Supervisor(Orders("deadly:app"))
+    running = asyncio.create_task(supervisor.run())
+    with pytest.raises(JobFailed):
+        await job.result(timeout=60)
+    supervisor.stop()
+    await running
+    broker = app.make_broker()
+    await broker.open()
+    found, faults = await counts(broker), {one.type: one for one in await broker.faults()}
+    await broker.close()
+    await app.close()
+    assert found == {"failed": 1} | ({"crashed": 1} if "twice" in name else {})
+    quarantined = faults.pop("Quarantined")
+    assert (quarantined.task, quarantined.job, quarantined.count, quarantined.final) == (name, job.id, 1, 1)
+    assert "signal 9" in quarantined.message
+    assert {type: (one.job, one.count, one.final) for type, one in faults.items()} == (
+        {"ProcessDied": (job.id, 1, 0)} if "twice" in name else {}
+    )
+
+
 async def test_the_history_survives_the_restart_of_the_runner(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/jobs.db?synchronous=NORMAL"
     for round in (1, 2):
@@ -333,6 +405,7 @@ from windlass import Windlass
 from windlass.worker import recorder
 from windlass.worker.runner import working
 from windlass.worker.settler import _left
+from windlass.worker.supervisor import Supervisor
 
 recorder.PERIOD = 0.5
 app = Windlass({url!r})

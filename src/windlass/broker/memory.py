@@ -45,7 +45,7 @@ from windlass.core.job import (
     Wish,
     Worker,
 )
-from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, seen, span, stale
+from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, report_of, seen, span, stale
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
@@ -217,6 +217,20 @@ class Space:
         """The jobs that exist, in the order asked, each once."""
         return [record for job in dict.fromkeys(ids) if (record := self.jobs.get(job))]
 
+    def add(self, report: Report, now: float) -> None:
+        """Add to the history."""
+        for step in STEPS if report.rollups else ():
+            place = span(now, step), step
+            self.spans[place] = folded(self.spans.get(place, ()), report.rollups)
+        for one in report.sightings:
+            self.faults[one.fingerprint] = seen(self.faults.get(one.fingerprint), one, now)
+        for fault in nsmallest(len(self.faults) - FAULTS, self.faults.values(), key=_sight):
+            del self.faults[fault.fingerprint]
+
+    def tell(self, ended: Iterable[tuple[Job, Outcome]], now: float) -> None:
+        """Add to the history what became of jobs for which no worker speaks."""
+        self.add(report_of((job.id, job.queue, job.task, outcome) for job, outcome in ended), now)
+
     def wake(self, topic: Topic) -> None:
         """Wake every call that waits for `topic`."""
         for waiter in self.waiting.get(topic, ()):
@@ -357,6 +371,7 @@ class MemoryBroker:
         space, job = self._space, record.job
         if job.cancelling and isinstance(outcome, Retried | Snoozed | Released | Parked):
             outcome = Cancelled("cancelled while running")
+            space.tell([(job, outcome)], now)
         match outcome:
             case Succeeded(result):
                 space.move(record, State.SUCCEEDED, now, result=result, error=None)
@@ -448,12 +463,12 @@ class MemoryBroker:
 
     async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
         with self._at(now) as now:
-            space, ready, expired = self._space, list[Ready](), 0
-            while space.expiring and space.expiring[0][0] <= now and expired < limit:
+            space, ready, expired = self._space, list[Ready](), list[_Record]()
+            while space.expiring and space.expiring[0][0] <= now and len(expired) < limit:
                 record = heappop(space.expiring)[2]
                 if record.place and record.expired(now) and not record.job.state.finished:
-                    space.move(record, State.CANCELLED, now, reason="expired")
-                    expired += 1
+                    expired.append(record)
+            self._call_off(expired, "expired", now)
             while space.scheduled and space.scheduled[0][0] <= now and len(ready) < limit:
                 _, place, record = heappop(space.scheduled)
                 if record.place == place:
@@ -477,11 +492,15 @@ class MemoryBroker:
             elif not self._space.trusts_silence(now, gap, grace):
                 lapsed = []
             taken = [(*one, record) for one in lapsed for record in one[1].held.values()][:limit]
-            ready: list[Ready] = []
+            ready, told = list[Ready](), list[tuple[Job, Outcome]]()
             for name, holder, record in taken:
-                holder.robbed, words, card = True, holder.card.last_words or lost(name), holder.card
-                spent = record.job.crashes, record.new.crash_limit, record.job.cancelling
-                ready += self._end(record, orphaned(words, *spent, blameless=card.blameless), now)
+                holder.robbed, words, card, job = True, holder.card.last_words or lost(name), holder.card, record.job
+                spent = job.crashes, record.new.crash_limit, job.cancelling
+                outcome = orphaned(words, *spent, blameless=card.blameless)
+                if not job.cancelling:
+                    told.append((job, outcome))
+                ready += self._end(record, outcome, now)
+            self._space.tell(told, now)
             return ready
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
@@ -539,14 +558,21 @@ class MemoryBroker:
 
     async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
         with self._at(now) as now:
-            known = self._space.known(ids)
+            known, waiting = self._space.known(ids), list[_Record]()
             for record in known:
                 if record.job.state is State.RUNNING and record.job.worker is not None:
                     record.change(cancelling=True)
                     self._space.workers[record.job.worker].cancelling.add(record.job.id)
                 elif not record.job.state.finished:
-                    self._space.move(record, State.CANCELLED, now, reason="cancelled")
+                    waiting.append(record)
+            self._call_off(waiting, "cancelled", now)
             return {record.job.id: record.job.state for record in known}
+
+    def _call_off(self, waiting: Sequence[_Record], reason: str, now: float) -> None:
+        """Cancel what does not run."""
+        for record in waiting:
+            self._space.move(record, State.CANCELLED, now, reason=reason)
+        self._space.tell([(record.job, Cancelled(reason)) for record in waiting], now)
 
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
         revivable = (State.PARKED, State.SCHEDULED, State.FAILED, State.CANCELLED)
@@ -594,13 +620,7 @@ class MemoryBroker:
             if number <= space.writers.get(writer, (0, 0.0))[0]:
                 return False
             space.writers[writer] = number, now
-            for step in STEPS if report.rollups else ():
-                place = span(now, step), step
-                space.spans[place] = folded(space.spans.get(place, ()), report.rollups)
-            for one in report.sightings:
-                space.faults[one.fingerprint] = seen(space.faults.get(one.fingerprint), one, now)
-            for fault in nsmallest(len(space.faults) - FAULTS, space.faults.values(), key=_sight):
-                del space.faults[fault.fingerprint]
+            space.add(report, now)
             return True
 
     async def series(

@@ -282,7 +282,14 @@ class Presence(Protocol):
 
 
 class Measures(Protocol):
-    """The history, written by the workers themselves. The numbers are those of `windlass.core.measures`."""
+    """The history, in the numbers of `windlass.core.measures`. Workers tell what became of their runs: `record`.
+
+    For a job that no worker speaks for, the store tells it, in the same step, to the same spans and faults; its times are not known.
+    A job that expires, that `cancel` ends, or whose requested cancel beats another outcome counts as "cancelled".
+    One that `reclaim` takes back counts as "crashed" when it is ready again, as "failed" when it is quarantined, as "released" when its
+    worker was blameless. A crash is seen as a fault: by the job's task and the type of the error that it is left with; for good, if it is
+    quarantined; the job is the example, the error's message (its first 500 characters, about) that of the fault.
+    """
 
     async def record(self, writer: str, number: int, report: Report, *, now: float | None = None) -> bool:
         """Add a report to the history: to the spans of `now`, one of each step, and to the faults. Answers whether it was added.

@@ -1,4 +1,4 @@
-"""What workers tell of their work, for the history: how much, how long, and which failures look alike."""
+"""What workers and stores tell, for the history: how much, how long, and which failures look alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import sysconfig
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from hashlib import blake2b
+from hashlib import sha1
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from windlass.core.job import DAY, JobId
-from windlass.core.outcome import ErrorInfo, bounded
+from windlass.core.outcome import ErrorInfo, Failed, Outcome, Retried, bounded, called
 
 STEPS = {60: DAY, 600: 7 * DAY, 3600: 90 * DAY}
 """The lengths of spans, and how long the spans of each are kept; seconds."""
@@ -73,10 +73,11 @@ def percentile(histogram: Histogram, share: float) -> float | None:
 
 
 class Rollup(Struct, frozen=True, array_like=True):
-    """What happened in the `step` seconds from `at` on: runs of a task in a queue that ended with an outcome.
+    """What happened in the `step` seconds from `at` on: runs of a task in a queue, or jobs without one, that ended with an outcome.
 
     outcome: "succeeded", "failed", "retried", "crashed" (retried after a crash), "cancelled", "snoozed", "released", "parked".
-    wait: from when they were due to their claim. run: from their start to their end, of those that were started.
+    wait: from when they were due to their claim. run: from their start to their end, of those that were started. Neither is known of what
+    the store tells itself.
     at, step: 0 in a report; the store dates it.
     """
 
@@ -205,8 +206,18 @@ def frame(traceback: str) -> str:
 def sighted(task: str, job: JobId, error: ErrorInfo, final: bool, version: str = "") -> Sighting:
     """One failure. Those of one task, with one type of error and one frame, look alike and have one fingerprint: 16 hex digits."""
     what = task, bounded(error.type, TEXT), bounded(frame(error.traceback), TEXT)
-    fingerprint = blake2b("\0".join(what).encode(), digest_size=8).hexdigest()
-    return Sighting(fingerprint, *what, 1, int(final), job, bounded(error.message, TEXT), bounded(version, TEXT))
+    digest = sha1("\0".join(what).encode(), usedforsecurity=False).hexdigest()  # Redis can work it out, too
+    return Sighting(digest[:16], *what, 1, int(final), job, bounded(error.message, TEXT), bounded(version, TEXT))
+
+
+def report_of(ended: Iterable[tuple[JobId, str, str, Outcome]]) -> Report:
+    """What a store tells of jobs (id, queue, task) for which no worker speaks; nobody knows their times."""
+    rollups, sightings = list[Rollup](), list[Sighting]()
+    for job, queue, task, outcome in ended:
+        rollups.append(Rollup(queue, task, called(outcome), 1, {}, {}))
+        if isinstance(outcome, Failed | Retried):
+            sightings.append(sighted(task, job, outcome.error, final=isinstance(outcome, Failed)))
+    return Report(rollups, sightings)
 
 
 TEXT = 500

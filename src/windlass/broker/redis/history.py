@@ -13,7 +13,7 @@ import msgspec
 from windlass.broker.damaged import decoder
 from windlass.broker.redis.client import Client
 from windlass.broker.redis.records import batched
-from windlass.core.measures import FAULTS, SERIES, STEPS, VERSIONS, Fault, Histogram, Mark, Report, Rollup
+from windlass.core.measures import STEPS, Fault, Histogram, Mark, Report, Rollup
 from windlass.errors import StoreCorrupt
 
 _counts = msgspec.msgpack.Decoder(tuple[int, list[int], list[int]])
@@ -28,10 +28,8 @@ class History:
     _client: Client
 
     async def record(self, writer: str, number: int, report: Report, *, now: float | None = None) -> bool:
-        limits, told = (SERIES, FAULTS, VERSIONS), msgspec.msgpack.encode(report)
-        return bool(
-            await self._client.call("record", b"" if now is None else now, writer, number, *limits, told, *STEPS)
-        )
+        told = msgspec.msgpack.encode(report)
+        return bool(await self._client.call("record", b"" if now is None else now, writer, number, told))
 
     async def series(
         self, step: int, since: float, until: float, *, queue: str | None = None, task: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import inf
 
@@ -10,8 +10,11 @@ import msgspec
 from msgspec.structs import replace
 
 from windlass.broker.damaged import decoder
+from windlass.broker.sqlite.schema import as_json
 from windlass.broker.sqlite.writer import Transaction, Verb
-from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, seen, span
+from windlass.core.job import JobId
+from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, report_of, seen, span
+from windlass.core.outcome import Outcome
 from windlass.errors import StoreCorrupt
 
 _encode = msgspec.msgpack.encode
@@ -25,6 +28,18 @@ def _record(tx: Transaction, told: tuple[str, int, Report, float | None]) -> boo
     now = tx.now(at)
     if not tx.run("record", writer, number, now).rowcount:
         return False
+    _add(tx, report, now)
+    return True
+
+
+def tell(tx: Transaction, ended: Mapping[JobId, Outcome], now: float) -> None:
+    """Add to the history what became of jobs for which no worker speaks."""
+    if ended:
+        jobs = tx.run("tell", as_json(ended)).fetchall()
+        _add(tx, report_of((*job, ended[job[0]]) for job in jobs), now)
+
+
+def _add(tx: Transaction, report: Report, now: float) -> None:
     for step in STEPS if report.rollups else ():
         place = step, span(now, step)
         known = list[Rollup]()
@@ -37,7 +52,6 @@ def _record(tx: Transaction, told: tuple[str, int, Report, float | None]) -> boo
         tx.run("record_fault", fault.fingerprint, now, _encode(fault))
     if report.sightings:
         tx.run("record_faults", FAULTS)
-    return True
 
 
 def _known(tx: Transaction, fingerprint: str) -> Fault | None:

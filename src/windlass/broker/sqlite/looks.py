@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from windlass.broker.damaged import decoder, progress, unreadable
-from windlass.broker.sqlite.schema import sql
-from windlass.broker.sqlite.verbs import as_json
+from windlass.broker.sqlite.schema import as_json, sql
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import Entry, Found, Job, JobId, QueueInfo, Reading
 from windlass.core.outcome import ErrorInfo

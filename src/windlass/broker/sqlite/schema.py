@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+
+import msgspec
 
 from windlass.broker.sqlite.place import Place
 from windlass.errors import ConfigurationError, StoreRefused, StoreTooNew
@@ -41,6 +43,11 @@ def write_rows(con: sqlite3.Connection, name: str, rows: Sequence[Sequence[objec
         width, size = len(chunk[0]), 1 << (len(chunk) - 1).bit_length()
         values = [value for row in chunk for value in row]
         con.execute(sql_rows(name, width, size), values + [None] * (width * (size - len(chunk))))
+
+
+def as_json(values: Iterable[object]) -> str:
+    """A list for json_each."""
+    return msgspec.json.encode(list(values)).decode()
 
 
 def connect(place: Place) -> sqlite3.Connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from windlass.broker.damaged import decoder
 from windlass.broker.sqlite import history
 from windlass.broker.sqlite.presence import card_of
-from windlass.broker.sqlite.schema import sql, write_rows
+from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Ready
 from windlass.core.outcome import (
@@ -32,6 +32,7 @@ from windlass.errors import StoreCorrupt
 
 FOREVER = 1e12
 """Seconds; a number that SQLite can reckon with."""
+_CANCELLED = Cancelled("")
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -73,11 +74,6 @@ claimed_of = decoder(
     msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None]]).decode
 )
 """What is stored, decoded. All of them raise `StoreCorrupt`."""
-
-
-def as_json(values: Iterable[object]) -> str:
-    """A list for json_each."""
-    return msgspec.json.encode(list(values)).decode()
 
 
 def _look(tx: Transaction, chosen: str, *values: object) -> list[Row]:
@@ -176,7 +172,7 @@ def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list
     running = _running(tx, [claim for pairs, _ in calls for claim, _ in pairs])
     finished, moves, answers = list[tuple[int, bytes, float]](), list[Move](), list[tuple[list[bool], list[Ready]]]()
     for pairs, at in calls:
-        now, applied, ready = tx.now(at), list[bool](), list[Ready]()
+        now, applied, ready, told = tx.now(at), list[bool](), list[Ready](), dict[JobId, Outcome]()
         for claim, outcome in pairs:
             row = running.pop((claim.token, claim.id), None)
             applied.append(row is not None)
@@ -192,6 +188,9 @@ def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list
             moves.append(move)
             if move.state is State.READY:
                 ready.append(Ready(row.id, move.queue))
+            if move.state is State.CANCELLED and not isinstance(outcome, Cancelled):
+                told[row.id] = _CANCELLED
+        history.tell(tx, told, now)
         answers.append((applied, ready))
     write_rows(tx.con, "settle_succeeded", finished)
     _move(tx, moves)
@@ -291,10 +290,10 @@ Batch = tuple[int, float | None]
 
 
 def _promote(tx: Transaction, batch: Batch) -> list[Ready]:
-    limit, at = batch
-    now = tx.now(at)
+    limit, now = batch[0], tx.now(batch[1])
     expired = _look(tx, "promote_expired", now, limit)
     _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired])
+    history.tell(tx, {row.id: _CANCELLED for row in expired}, now)
     due = sorted(_look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
     return _move(tx, [_stays(row, State.READY) for row in due])
 
@@ -304,7 +303,7 @@ Reclaim = tuple[int, Sequence[str] | None, float, float, float | None]
 
 def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
     limit, workers, gap, grace, at = ask
-    now, moves = tx.now(at), list[Move]()
+    now, moves, told = tx.now(at), list[Move](), dict[JobId, Outcome]()
     if workers is None and now < tx.run("reclaim_look", now, min(gap, FOREVER), grace).fetchone()[0]:
         return []
     for worker, card in tx.run("reclaim_workers", now, None if workers is None else as_json(workers)).fetchall():
@@ -318,7 +317,10 @@ def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
             tx.run("reclaim_robbed", worker)
         for row in rows:
             spent = row.crashes, row.crash_limit, row.cancelling
-            moves.append(_after(row, orphaned(words, *spent, blameless=said.blameless), now))
+            outcome = orphaned(words, *spent, blameless=said.blameless)
+            moves.append(_after(row, outcome, now))
+            told[row.id] = _CANCELLED if moves[-1].state is State.CANCELLED else outcome
+    history.tell(tx, told, now)
     return _move(tx, moves)
 
 
@@ -355,7 +357,8 @@ def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
         tx.changed += [row.id for row in running]
     waiting = [row for row in rows if row.state is not State.RUNNING and not row.state.finished]
     _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting])
-    cancelled = {row.id for row in waiting}
+    cancelled = {row.id: _CANCELLED for row in waiting}
+    history.tell(tx, cancelled, now)
     return {row.id: State.CANCELLED if row.id in cancelled else row.state for row in rows}
 
 

@@ -25,7 +25,7 @@ from windlass.testing.conformance.claim import Claiming
 from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
-from windlass.testing.conformance.measures import Listing, Measuring
+from windlass.testing.conformance.measures import Listing, Measuring, Speaking
 from windlass.testing.conformance.presence import Beating
 from windlass.testing.conformance.settle import Settling
 from windlass.testing.conformance.upkeep import Promoting, Pruning, Reclaiming
@@ -44,6 +44,7 @@ class Conformance(
     Looking,
     Steering,
     Measuring,
+    Speaking,
     Listing,
     Bookkeeping,
     Waiting,

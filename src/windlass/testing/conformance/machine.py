@@ -8,8 +8,10 @@ job made is looked up in `core.state.TRANSITIONS`.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from heapq import heapify
+from math import inf
 from typing import Any, TypeVar
 
 import hypothesis.strategies as st
@@ -20,8 +22,9 @@ from msgspec.structs import replace
 from windlass.broker.memory import MemoryBroker
 from windlass.broker.port import Broker
 from windlass.core.job import Card, Claim, Duty, Job, JobId, NewJob, Ready, Wish
+from windlass.core.measures import report_of
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
-from windlass.core.state import BORN, TRANSITIONS, Move, State
+from windlass.core.state import BORN, FINISHED, TRANSITIONS, Move, State
 from windlass.testing.conformance.kit import ERROR, NOW, entry
 
 T = TypeVar("T")
@@ -89,6 +92,8 @@ class AgainstModel(RuleBasedStateMachine):
         self.run(self.broker.open())
         self.claims: list[tuple[Claim, Claim]] = []
         self.stood: dict[JobId, State] = {}
+        self.ended = dict.fromkeys(FINISHED, 0)
+        self.reports = 0
         self.workers = ["w0", "w1"]
 
     def teardown(self) -> None:
@@ -123,6 +128,8 @@ class AgainstModel(RuleBasedStateMachine):
                 assert state in BORN
             elif before is not state:
                 assert any(state in TRANSITIONS.get((before, move), ()) for move in moves), (before, state)
+                if state.finished:
+                    self.ended[state] += 1
         self.stood = stands
 
     def worker(self, pick: int) -> str:
@@ -180,7 +187,20 @@ class AgainstModel(RuleBasedStateMachine):
             applied, ready = await broker.settle([(pair[side], end) for pair, (end, _) in pairs], now=self.now)
             return applied, set(ready)
 
-        self.both(*(move for _, (_, move) in pairs), ask=ask)
+        applied, _ = self.both(*(move for _, (_, move) in pairs), ask=ask)
+        told = [(claim, end) for ((claim, _), (end, _)), taken in zip(pairs, applied, strict=True) if taken]
+        report = report_of((claim.id, claim.queue, claim.task, end) for claim, end in told)
+        self.reports += 1
+        self.both(ask=lambda one: one.record("w", self.reports, report, now=self.now))
+
+    @rule()
+    def look_back(self) -> None:
+        """In the history, each end of a job is counted once, whoever told it."""
+        counts = Counter[str]()
+        for one in self.both(ask=lambda one: one.series(3600, 0, inf)):
+            counts[one.outcome] += one.count
+        assert {state: counts[state] for state in FINISHED} == self.ended
+        self.both(ask=_faults)
 
     @rule(worker=runs, ttl=some([0.0, 50.0, 300.0, 300.0]), words=some([None, WORDS]), blameless=st.booleans())
     def beat(self, worker: int, ttl: float, words: ErrorInfo | None, blameless: bool = False) -> None:
@@ -213,10 +233,12 @@ class AgainstModel(RuleBasedStateMachine):
     def upkeep(self, verb: str) -> None:
         moves = {"promote": (Move.PROMOTE, Move.EXPIRE), "reclaim": (Move.RECLAIM, Move.QUARANTINE), "prune": ()}
         self.both(*moves[verb], ask=lambda one: _set(getattr(one, verb)(now=self.now)))
+        self.look_back()
 
     @rule(jobs=several)
     def cancel(self, jobs: list[JobId]) -> None:
         self.both(Move.CANCEL, ask=lambda one: one.cancel(jobs, now=self.now))
+        self.look_back()
 
     @rule(jobs=several)
     def revive(self, jobs: list[JobId]) -> None:
@@ -271,6 +293,12 @@ async def _set(call: Coroutine[Any, Any, Any]) -> Any:
     """An answer; of a list, whose order the port leaves open, the set."""
     answer = await call
     return (len(answer), set(answer)) if isinstance(answer, list) else answer
+
+
+async def _faults(broker: Broker) -> list[tuple[object, ...]]:
+    """The faults, without the example: of jobs that were taken back at once, the port leaves open which is the latest."""
+    found = await broker.faults()
+    return [(one.fingerprint, one.count, one.final, one.first_seen, one.last_seen) for one in found]
 
 
 def _prefer(model: MemoryBroker, chosen: Sequence[JobId]) -> None:

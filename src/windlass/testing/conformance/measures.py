@@ -1,4 +1,4 @@
-"""Chapter: the history that workers write."""
+"""Chapter: the history that workers write, and for what no worker sees the store."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from windlass.broker.port import Broker
 from windlass.core.job import DAY
-from windlass.core.measures import FAULTS, SERIES, STEPS, VERSIONS, Report, Rollup, Sighting, seen, span
-from windlass.testing.conformance.kit import NOW, Chapter
+from windlass.core.measures import FAULTS, SERIES, STEPS, VERSIONS, Fault, Report, Rollup, Sighting, seen, sighted, span
+from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed
+from windlass.testing.conformance.kit import DONE, ERROR, NOW, Chapter, add, end, hire, look, start, take
 
 HOUR = 3600.0
 
@@ -170,6 +171,130 @@ class Measuring(Chapter):
         info = await broker.series(3600, one.at, one.at + 1)
         assert (info, one.count, one.at % 3600) == ([one], 1, 0)
         assert one.at < NOW
+
+
+WORDS = ErrorInfo("crash", "Killed", "killed by signal 9: é", evidence={"signal": 9})
+
+
+class Speaking(Chapter):
+    """What a store tells of jobs that no worker speaks for."""
+
+    async def told(self, broker: Broker, now: float = NOW) -> dict[tuple[str, str], int]:
+        """How often which queue had which outcome: the same in each step, and without times."""
+        found = [await broker.series(step, span(now, step), now + 1) for step in STEPS]
+        counts = [{(one.queue, one.outcome): one.count for one in rollups} for rollups in found]
+        assert counts == counts[:1] * len(STEPS)
+        assert {(one.task, *one.wait, *one.run) for one in found[0]} <= {("tests.task",)}
+        return counts[0]
+
+    async def test_what_expires_counts_as_cancelled(self, broker: Broker, second: Broker) -> None:
+        """A job that expires; once, whoever looks, and not while it is only passed over."""
+        for queue, delay in (("default", 0.0), ("videos", 0.0), ("videos", 5.0)):
+            await add(broker, expires=10.0, queue=queue, delay=delay)
+        await hire(broker)
+        assert await take(broker, now=NOW + 10) == []
+        assert await self.told(broker, NOW + 10) == {}
+        await second.promote(now=NOW + 10)
+        await broker.promote(now=NOW + 11)
+        assert await self.told(broker, NOW + 10) == {("default", "cancelled"): 1, ("videos", "cancelled"): 2}
+        assert await broker.faults() == []
+
+    async def test_what_cancel_ends_counts_as_cancelled(self, broker: Broker) -> None:
+        """A job that `cancel` ends: not one that runs, has finished or is not known, and once, however often it is asked."""
+        running, done = await start(broker), await start(broker)
+        await end(broker, done)
+        waiting = [await add(broker, queue="videos"), await add(broker, queue="videos", delay=60.0)]
+        for _ in range(2):
+            await broker.cancel([running.id, done.id, *waiting, waiting[0], "nobody"], now=NOW)
+        assert await self.told(broker) == {("videos", "cancelled"): 2}
+        await broker.revive(waiting[:1], now=NOW)
+        await broker.cancel(waiting, now=NOW)
+        assert await self.told(broker) == {("videos", "cancelled"): 3}
+
+    async def test_a_cancel_that_beats_an_outcome_counts_as_cancelled(self, broker: Broker) -> None:
+        """Whose requested cancel beats another outcome: of all others a worker tells, also of its own Cancelled."""
+        beaten: list[Outcome] = [Retried(0.0, ERROR), Snoozed(1.0), Released(), Parked("why")]
+        claims = [await start(broker) for _ in range(len(beaten) + 3)]
+        await broker.cancel([claim.id for claim in claims], now=NOW)
+        ends = [*beaten, DONE, Failed(ERROR), Cancelled("enough")]
+        for _ in range(2):
+            await broker.settle(list(zip(claims, ends, strict=True)), now=NOW)
+        assert await self.told(broker) == {("default", "cancelled"): len(beaten)}
+        for outcome in (*ends, Retried(5.0, ERROR, crash=True)):
+            await end(broker, await start(broker), outcome)
+        assert await self.told(broker) == {("default", "cancelled"): len(beaten)}, "nothing that a worker speaks for"
+        assert await broker.faults() == []
+
+    async def test_what_is_taken_back_counts_as_crashed_or_failed(self, broker: Broker, second: Broker) -> None:
+        """As "crashed" when it is ready again, as "failed" when it is quarantined; each is a fault, with the job as the example."""
+        stored, right = await add(broker, crash_limit=2), list[Fault]()
+        for n in range(2):
+            await hire(broker, f"w{n}")
+            await take(broker, worker=f"w{n}")
+            await hire(broker, f"w{n}", ttl=0.0, words=WORDS)
+            for one in (broker, second):
+                await one.reclaim(now=NOW + n)
+            error = (await look(broker, stored)).error
+            assert error is not None
+            right.insert(0, seen(None, sighted("tests.task", stored, error, final=n > 0), NOW + n))
+        assert await self.told(broker) == {("default", "crashed"): 1, ("default", "failed"): 1}
+        assert [(one.type, one.final) for one in right] == [("Quarantined", 1), ("Killed", 0)]
+        assert await second.faults() == right
+
+    async def test_crashes_of_one_task_add_up(self, broker: Broker) -> None:
+        """A crash is seen as a fault: by the job's task and the type of the error, whichever job, worker and queue it was."""
+        for n in range(3):
+            await start(broker, queue=f"q{n % 2}")
+        await hire(broker, "other")
+        await add(broker)
+        await take(broker, worker="other")
+        await broker.reclaim(now=NOW + 60)
+        right = {("q0", "crashed"): 2, ("q1", "crashed"): 1, ("default", "crashed"): 1}
+        assert await self.told(broker, NOW + 60) == right
+        (fault,) = await broker.faults()
+        assert (fault.type, fault.count, fault.final, fault.frame) == ("WorkerLost", 4, 0, "")
+        (example,) = await broker.get([fault.job])
+        assert example is not None
+        assert example.error is not None
+
+    async def test_a_long_message_of_a_crash_is_cut(self, broker: Broker) -> None:
+        """Its first 500 characters, about, and whatever they are."""
+        for n, text in enumerate(("x" * 30_000, "é" * 30_000, "x" + "日本" * 10_000)):
+            await hire(broker, f"w{n}")
+            stored = await add(broker, queue=f"q{n}", task=f"t{n}")
+            await take(broker, worker=f"w{n}", queues=[f"q{n}"])
+            await hire(broker, f"w{n}", ttl=0.0, words=ErrorInfo("crash", "Killed", text))
+            await broker.reclaim(now=NOW + n)
+            (fault,) = await broker.faults(1)
+            assert fault.job == stored
+            assert text.startswith(fault.message[:150])
+            assert len(fault.message) < 1000
+
+    async def test_what_a_blameless_worker_held_counts_as_released(self, broker: Broker) -> None:
+        """As "released" when its worker was blameless; what was to be cancelled counts as cancelled, whoever held it."""
+        for blameless in (True, False):
+            worker = "blameless" if blameless else "others"
+            await hire(broker, worker, blameless=blameless)
+            wanted, _ = await add(broker, queue=worker), await add(broker, queue=worker)
+            await take(broker, worker=worker, queues=[worker])
+            await broker.cancel([wanted], now=NOW)
+        await broker.reclaim(now=NOW + 60)
+        ends = {("blameless", "released"), ("others", "crashed"), ("blameless", "cancelled"), ("others", "cancelled")}
+        assert await self.told(broker, NOW + 60) == dict.fromkeys(ends, 1)
+        assert [one.count for one in await broker.faults()] == [1]
+
+    async def test_it_adds_to_what_workers_tell(self, broker: Broker) -> None:
+        """To the same spans and faults."""
+        claim = await start(broker)
+        lost = sighted("tests.task", "j", ErrorInfo("crash", "Killed", "no"), final=False, version="1")
+        one = rollup("default", "tests.task", "crashed")
+        await broker.record("w", 1, Report([one], [lost]), now=NOW)
+        await broker.mark([lost.fingerprint], "resolved")
+        await hire(broker, ttl=0.0, words=WORDS)
+        await broker.reclaim(now=NOW)
+        assert await broker.series(60, 0, inf) == [dated(replace(one, count=2), 60)]
+        (fault,) = await broker.faults()
+        assert (fault.count, fault.state, fault.job, fault.versions) == (2, "open", claim.id, ["1"])
 
 
 class Listing(Chapter):

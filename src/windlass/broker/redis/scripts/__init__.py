@@ -6,6 +6,8 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import NamedTuple
 
+from windlass.core.measures import FAULTS, SERIES, STEPS, VERSIONS
+
 
 class Script(NamedTuple):
     """One verb: its text, and the SHA-1 of it, by which Redis knows it once it has seen it."""
@@ -21,8 +23,11 @@ def load() -> dict[str, Script]:
     texts = {
         entry.name.removesuffix(".lua"): entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".lua")
     }
-    parts = {part: texts.pop(part) for part in ("lib", "ids", "jobs")}
-    before = f"{parts['lib']}\nlocal function open_ids()\n{parts['ids']}end\nlocal function open_jobs()\n{parts['jobs']}end\n"
+    limits = f"{SERIES}, {FAULTS}, {VERSIONS}, {{{', '.join(map(str, STEPS))}}}"
+    texts["history"] = f"local SERIES, FAULTS, VERSIONS, STEPS = {limits}\n{texts['history']}"
+    before = f"{texts.pop('lib')}\n"
+    for part in ("ids", "history", "jobs"):
+        before += f"local function open_{part}()\n{texts.pop(part)}end\n"
     return {name: _script(name, text, before) for name, text in texts.items()}
 
 

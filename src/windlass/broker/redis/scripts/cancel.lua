@@ -9,8 +9,7 @@ for i = 2, #ARGV do
     call('SADD', root .. 'cancelling', job.id)
     jobs.changed[#jobs.changed + 1] = job.id
   elseif job and job.state < SUCCEEDED then
-    job.reason = 'cancelled'
-    jobs.move(job, CANCELLED, now)
+    jobs.cancel(job, 'cancelled', now)
   end
   states[i - 1] = job and job.state or -1
 end

@@ -7,16 +7,16 @@ end
 
 -- A job that was never moved. Ends with an error at what cannot be read.
 local function read_made(id, made)
-  local _, created, keep, keep_failed, crash_limit, priority, line, _, key, expires = cmsgpack.unpack_limit(made, 9, 1)
+  local _, created, keep, keep_failed, crash_limit, priority, line, task, key, expires = cmsgpack.unpack_limit(made, 9, 1)
   local sum = created + keep + keep_failed + crash_limit + priority + (expires or 0) -- an error unless all are numbers
   line = line or 'default\0loop'
   local queue = string.match(line, '^(.*)%z')
-  check(sum == sum and queue and find(made, HEAD) and (key == nil or type(key) == 'string'))
+  check(sum == sum and queue and find(made, HEAD) and type(task) == 'string' and (key == nil or type(key) == 'string'))
   return {
     id = id, made = made, whole = true, keeps = sub(made, 11, 20), created = created, keep = keep, keep_failed = keep_failed,
-    crash_limit = crash_limit, priority = priority, line = line, queue = queue, key = key, expires = expires, state = READY, token = 0,
-    run_at = created, attempt = 0, crashes = 0, releases = 0, started_at = nil, worker = nil, timeless = false, finished_at = nil,
-    error = nil, reason = nil,
+    crash_limit = crash_limit, priority = priority, line = line, queue = queue, task = task, key = key, expires = expires, state = READY,
+    token = 0, run_at = created, attempt = 0, crashes = 0, releases = 0, started_at = nil, worker = nil, timeless = false,
+    finished_at = nil, error = nil, reason = nil,
   }
 end
 
@@ -24,8 +24,8 @@ end
 local function unreadable(id, made)
   return {
     id = id, made = made, keeps = '\202\73\19\168\0\202\73\19\168\0', created = 0, keep = 604800, keep_failed = 604800,
-    crash_limit = 3, priority = 0, key = call('HGET', root .. 'keyed', id) or nil, expires = 0, state = READY, token = 0,
-    run_at = 0, attempt = 0, crashes = 0, releases = 0, timeless = false,
+    crash_limit = 3, priority = 0, task = '?', key = call('HGET', root .. 'keyed', id) or nil, expires = 0, state = READY,
+    token = 0, run_at = 0, attempt = 0, crashes = 0, releases = 0, timeless = false,
   }
 end
 
@@ -153,6 +153,30 @@ local function move(job, state, now, queue)
   if was == RUNNING then call('SREM', root .. 'cancelling', job.id) end
 end
 
+-- For the history: what became of a job for which no worker speaks. error, message: what it crashed of, if it did.
+local rollups, sightings, noted_at = {}, {}, nil
+local function note(job, outcome, now, error, message)
+  local key = job.queue .. '\0' .. job.task .. '\0' .. outcome
+  local rollup = rollups[key] or {job.queue, job.task, outcome, 0, {}, {}}
+  if rollup[4] == 0 then rollups[key], rollups[#rollups + 1] = rollup, rollup end
+  rollup[4], noted_at = rollup[4] + 1, now
+  if error then
+    local id = string.gsub(job.id, '.', function(one) return string.format('%02x', byte(one)) end)
+    id = table.concat({sub(id, 1, 8), sub(id, 9, 12), sub(id, 13, 16), sub(id, 17, 20), sub(id, 21)}, '-')
+    local fingerprint = sub(redis.sha1hex(job.task .. '\0' .. error .. '\0'), 1, 16) -- last words have no frame
+    local final = outcome == 'failed' and 1 or 0
+    if #message > 500 then message = string.gsub(sub(message, 1, 500), '[\192-\255]?[\128-\191]*$', '') end
+    sightings[#sightings + 1] = {fingerprint, job.task, error, '', 1, final, id, message, ''}
+  end
+end
+
+-- Cancel a job for which no worker speaks.
+local function cancel(job, reason, now)
+  job.reason = reason
+  move(job, CANCELLED, now)
+  note(job, 'cancelled', now)
+end
+
 -- Make a job ready, or scheduled when there is a delay; in another queue, if one is given.
 local function due(job, delay, now, queue)
   job.run_at = now + delay
@@ -176,8 +200,9 @@ local function try(what, ...)
   if not ok then trouble = type(why) == 'table' and why or redis.error_reply(why) end
 end
 
--- Tell everybody what moved; answers what became ready: id and queue in turn.
+-- Tell everybody what moved, and the history; answers what became ready: id and queue in turn.
 local function told()
+  if noted_at then pcall(open_history(), noted_at, rollups, sightings) end -- what is wrong with its keys, `record` tells
   if #removed > 0 then open_ids().remove(removed) end
   tell('watched', changed)
   tell('awaited', changed)
@@ -194,7 +219,7 @@ end
 -- crash: "1" if one is counted, else "0"; behind it the queue that a retried job moves to, if it does.
 local function finish(job, kind, text, delay, crash, now)
   if call('SISMEMBER', root .. 'cancelling', job.id) == 1 and kind ~= 'F' and kind ~= 'C' then
-    kind, text = 'C', 'cancelled while running'
+    return cancel(job, 'cancelled while running', now)
   end
   if kind == 'F' or kind == 'R' then
     local crashed = sub(crash, 1, 1)
@@ -217,5 +242,5 @@ end
 
 return {
   load = load, listed = listed, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
-  try = try, told = told, changed = changed, trouble = function() return trouble end,
+  cancel = cancel, note = note, try = try, told = told, changed = changed, trouble = function() return trouble end,
 }

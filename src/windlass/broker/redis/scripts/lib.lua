@@ -1,5 +1,5 @@
 -- What all verbs share; put before each of them. What is for one job at a time is in jobs.lua,
--- which is opened when it is needed.
+-- and what is for the history in history.lua; they are opened when they are needed.
 --
 -- KEYS[1] is "{name}:". All keys of an app begin with it, so they live in one slot of a cluster:
 --   jobs            hash   id -> the job as it came (records.py: Made)

@@ -5,8 +5,7 @@
 local jobs = open_jobs()
 local now, limit = clock(ARGV[1]), tonumber(ARGV[2])
 for _, job in ipairs(jobs.listed('expiring', nil, '-inf', now, limit)) do
-  job.reason = 'expired'
-  jobs.try(jobs.move, job, CANCELLED, now)
+  jobs.try(jobs.cancel, job, 'expired', now)
 end
 for _, job in ipairs(jobs.listed('scheduled', SCHEDULED, '-inf', now, limit)) do jobs.try(jobs.move, job, READY, now) end
 

@@ -21,19 +21,29 @@ else
   for _, worker in ipairs(all) do if meant[worker] then lapsed[#lapsed + 1] = worker end end
 end
 
+-- Take one job back. error, message: those of the worker's last words.
+local function take_back(job, words, error, message)
+  local crashes = job.crashes + 1
+  if words == '' then
+    jobs.finish(job, 'L', '', tonumber(ARGV[3]), '0', now)
+    if job.state == READY then jobs.note(job, 'released', now) end
+  elseif crashes >= job.crash_limit and call('SISMEMBER', root .. 'cancelling', job.id) == 0 then
+    jobs.finish(job, 'F', crashes .. words, 0, '1', now)
+    local died = 'quarantined: its process died ' .. crashes .. (crashes == 1 and ' time' or ' times') -- outcome.py: quarantined
+    jobs.note(job, 'failed', now, 'Quarantined', died .. '; the last time: ' .. message)
+  else
+    jobs.finish(job, 'R', words, 0, '1', now)
+    if job.state == READY then jobs.note(job, 'crashed', now, error, message) end
+  end
+end
+
 for _, worker in ipairs(lapsed) do
   local number, words = call('HGET', root .. 'numbers', worker), call('HGET', root .. 'words', worker) or UNSAID
   local held = number and jobs.listed('running', RUNNING, number, number, left + 1) or {}
-  for i = 1, math.min(#held, left) do
-    local job = held[i]
-    if words == '' then
-      jobs.try(jobs.finish, job, 'L', '', tonumber(ARGV[3]), '0', now)
-    elseif job.crashes + 1 >= job.crash_limit and call('SISMEMBER', root .. 'cancelling', job.id) == 0 then
-      jobs.try(jobs.finish, job, 'F', (job.crashes + 1) .. words, 0, '1', now)
-    else
-      jobs.try(jobs.finish, job, 'R', words, 0, '1', now)
-    end
-  end
+  local ok, said = pcall(cjson.decode, words)
+  said = ok and type(said) == 'table' and said or {}
+  local error, message = tostring(said.type or '?'), tostring(said.message or '')
+  for i = 1, math.min(#held, left) do jobs.try(take_back, held[i], words, error, message) end
   if #held > 0 then call('ZADD', root .. 'gone', call('ZSCORE', root .. 'leases', worker), worker) end
   if #held <= left and not jobs.trouble() then
     if #held == 0 and not call('ZSCORE', root .. 'gone', worker) then
