@@ -101,8 +101,11 @@ async def racing_cancels(stage: Stage) -> None:
     await stage.wait_started(5)
     chosen = stage.random.sample(jobs, len(jobs) // 2)
     told = dict[str, State]()
-    for start in range(0, len(chosen), 10):
-        told |= await stage.cancel(chosen[start : start + 10])
+    while chosen:
+        running = {job for job, found in (await stage.look()).items() if found and found.state is State.RUNNING}
+        chosen.sort(key=lambda job: job.id not in running)  # first those that are at the point of their end
+        told |= await stage.cancel(chosen[:10])
+        chosen = chosen[10:]
     stage.harm("cancels")
     assert {State.CANCELLED, State.RUNNING} <= set(told.values()), "no cancel came at the right moment"
 

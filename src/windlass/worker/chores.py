@@ -13,9 +13,13 @@ class Chores:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do this beside whatever else goes on."""
+        """Do this beside whatever else goes on; nothing is begun any more after `cancel`."""
+        if self._over:
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -31,7 +35,8 @@ class Chores:
             await asyncio.wait(self._tasks)
 
     async def cancel(self) -> None:
-        """Break off what is not done."""
+        """Break off what is not done, and begin nothing from now on."""
+        self._over = True
         for task in self._tasks:
             task.cancel()
         await self.finish()
