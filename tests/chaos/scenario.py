@@ -88,7 +88,8 @@ async def play(
             if violations:
                 print(stage.log[-5000:])
                 if keep := os.environ.get("CHAOS_KEEP"):
-                    shutil.copytree(folder, Path(keep) / f"{one.number}-{store}-{seed}")
+                    kept = Path(keep) / f"{one.number}-{store}-{seed}"
+                    shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("*-wake"))  # pipes
     took, history = time.monotonic() - began, stage.history
     return Outcome(
         one.number, store, len(history.faults), len(history.told), history.doubled, history.recoveries(), violations, took,
