@@ -56,6 +56,15 @@ class Storm:
         await self._random.choices(list(self._faults), list(self._faults.values()))[0]()
         self.fill()
 
+    async def work_until(self, condition: Callable[[], bool]) -> None:
+        """Until this is true; those that fail at a named point end their worker when they are its supervisor, and are replaced."""
+
+        def filled() -> bool:
+            self.fill()
+            return condition()
+
+        await until(filled)
+
     async def calm(self) -> None:
         """Until all that was stopped has gone on."""
         await until(lambda: not self._stopped)
@@ -109,10 +118,12 @@ async def storm(stage: Stage) -> None:
     for _ in range(waves):
         for task, count, *args in MIX:
             await stage.enqueue(task, count, *args)
-        await until(lambda: stage.started() >= len(stage.history.told) - 3 * WAVE)
+        await storm.work_until(lambda: stage.started() >= len(stage.history.told) - 3 * WAVE)
         await storm.strike()
     await storm.calm()
-    await stage.ended()
+    ended = asyncio.create_task(stage.ended())
+    await storm.work_until(ended.done)
+    await ended
     # Most of those that are stopped are killed before they go on. On SQLite it may be all of them: B6 to B8 play it there.
     zombies = any(words in stage.log for words in ZOMBIE)
     assert zombies or not long or stage.store == SQLITE, "no zombie came back"
