@@ -21,7 +21,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from playwright.async_api import Browser, CDPSession, async_playwright
+from playwright.async_api import Browser, CDPSession, Playwright, async_playwright
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "dashboard.md"
@@ -35,6 +35,12 @@ class Figure(NamedTuple):
     busy: float
     nodes: int
     requests: float
+
+
+async def chromium(playwright: Playwright) -> Browser:
+    """Debian's Chromium, if it can be without its windows."""
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    return await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
 
 
 async def measure(browser: Browser, name: str, address: str, seconds: float) -> Figure:
@@ -97,9 +103,7 @@ async def figures(address: str, rate: int, seconds: float) -> list[Figure]:
 
     job = await chatter.enqueue(rate)
     async with async_playwright() as playwright, feeding(done, rate):
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = await chromium(playwright)
         pages = {
             "Overview": "/",
             "Jobs": "/jobs",

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import http.client
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dashboard import chromium
 from playwright.async_api import Browser, Request, async_playwright, expect
 
 from windlass import Windlass
@@ -63,7 +63,7 @@ FIRST_PAINT = """new Promise((told) => new PerformanceObserver((seen) => {
     const [paint] = seen.getEntriesByName("first-contentful-paint");
     if (paint) told(paint.startTime / 1000);
 }).observe({ type: "paint", buffered: true }) || setTimeout(told, 3000, 0))"""
-"""Seconds; 0 when the browser did not say, as for a page that it took for hidden."""
+"""Seconds; 0 when the browser does not say."""
 
 
 class View(NamedTuple):
@@ -156,13 +156,13 @@ async def look(browser: Browser, address: str) -> View:
     whole = time.perf_counter() - began
     view = View(await page.evaluate(FIRST_PAINT), whole, calls)
     await page.close()
-    return view if view.paint else await look(browser, address)
+    return view
 
 
 def ask(address: str, path: str, rounds: int) -> list[float]:
     """The seconds of each of so many calls, one after the other, on one connection."""
     host, _, prefix = address.removeprefix("http://").partition("/")
-    line, times = http.client.HTTPConnection(host), list[float]()
+    line, times = http.client.HTTPConnection(host, timeout=30), list[float]()
     for _ in range(rounds):
         began = time.perf_counter()
         line.request("GET", f"/{prefix}{path}")
@@ -178,12 +178,11 @@ async def figures(address: str, job: str, rounds: int) -> list[Figure]:
     """Every page."""
     found: list[Figure] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = await chromium(playwright)
         await look(browser, address)  # both are warm then, as they are after the first minute of their lives
         for name, path in (PAGES | {"Job": f"/jobs/{job}"}).items():
             views = [await look(browser, address + path) for _ in range(3)]
+            assert all(view.paint for view in views), f"{name}: the browser did not say when it painted"
             times = [await asyncio.to_thread(ask, address, call, rounds) for call in views[0].calls]
             paint, whole = (statistics.median(getattr(view, one) for view in views) for one in ("paint", "whole"))
             slowest = max(times, key=statistics.median)

@@ -45,7 +45,7 @@ Evidence = dict[str, str | int | float]
 def resident(pid: int) -> int:
     """Resident bytes of a process and its descendants; 0 where there is no /proc, or when it is gone.
 
-    With 40 threads and four children half a millisecond: every beat asks, so files are read in the way that costs least.
+    Every beat asks, so files are read in the way that costs least.
     """
     total, waiting = 0, [pid]
     for one in waiting:
