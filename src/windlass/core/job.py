@@ -95,7 +95,7 @@ class Claim(Struct, frozen=True, gc=False):
     __repr__ = _shown
 
 
-class Progress(Struct, frozen=True):
+class Progress(Struct, frozen=True, gc=False):
     """How far a run is: `current` of `total`, and a word about it."""
 
     current: float
@@ -108,7 +108,7 @@ class Progress(Struct, frozen=True):
         return None if not self.total else max(0.0, min(1.0, self.current / self.total))
 
 
-class Job(Struct, frozen=True, kw_only=True):
+class Job(Struct, frozen=True, kw_only=True, gc=False):
     """A job as the store knows it. All datetimes are aware (UTC).
 
     run_at: since when, or when, it is due: what makes a job ready sets it to now, except that a promoted job keeps its due time.

@@ -17,6 +17,8 @@ from windlass.errors import BrokerError, ConfigurationError, StoreCorrupt
 
 PAGE = 500
 """Jobs that are fetched at once."""
+FIRST = 250
+"""Ids that are sent at once to be looked at, at first; then four times as many, and so on."""
 FEW = 20_000
 """Of states with no more jobs than this all ids are fetched and sorted; else all jobs are gone through, the newest first."""
 END = b"\xff" * 17
@@ -47,9 +49,8 @@ async def find(
     size = scan if states or wanted else min(scan, limit + 1)
     ids = await _candidates(client, states, *bounds, size)
     looked_at, places = len(ids), list(range(min(len(ids), limit + 1)))
-    if ids and (states or wanted):
-        asked = (f":{wanted[name]}" if name in wanted else "" for name in ("queue", "task", "key"))
-        looked_at, *places = await client.call("match", limit + 1, _numbers(states), *asked, *ids)
+    if states or wanted:
+        looked_at, places = await _matching(client, ids, states, wanted, limit + 1)
     last = full(ids[looked_at - 1]) if ids and (looked_at < len(ids) or looked_at == size) else None
     chosen = [full(ids[place]) for place in places]
     jobs = [job for job in await get(client, chosen[:limit]) if job and (not states or job.state in states)]
@@ -57,15 +58,32 @@ async def find(
     return Found(found, chosen[limit - 1] if len(chosen) > limit else last)
 
 
+async def _matching(
+    client: Client, ids: Sequence[bytes], states: Set[State], wanted: Mapping[str, str], limit: int
+) -> tuple[int, list[int]]:
+    """How many of these were looked at, and the places of those that match: at most `limit`. Few are asked for at first: most match."""
+    looked_at, places, many = 0, list[int](), FIRST
+    asked = _numbers(states), *(f":{wanted[name]}" if name in wanted else "" for name in ("queue", "task", "key"))
+    while len(places) < limit and (some := ids[looked_at : looked_at + many]):
+        seen, *found = await client.call("match", limit - len(places), *asked, *some)
+        places += [looked_at + place for place in found]
+        looked_at += seen
+        if seen < len(some):  # they are enough, or large
+            break
+        many *= 4
+    return looked_at, places
+
+
 async def _candidates(
     client: Client, states: Set[State], before: JobId | None, after: JobId | None, size: int
 ) -> list[bytes]:
     """The newest ids between the bounds that may be those of jobs in `states`."""
     top, bottom = b"" if before is None else short(before), b"" if after is None else short(after)
-    members = await client.call("members", FEW, *map(records.NUMBERS.__getitem__, states)) if states else None
-    if members is None:
+    lists = await client.call("members", FEW, *map(records.NUMBERS.__getitem__, states)) if states else None
+    if lists is None:
         return [one for one in await client.call("page", top, size) if one > bottom]
-    return sorted({one for one in members if bottom < one < (top or END)}, reverse=True)[:size]
+    members = {one[at : at + 16] for one in lists for at in range(0, len(one), 16)}
+    return sorted((one for one in members if bottom < one < (top or END)), reverse=True)[:size]
 
 
 def _numbers(states: Set[State]) -> bytes:

@@ -10,11 +10,11 @@ from windlass.broker.port import Broker
 from windlass.core.job import Job, JobId
 from windlass.web.admin.filter import Filter
 
-SCAN = 1000
+SCAN = 500
 """Jobs that one request looks at, at most."""
-STORED = 10_000
+STORED = 8_000
 """The same, of what the store tells apart by itself."""
-BATCH = 200
+BATCH = 250
 """Jobs that are fetched at once to be looked at."""
 _LAST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 

@@ -1,7 +1,8 @@
 #!lua flags=no-writes
--- All ids in some states, among others, unless they are too many. ARGV: how many are too many, states. Answers nil when they are.
+-- All ids in some states, among others, unless they are too many. ARGV: how many are too many, states. Answers strings of 16 bytes for each
+-- id, or nil when they are.
 
-local places, many, ids = {}, 0, {}
+local places, many, answer = {}, 0, {}
 for i = 2, #ARGV do
   local state = tonumber(ARGV[i])
   if state == READY then
@@ -19,6 +20,10 @@ end
 for _, place in ipairs(places) do many = many + call('ZCARD', root .. place) end
 if many > tonumber(ARGV[1]) then return false end
 for _, place in ipairs(places) do
-  for _, id in ipairs(call('ZRANGE', root .. place, 0, -1)) do ids[#ids + 1] = id end
+  local ids = call('ZRANGE', root .. place, 0, -1)
+  for i, id in ipairs(ids) do
+    if #id ~= 16 then ids[i] = '' end -- somebody else's
+  end
+  answer[#answer + 1] = table.concat(ids)
 end
-return ids
+return answer
