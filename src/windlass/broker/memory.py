@@ -304,7 +304,7 @@ class MemoryBroker:
             return Placed(known.job.id, known.job.state, fresh=False)
         run_at = max(now, now + new.delay, now if new.at is None else new.at)
         job = Job(
-            **{name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body")},
+            **{name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")},
             state=State.SCHEDULED if run_at > now else State.READY,
             attempt=0,
             crashes=0,

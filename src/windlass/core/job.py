@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import DurabilityUnavailable
 
 JobId = str
@@ -37,6 +38,7 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     delay: not before this many seconds from the store's now. at: not before this Unix time. The later one counts.
     expires: not started this many seconds from the store's now, it is cancelled instead.
     key: at most one unfinished job may have it. keep, keep_failed: seconds to keep it once finished.
+    terms: whatever else it asks for; None: nothing.
     """
 
     id: JobId
@@ -52,6 +54,7 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     crash_limit: int = DEFAULT_CRASH_LIMIT
     keep: float = DAY
     keep_failed: float = 7 * DAY
+    terms: Terms | None = None
 
     __repr__ = _shown
 
@@ -138,6 +141,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     progress: Progress | None = None
     body: bytes = b""
     result: bytes | None = None
+    terms: Terms | None = None
 
     __repr__ = _shown
 

@@ -354,7 +354,7 @@ def _arranged(jobs: Sequence[NewJob], ids: Sequence[bytes]) -> Iterator[Any]:
     """Jobs as `enqueue.lua` takes them: runs of plain jobs, and single ones."""
     run, options = list[bytes](), ("", "", 0)
     for new, stored in zip(jobs, ids, strict=True):
-        plain = new.key is None and new.expires is None and new.at is None and not new.delay
+        plain = new.terms is None and new.key is None and new.expires is None and new.at is None and not new.delay
         if run and (not plain or options != (new.queue, new.lane, new.priority)):
             yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
             run = []
@@ -364,6 +364,7 @@ def _arranged(jobs: Sequence[NewJob], ids: Sequence[bytes]) -> Iterator[Any]:
         else:
             yield from (records.line_of(new.queue, new.lane), b"", stored, records.made(new))
             yield from (new.delay, b"" if new.at is None else new.at, b"" if new.key is None else f":{new.key}")
+            yield b"" if new.terms is None else msgspec.msgpack.encode(new.terms)
     if run:
         yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
 

@@ -31,7 +31,7 @@ async def get(client: Client, ids: Sequence[JobId]) -> list[Job | None]:
     """Each job by its id."""
     found = list[Job | None]()
     while page := ids[len(found) : len(found) + PAGE]:
-        rows = batched(await client.call("get", *map(short, page)), 4)  # perhaps of the first ones only
+        rows = batched(await client.call("get", *map(short, page)), 5)  # perhaps of the first ones only
         found += [None if row[0] is None else records.seen(job, *row) for job, row in zip(page, rows, strict=False)]
     return found
 

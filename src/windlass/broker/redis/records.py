@@ -19,6 +19,7 @@ from windlass.broker.damaged import decoder
 from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, QueueInfo, Reading, Wish, Worker
 from windlass.core.outcome import ErrorInfo, quarantined
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import PayloadTooLarge, StoreCorrupt
 
 STATES = list(State)
@@ -80,6 +81,7 @@ _encode = msgspec.msgpack.encode
 _made = msgspec.msgpack.Decoder(Made).decode
 _stand = msgspec.msgpack.Decoder(Stand).decode
 _line = msgspec.msgpack.Decoder(Line).decode
+_terms = msgspec.msgpack.Decoder(Terms).decode
 
 
 def short(job: JobId) -> bytes:
@@ -170,16 +172,16 @@ def _split(line: str | None) -> tuple[str, str]:
     return queue, lane
 
 
-def seen(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0) -> Job:
+def seen(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0, terms: bytes | None = None) -> Job:
     """A job as it is seen from outside, readable or not."""
     try:
-        return job(stored, made, where, progress, cancelling)
+        return job(stored, made, where, progress, cancelling, terms)
     except StoreCorrupt:
         return damaged.unreadable(stored, made)
 
 
 @decoder
-def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0) -> Job:
+def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0, terms: bytes | None = None) -> Job:
     """The same; raises `StoreCorrupt`."""
     came = _made(made)
     queue, lane = _split(came.line)
@@ -208,6 +210,7 @@ def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None,
         progress=_progress(progress),
         body=came.body,
         result=stand.result,
+        terms=None if terms is None else _terms(terms),
     )
 
 
@@ -249,7 +252,7 @@ def entry(stored: bytes) -> Entry:
 def reading(job_id: JobId, reply: Sequence[Any]) -> tuple[Reading, bytes | None]:
     """The answer of `read.lua`, and the number after which to go on when it does not hold all entries."""
     number, attempt, last, lines, *rest = reply
-    end = job(job_id, *rest) if len(rest) == 3 else None
+    end = job(job_id, *rest) if len(rest) == 5 else None
     return Reading(STATES[number], attempt, list(map(entry, lines)), end, last), rest[0] if len(rest) == 1 else None
 
 

@@ -16,6 +16,7 @@ from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import Entry, Found, Job, JobId, QueueInfo, Reading
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import StoreCorrupt
 
 _entries = msgspec.json.Decoder(list[tuple[str, str, float, int, int]])
@@ -36,7 +37,7 @@ def _seen(row: Sequence[Any]) -> Job:
     try:
         return decoded(row)
     except StoreCorrupt:
-        return unreadable(row[0], row[-2])
+        return unreadable(row[0], row[-3])
 
 
 @decoder
@@ -44,7 +45,7 @@ def decoded(row: Sequence[Any]) -> Job:
     """The job of a row of `find`. Raises `StoreCorrupt`."""
     names = "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
     fields = dict(
-        zip([*names.split(), "cancelling", "reason", "error", "progress", "body", "result"], row, strict=True)
+        zip([*names.split(), "cancelling", "reason", "error", "progress", "body", "result", "terms"], row, strict=True)
     )
     for name in ("created_at", "run_at", "started_at", "finished_at", "expires_at"):
         fields[name] = None if fields[name] is None else _date(fields[name])
@@ -52,6 +53,8 @@ def decoded(row: Sequence[Any]) -> Job:
     if fields["error"] is not None:
         fields["error"] = msgspec.json.decode(fields["error"], type=ErrorInfo)
     fields["progress"] = progress(fields["progress"])
+    if fields["terms"] is not None:
+        fields["terms"] = msgspec.json.decode(fields["terms"], type=Terms)
     return Job(**fields)
 
 

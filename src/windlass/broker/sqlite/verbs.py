@@ -111,7 +111,9 @@ def _new_row(new: NewJob, now: float) -> tuple[object, ...]:
     state = State.SCHEDULED if run_at > now else State.READY
     expires_at = None if new.expires is None else now + new.expires
     named = new.id, new.task, new.queue, new.lane, new.priority
-    return (*named, state.value, now, run_at, expires_at, new.key, new.crash_limit, new.keep, new.keep_failed, new.body)
+    terms = None if new.terms is None else msgspec.json.encode(new.terms)
+    kept = new.crash_limit, new.keep, new.keep_failed
+    return (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, terms)
 
 
 def _insert(tx: Transaction, rows: list[tuple[object, ...]]) -> list[Placed]:

@@ -1,6 +1,7 @@
 #!lua
 -- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
--- and single jobs with a due time, an expiry or a key: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the key).
+-- and single jobs with a due time, an expiry, a key or terms: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the
+-- key), terms ('' for none).
 -- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored and
 -- 0 if that job was known already.
 
@@ -49,7 +50,7 @@ local function plain(line, priority, many)
   end
 end
 
-local function special(line, id, made, delay, moment, key)
+local function special(id, made, delay, moment, key, terms)
   local namesake = holder_of(key)
   if namesake and call('HEXISTS', stored, id) == 0 then
     is_known(namesake)
@@ -58,6 +59,7 @@ local function special(line, id, made, delay, moment, key)
   else
     added[id] = true
     if key ~= '' then call('HSET', root .. 'keyed', id, sub(key, 2)) end
+    if terms ~= '' then call('HSET', root .. 'terms', id, terms) end
     jobs = jobs or open_jobs()
     local job = jobs.load(id)
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
@@ -75,8 +77,8 @@ local function all()
       plain(ARGV[at], tonumber(ARGV[at + 1]), many)
       at = at + 3 + many * 2
     else
-      special(ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
-      at = at + 7
+      special(unpack(ARGV, at + 2, at + 7))
+      at = at + 8
     end
   end
   local ids = ARGV[2]
@@ -94,7 +96,7 @@ end
 local ok, why = pcall(all)
 if not ok then -- a key is of another type: none of these is a job; who meets in a list what is left of them will see that
   for id in pairs(added) do
-    for _, key in ipairs({'jobs', 'states', 'keyed'}) do redis.pcall('HDEL', root .. key, id) end
+    for _, key in ipairs({'jobs', 'states', 'keyed', 'terms'}) do redis.pcall('HDEL', root .. key, id) end
   end
   return type(why) == 'table' and why or redis.error_reply(why)
 end

@@ -85,7 +85,7 @@ local function listed(list, state, from, to, many)
     local job = load(id, state)
     if not job then
       call('ZREM', root .. list, id)
-      for _, key in ipairs({'states', 'keyed'}) do call('HDEL', root .. key, id) end
+      for _, key in ipairs({'states', 'keyed', 'terms'}) do call('HDEL', root .. key, id) end
     end
     found[#found + 1] = job
   end
@@ -187,7 +187,7 @@ local function remove(job)
   count(job.line, job.state, -1)
   call('ZREM', root .. place_of(job), job.id)
   free_key(job)
-  for _, key in ipairs({'jobs', 'states', 'keyed'}) do call('HDEL', root .. key, job.id) end
+  for _, key in ipairs({'jobs', 'states', 'keyed', 'terms'}) do call('HDEL', root .. key, job.id) end
   removed[#removed + 1] = job.id
   if job.expires then call('ZREM', root .. 'expiring', job.id) end
   if call('HDEL', root .. 'journals', job.id) == 1 then call('DEL', root .. 'log:' .. job.id) end

@@ -7,6 +7,7 @@
 --   ids, ids:BOUND, ids:new  zset, strings   every id in its order, but for the newest (ids.lua)
 --   ready:LINE      zset   id by priority, then due time; a LINE is "queue\0lane"
 --   scheduled       zset   id by due time
+--   terms           hash   id -> what it asks for beside its turn (terms.py: Terms, as msgpack); plain jobs have none
 --   running         zset   id by the number of the worker that holds it
 --   parked          zset   id by the time it was parked
 --   ended:STATE     zset   id by the time to forget it, for each of the finished states
@@ -116,7 +117,7 @@ local function wake(line, many)
   end
 end
 
--- Tell who waits for these jobs, in the hash `who`. A small job without a journal that has come to its end is told whole, so that nobody
+-- Tell who waits for these jobs, in the hash `who`. A small, plain job without a journal that has come to its end is told whole, so that nobody
 -- needs to ask: its size and the job as it came, then its stand.
 local function tell(who, ids)
   if #ids == 0 or call('HLEN', root .. who) == 0 then return end
@@ -126,7 +127,8 @@ local function tell(who, ids)
       local message, stand = 'j' .. char(#id) .. id, call('HGET', root .. 'states', id)
       if stand and (byte(stand, 2) or 0) >= SUCCEEDED and call('HEXISTS', root .. 'journals', id) == 0 then
         local made = call('HGET', root .. 'jobs', id)
-        if made and #made + #stand < 4096 then message = message .. struct.pack('>I4', #made) .. made .. stand end
+        local small = made and #made + #stand < 4096 and call('HEXISTS', root .. 'terms', id) == 0
+        if small then message = message .. struct.pack('>I4', #made) .. made .. stand end
       end
       call('HDEL', root .. who, id)
       for ear in string.gmatch(found[i], '%S+') do call('PUBLISH', ear, message) end
@@ -134,13 +136,14 @@ local function tell(who, ids)
   end
 end
 
--- A job as it is seen from outside: as it came, its stand, its latest progress, and whether it is to be cancelled.
+-- A job as it is seen from outside: as it came, its stand, its latest progress, whether it is to be cancelled, and its terms.
 local function seen(id)
   local made = call('HGET', root .. 'jobs', id)
-  if not made then return false, false, false, 0 end
+  if not made then return false, false, false, 0, false end
   local progress, numbers = false, numbers_of(id)
   if numbers and numbers[2] > 0 then
     progress = call('ZRANGEBYSCORE', root .. 'log:' .. id, numbers[2], numbers[2])[1] or false
   end
-  return made, call('HGET', root .. 'states', id), progress, call('SISMEMBER', root .. 'cancelling', id)
+  local cancelling, terms = call('SISMEMBER', root .. 'cancelling', id), call('HGET', root .. 'terms', id)
+  return made, call('HGET', root .. 'states', id), progress, cancelling, terms
 end

@@ -1,0 +1,57 @@
+"""What a job asks for beside its turn in the line. A plain job has no terms, and costs nothing of what is told here."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Use(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a job takes of a limit while it runs, or when it starts.
+
+    limit, key: the limit, and which one of its kind ("openai", "alice"). units: how much of it.
+    running: units at most of jobs that run at once. rate: units a second, on average; burst: units at most that were saved up.
+    ordered: the jobs of one key run one after the other, in the order in which they came, retries included.
+    """
+
+    limit: str
+    key: str = ""
+    units: float = 1.0
+    running: float = inf
+    rate: float = inf
+    burst: float = 1.0
+    ordered: bool = False
+
+
+class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One field or group of fields for each thing that a job may ask for.
+
+    root: the workflow it belongs to: the id of the job that stands for the whole. to: the jobs that are told of its end, by a letter.
+    letters: it waits until so many have come. collects: letters of failures count as well; else the first one fails the job.
+
+    group: whose job it is, for fair shares. weight: the share of that group. ageing: seconds of waiting that are worth one level of priority.
+
+    unique: until when the key is taken: until the job has "finished", or until it has "started". unique_for: for so many seconds from its
+    enqueueing, finished or not. replaces: what it finds under its key, and has not started yet, becomes this job instead; put off
+    by that, it is due `latest` seconds after the first one came, at the latest.
+
+    uses: limits that must admit it before it is ready.
+    """
+
+    root: str | None = None
+    to: tuple[str, ...] = ()
+    letters: int = 0
+    collects: bool = False
+
+    group: str | None = None
+    weight: float = 1.0
+    ageing: float = inf
+
+    unique: Literal["finished", "started"] = "finished"
+    unique_for: float = 0.0
+    replaces: bool = False
+    latest: float = inf
+
+    uses: tuple[Use, ...] = ()
