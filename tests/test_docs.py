@@ -117,7 +117,7 @@ def test_examples_compile_and_import_what_exists(page: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
-GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "tracing")
+GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "resumable-jobs", "tracing")
 
 
 @pytest.mark.parametrize("name", [*(f"how-to/{guide}" for guide in GUIDES), "tutorial"])
@@ -135,6 +135,31 @@ def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_tasks.py", "test_my_broker.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+RUNS = {
+    "resumable-jobs": "import crawl, train; go(crawl.crawl.bind(), 2), go(train.train.bind(3), 0.125)",
+}
+"""What becomes of the jobs of a guide."""
+RUN = """
+import asyncio
+from windlass.testing import Harness
+def go(call, expected):
+    async def run():
+        async with Harness(call.app) as jobs:
+            (handle,) = await call.app.enqueue_many([call])
+            await jobs.drain()
+            assert await handle == expected, await handle
+    asyncio.run(run())
+"""
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_jobs_of_a_guide_run(name: str, tmp_path: Path) -> None:
+    write(ROOT / f"docs/how-to/{name}.md", tmp_path)
+    command = [sys.executable, "-c", RUN + RUNS[name]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 async def test_the_scripts_of_the_tutorial_run(tmp_path: Path) -> None:

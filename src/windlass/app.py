@@ -185,7 +185,8 @@ class Windlass:
     async def run_worker(self, *, queues: Sequence[str] | None = None, burst: bool = False) -> None:
         """Work in this event loop until SIGTERM or SIGINT (or this call is cancelled), as `windlass worker` does in its own processes.
 
-        queues: served strictly in this order; by default all queues of the tasks. burst: return once nothing is ready or running.
+        queues: served strictly in this order, or by weight (["video:2", "default:10"]); by default all queues of the tasks, alike.
+        burst: return once nothing is ready or running.
         """
         from windlass.worker.runner import work  # producers and `windlass version` need no worker
 

@@ -81,6 +81,21 @@ def test_only_the_queues_asked_for(store: Any) -> None:
     assert {job.task: job.state for job in jobs(store)} == {"tasks.greet": "succeeded", "tasks.resize": "ready"}
 
 
+def test_queues_by_weight(store: Any) -> None:
+    shell("enqueue", "tasks.greet", "Ann")
+    ran = shell("worker", "-q", "mail:2", "-q", "default:10", "--burst")
+    assert ran.code == 0
+    assert "queues   mail:2, default:10\n" in ran.err
+    assert [job.state for job in jobs(store)] == ["succeeded"]
+
+
+def test_weights_that_make_no_sense_are_refused() -> None:
+    ran = shell("worker", "-q", "mail:2", "-q", "default", "--burst")
+    assert ran.code == 2
+    assert "the queue 'default' has no weight and others have" in ran.err
+    assert "Traceback" not in ran.err
+
+
 def test_two_runners_share_the_work(store: Any) -> None:
     for number in range(5):
         shell("enqueue", "tasks.resize", number)

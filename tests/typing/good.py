@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -126,6 +126,26 @@ async def calling_here() -> None:
     assert_type(await coroutine, dict[str, int])
     assert_type(current(), Context)
     assert_type(add.name, str)
+
+
+def rows(after: int | None) -> Iterator[tuple[int, Report]]:
+    yield 1, Report(after or 0)
+
+
+async def pages(after: str | None) -> AsyncIterator[tuple[str, Report]]:
+    yield "next", Report(1)
+
+
+async def resuming(ctx: Context) -> None:
+    for number in ctx.iterate(range(10)):
+        assert_type(number, int)
+    for row in ctx.iterate(rows, every="5s"):
+        assert_type(row, Report)
+    async for page in ctx.iterate(pages):
+        assert_type(page, Report)
+    async for session in ctx.iterate(get_session()):
+        assert_type(session, Session)
+    assert_type(ctx.resumed_from, Any)
 
 
 def passing_on(task: Task[[int, int], int], handle: Handle[int]) -> int:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from windlass.worker.supervisor import Supervisor
 
 Queues = Annotated[
-    list[str] | None, typer.Option("--queue", "-q", help="Served in this order; default: those of all tasks.")
+    list[str] | None,
+    typer.Option("--queue", "-q", help='Served in this order, or by weight ("video:2"); default: those of all tasks.'),
 ]
 Burst = Annotated[bool, typer.Option("--burst", help="Leave once nothing is ready or running.")]
 Form = StrEnum("Form", ["plain", "json", "rich"])

@@ -182,7 +182,7 @@ def prepare(orders: Orders) -> tuple[Program, Settings, Ready]:
         target=found.target,
         how=found.how,
         tasks=sorted(program.definitions),
-        queues=queues_of(program, orders.queues),
+        queues=queues_of(program, orders.queues).told(),
     )
     return program, settings, ready
 

@@ -18,7 +18,6 @@ import os
 import random
 import socket
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -26,6 +25,7 @@ from math import inf
 
 from windlass.core.job import DEFAULT_QUEUE, Card, Pulse
 from windlass.core.outcome import UNKNOWN_TASK
+from windlass.core.queues import Served, served
 from windlass.core.state import State
 from windlass.definition import Program
 from windlass.events import StoreTrouble, WorkerChanged
@@ -59,16 +59,15 @@ STALL = 120.0
 VERSION = version("windlass")
 
 
-def queues_of(program: Program, wanted: Sequence[str] | None) -> list[str]:
-    """The queues to serve: the `wanted`, or all queues of the program's tasks."""
-    own = {one.queue for one in program.definitions.values()} | {DEFAULT_QUEUE}
-    return list(dict.fromkeys(wanted)) if wanted else sorted(own)
+def queues_of(program: Program, wanted: Sequence[str] | None) -> Served:
+    """The queues to serve: the `wanted`, or all queues of the program's tasks. Raises `ConfigurationError`."""
+    return served(wanted, {one.queue for one in program.definitions.values()} | {DEFAULT_QUEUE})
 
 
 class Runner:
     """Works for `program` in the running event loop.
 
-    queues: served strictly in this order; by default all queues of the program's tasks, in turn.
+    queues: served strictly in this order, or by weight ("video:2"); by default all queues of the program's tasks, alike.
     keeper: who beats for us; by default a thread of this process, and then this runner does the upkeep too.
     on_unwanted: called when somebody wishes this worker to stop; below a supervisor, that sees to it.
     """
@@ -84,8 +83,7 @@ class Runner:
         self.program = program
         self.settings = settings or program.settings
         self.hurry = asyncio.Event()
-        self._in_turn = not queues
-        self.queues = deque(queues_of(program, queues))
+        self.queues = queues_of(program, queues)
         self._started_at = time.time()
         self._state = "working"
         self._stopped = asyncio.Event()
@@ -127,7 +125,7 @@ class Runner:
             executor.lanes[lane.name] = lane
         self.fetcher = Fetcher(
             broker,
-            self._queues_now,
+            lambda: self.queues.order(random.random),
             self.identities,
             events,
             start_job=executor.start,
@@ -159,7 +157,7 @@ class Runner:
             used = {definition.lane for definition in self.program.definitions.values()}
             self.fetcher.serve(self.executor.lanes.values(), set(used))
             self._stack = stack.pop_all()
-        self._say("started", ", ".join(self.queues))
+        self._say("started", ", ".join(self.queues.told()))
 
     async def stop(self, timeout: float | None = None) -> None:
         """Claim no more, let what runs finish for at most `timeout` seconds (by default as the settings say), hand back the rest.
@@ -203,11 +201,6 @@ class Runner:
                 return f"its {name} loop made no step for {part.waits:.0f} s"
         return ""
 
-    def _queues_now(self) -> Sequence[str]:
-        if self._in_turn:
-            self.queues.rotate()
-        return list(self.queues)
-
     def _say(self, what: str, detail: str = "") -> None:
         self.program.events.emit(WorkerChanged(f"{socket.gethostname()}:{os.getpid()}", what, detail))
 
@@ -217,7 +210,7 @@ class Runner:
         return Card(
             host=socket.gethostname(),
             pid=os.getpid(),
-            queues=tuple(sorted(self.queues)),
+            queues=tuple(sorted(self.queues.weights)),
             slots={name: lane.slots for name, lane in lanes.items()},
             busy={name: lane.busy for name, lane in lanes.items()},
             started_at=self._started_at,
@@ -294,7 +287,7 @@ class Runner:
     async def _idle(self) -> None:
         while True:
             if not self.executor.runs and not self.settler.backlog:
-                tally = [one for one in await self.broker.tally() if one.name in self.queues and not one.paused]
+                tally = [one for one in await self.broker.tally() if one.name in self.queues.weights and not one.paused]
                 if not any(one.counts.get(state) for one in tally for state in (State.READY, State.RUNNING)):
                     return
             await asyncio.sleep(0.02)
