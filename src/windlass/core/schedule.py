@@ -25,6 +25,10 @@ from windlass.core.job import DAY, JobId
 from windlass.core.payload import read_json
 from windlass.errors import ConfigurationError, Undecodable
 
+if TYPE_CHECKING:
+    Length = Duration
+else:
+    Length = float  # as it is kept
 OnMissed = Literal["skip", "once", "all"]
 Overlap = Literal["allow", "skip", "queue", "cancel_other"]
 
@@ -38,6 +42,7 @@ LONGEST = 200
 """Characters of a cron line, and of a name."""
 OPTIONS = ("queue", "priority", "timeout", "expires", "keep", "meta")
 """What can be said of a schedule's jobs."""
+_LENGTHS = {"timeout", "expires", "keep"}
 _SAID = ("when", "task", "args", "options", "on_missed", "window", "overlap", "jitter")
 """Fields that the code says, and an operator may change."""
 _TIMING = ("when", "on_missed", "window", "paused")
@@ -135,35 +140,14 @@ class Schedule(Struct, frozen=True, omit_defaults=True):
     args: dict[str, Any] = {}
     options: dict[str, Any] = {}
     on_missed: OnMissed = "once"
-    window: float = DAY
+    window: Length = DAY
     overlap: Overlap = "allow"
-    jitter: float = 0.0
+    jitter: Length = 0.0
     paused: bool = False
     since: float = 0.0
     declared: Schedule | None = None
     module: str = ""
     secret: tuple[str, ...] = ()
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            when: When,
-            *,
-            name: str = "",
-            task: str = "",
-            args: dict[str, Any] = {},  # noqa: B006 # it is never run
-            options: dict[str, Any] = {},  # noqa: B006 # it is never run
-            on_missed: OnMissed = "once",
-            window: Duration = DAY,
-            overlap: Overlap = "allow",
-            jitter: Duration = 0.0,
-            paused: bool = False,
-            since: float = 0.0,
-            declared: Schedule | None = None,
-            module: str = "",
-            secret: tuple[str, ...] = (),
-        ) -> None: ...
 
     def __post_init__(self) -> None:
         for field in ("window", "jitter"):
@@ -179,9 +163,13 @@ class Schedule(Struct, frozen=True, omit_defaults=True):
             raise ConfigurationError(
                 f"the name of a schedule is 1 to {LONGEST} printable characters, not {self.name!r:.80}"
             )
+        if not isinstance(self.args, dict) or not isinstance(self.options, dict):
+            raise ConfigurationError("args and options of a schedule are dicts: args={'region': 'eu'}")
         if unknown := self.options.keys() - {*OPTIONS}:
-            said = ", ".join(sorted(unknown))
+            said = ", ".join(map(str, unknown))
             raise ConfigurationError(f"a schedule has no option {said}; it has {', '.join(OPTIONS)}")
+        lengths = {name: seconds(self.options[name]) for name in self.options.keys() & _LENGTHS}
+        force_setattr(self, "options", self.options | lengths)
 
     @property
     def edited(self) -> list[str]:
@@ -190,7 +178,7 @@ class Schedule(Struct, frozen=True, omit_defaults=True):
 
     def due(self, last: float, now: float) -> list[float]:
         """The ticks to fire now, in order, when that of `last` (0: none) was seen to last. Of missed ones at most `BATCH`."""
-        after, late = max(last, self.since, now - max(self.window, LATE)), now - LATE
+        after, late = max(last, self.since, now - max(seconds(self.window), LATE)), now - LATE
         match self.on_missed:
             case "skip":
                 missed = []
@@ -206,7 +194,7 @@ class Schedule(Struct, frozen=True, omit_defaults=True):
 
     def start_of(self, tick: float, job: JobId) -> float:
         """When the job of a tick is to start: within the jitter, as its id has it."""
-        return tick + self.jitter * (int(job[-12:], 16) / 16**12)
+        return tick + seconds(self.jitter) * (int(job[-12:], 16) / 16**12)
 
 
 def _zone(name: str) -> ZoneInfo:
