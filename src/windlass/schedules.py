@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from windlass.broker.port import Broker
@@ -20,6 +21,7 @@ from windlass.core import schedule as core
 from windlass.core.durations import date
 from windlass.core.job import Job, JobId, NewJob
 from windlass.core.schedule import Schedule, When
+from windlass.core.secret import Values
 from windlass.definition import Definition, Makes, Options, scheduled, scheduled_job
 from windlass.errors import ConfigurationError, Undecodable, UnknownSchedule
 from windlass.handle import Handle
@@ -57,6 +59,11 @@ class Tick(NamedTuple):
     job: Job | None
     skipped: bool
 
+    @property
+    def outcome(self) -> str:
+        """The state of its job, "skipped", or "gone" when that is kept no longer."""
+        return "skipped" if self.skipped else str(self.job.state) if self.job else "gone"
+
 
 class Planned(NamedTuple):
     """A schedule, its next five ticks (none while it is paused), and its latest, the last one first."""
@@ -64,6 +71,25 @@ class Planned(NamedTuple):
     schedule: Schedule
     next: list[datetime]
     ticks: list[Tick]
+
+    def told(self) -> dict[str, Any]:
+        """All of it for JSON: `said` is when it fires in plain English, `origin` "code" or "run time". Secret arguments are not shown."""
+        one = self.schedule
+        return {
+            "name": one.name,
+            "task": one.task,
+            "said": str(one.when),
+            "when": msgspec.to_builtins(one.when),
+            "args": Values(one.args, one.secret).shown(),
+            **{
+                field: getattr(one, field)
+                for field in ("options", "on_missed", "window", "overlap", "jitter", "paused")
+            },
+            "origin": "code" if one.declared else "run time",
+            "edited": one.edited,
+            "next": self.next,
+            "ticks": [{"at": tick.at, "id": tick.id, "outcome": tick.outcome} for tick in self.ticks],
+        }
 
 
 class Schedules:
