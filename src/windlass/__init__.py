@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from windlass.core.job import Job as Job
     from windlass.core.job import Progress as Progress
     from windlass.core.retry import Retry as Retry
+    from windlass.core.schedule import Cron as Cron
+    from windlass.core.schedule import Every as Every
+    from windlass.core.schedule import Schedule as Schedule
     from windlass.core.seal import Seal as Seal
     from windlass.core.secret import Secret as Secret
     from windlass.core.state import State as State
@@ -41,7 +44,9 @@ else:
         "Cancel": "windlass.errors",
         "ConfigurationError": "windlass.errors",
         "Context": "windlass.context",
+        "Cron": "windlass.core.schedule",
         "Depends": "windlass.depends",
+        "Every": "windlass.core.schedule",
         "Fail": "windlass.errors",
         "Handle": "windlass.handle",
         "InvalidArguments": "windlass.errors",
@@ -54,6 +59,7 @@ else:
         "ResultTimeout": "windlass.errors",
         "Retry": "windlass.core.retry",
         "RetryAfter": "windlass.errors",
+        "Schedule": "windlass.core.schedule",
         "Seal": "windlass.core.seal",
         "Secret": "windlass.core.secret",
         "Snooze": "windlass.errors",

@@ -18,12 +18,14 @@ from windlass.core.ids import check_id
 from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob, StoreInfo
 from windlass.core.payload import read_json
 from windlass.core.retry import Retry
+from windlass.core.schedule import Schedule, When
 from windlass.core.seal import Seal
 from windlass.definition import Definition, Lane, define
 from windlass.errors import BrokerUnavailable, ConfigurationError, DuplicateTask, StoreFull, UnknownTask
 from windlass.events import Events
 from windlass.handle import Handle, outcome_of
 from windlass.middleware import Middleware
+from windlass.schedules import Schedules
 from windlass.settings import Settings, default_url, load
 from windlass.task import Call, Task
 
@@ -48,6 +50,7 @@ class Windlass:
     url: "sqlite:///file", "memory://"; by default $WINDLASS_URL, or a SQLite file beside the nearest pyproject.toml.
     name: keeps several apps on one store apart. settings: any field of `Settings`, for example `concurrency=20`.
     seal: signs or encrypts what jobs carry; by default with the keys in $WINDLASS_ENCRYPTION_KEYS and $WINDLASS_SIGNING_KEYS, if any.
+    schedules: of its tasks, to be looked at and changed at run time.
     Nothing is opened before it is used; each event loop gets its own connection.
     """
 
@@ -65,6 +68,7 @@ class Windlass:
         self.middlewares: list[Middleware] = []
         self.around_broker: Callable[[Broker], Broker] = lambda broker: broker  # for instrumentation
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.schedules = Schedules(self)
         self._tasks: dict[str, Task[..., Any, Any]] = {}
         self._first = make_broker(self.url, name)
         self._connections = Connections(self.make_broker, self.settings.durability)
@@ -95,6 +99,7 @@ class Windlass:
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
         meta: dict[str, str] | None = None,
+        schedule: When | Schedule | Sequence[When | Schedule] = (),
     ) -> TaskDecorator: ...
     def task(self, function: Any = None, /, **given: Any) -> Any:
         """Make a function a task: `@app.task` or `@app.task(queue="video", timeout="2h")`.
@@ -103,6 +108,7 @@ class Windlass:
         queue, priority (0 to 9), timeout, retry, keep, expires, meta: defaults for every job; see `Task.options`.
         memory: limit of a run in lane "process". crash_limit: processes that may die under one job before it is quarantined.
         on_oom: in lane "process", the queue for the next run after one that died for want of memory; `memory` does not hold there.
+        schedule: when it runs by itself: `Cron`, `Every`, a `Schedule`, or several.
         Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
         """
         if function is None:

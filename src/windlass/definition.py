@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +12,19 @@ from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from windlass.broker.port import Broker
 from windlass.context import Context
-from windlass.core.durations import seconds, size
-from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE
+from windlass.core.durations import Duration, seconds, size
+from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE, NewJob
 from windlass.core.payload import Arguments, Result
 from windlass.core.retry import Retry
+from windlass.core.schedule import Schedule, When
 from windlass.depends import Needs, Overrides, hints_of, needs_of
-from windlass.errors import ConfigurationError, TaskDefinitionError
+from windlass.errors import ConfigurationError, InvalidArguments, TaskDefinitionError
 from windlass.events import Events
 from windlass.middleware import Middleware
 from windlass.settings import Settings
@@ -29,6 +32,8 @@ from windlass.settings import Settings
 T = TypeVar("T")
 Lane = Literal["loop", "thread", "process"]
 _DURATIONS = {"delay", "expires", "timeout", "keep"}
+SCHEDULED = 1 << 16
+"""Bytes that the arguments of a schedule may take: they are read again and again."""
 FAR = 2200
 """The year before which a job begins: its own times, and what is added to them, are dates in every zone."""
 
@@ -122,7 +127,7 @@ def _compiled(build: Callable[[Definition], T]) -> cached_property[T]:
 class Definition:
     """One task. `memory` (bytes) limits a run in lane "process"; `crash_limit` counts processes that died under one job.
 
-    on_oom: the queue to which a job moves when a run of it died for want of memory.
+    on_oom: the queue to which a job moves when a run of it died for want of memory. schedules: when it runs by itself.
     """
 
     name: str
@@ -132,6 +137,7 @@ class Definition:
     memory: int | None = None
     crash_limit: int = DEFAULT_CRASH_LIMIT
     on_oom: str | None = None
+    schedules: tuple[Schedule, ...] = ()
 
     @property
     def queue(self) -> str:
@@ -184,6 +190,7 @@ def define(
     memory: int | str | None = None,
     crash_limit: int = DEFAULT_CRASH_LIMIT,
     on_oom: str | None = None,
+    schedule: When | Schedule | Sequence[When | Schedule] = (),
     **options: Any,
 ) -> Definition:
     """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
@@ -210,11 +217,35 @@ def define(
         on_oom=on_oom,
     )
     _check_on_oom(definition)
+    several = schedule if isinstance(schedule, Sequence) else [schedule]
+    definition.schedules = tuple(scheduled(definition, one, n * (len(several) > 1)) for n, one in enumerate(several, 1))
+    if len({one.name for one in definition.schedules}) < len(several):
+        raise TaskDefinitionError(f"{function.__qualname__}: two of its schedules have one name")
     try:
         definition.compile()
     except _UndefinedName:
         pass  # perhaps it is defined further down
     return definition
+
+
+def scheduled(definition: Definition, schedule: When | Schedule, number: int = 0) -> Schedule:
+    """A schedule of this task, with its name (that of the task, with a number above 0) and its arguments as they travel.
+
+    Raises `ConfigurationError` for options that make no sense, `TaskDefinitionError` unless the task can be called with the arguments.
+    """
+    one = schedule if isinstance(schedule, Schedule) else Schedule(schedule)
+    Options.parse(**one.options)
+    try:
+        args = json.loads(definition.arguments.encode((), one.args, SCHEDULED))
+    except InvalidArguments as error:
+        raise TaskDefinitionError(
+            f"{error}; a schedule calls the task with its own arguments only: Schedule(Cron(...), args={{...}})"
+        ) from None
+    name = one.name or f"{definition.name}{f':{number}' if number else ''}"
+    secret = tuple(sorted(definition.arguments.secret))
+    return replace(
+        one, name=name, task=definition.name, args=args, secret=secret, module=definition.function.__module__
+    )
 
 
 def _check_on_oom(definition: Definition) -> None:
@@ -283,3 +314,28 @@ class Program(Protocol):
     def make_broker(self) -> Broker:
         """A new, unopened broker over the app's store, for the calling thread's event loop."""
         ...
+
+    def get_task(self, name: str) -> Makes: ...
+
+
+class Makes(Protocol):
+    """What makes jobs of one task. `Task` is one."""
+
+    def options(
+        self,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        expires: Duration | None = None,
+        timeout: Duration | None = None,
+        keep: Duration | None = None,
+        meta: dict[str, str] | None = None,
+    ) -> Makes: ...
+    def pack(self, arguments: bytes) -> NewJob: ...
+
+
+def scheduled_job(task: Makes, schedule: Schedule, **meta: str) -> NewJob:
+    """A new job as a schedule of this task says. It has the schedule's name, and `meta`, among its tags."""
+    tags = {**schedule.options.get("meta", {}), "schedule": schedule.name, **meta}
+    job = task.options(**{**schedule.options, "meta": tags}).pack(msgspec.json.encode(schedule.args))
+    return replace(job, key=f"schedule:{schedule.name}") if schedule.overlap == "skip" else job

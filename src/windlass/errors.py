@@ -84,6 +84,10 @@ class UnknownTask(WindlassError):
     """No task of that name is registered in this program."""
 
 
+class UnknownSchedule(WindlassError):
+    """No schedule has this name."""
+
+
 class JobNotFound(WindlassError):
     """No job has this id: it never existed, or the time to keep it is over."""
 

@@ -106,7 +106,10 @@ class Task(Generic[P, R, Called]):
         return Task(self.definition, self.app, options.over(self._options))
 
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
-        arguments = self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload)
+        return self.pack(self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload))
+
+    def pack(self, arguments: bytes) -> NewJob:
+        """A new job with arguments that are encoded already."""
         blank, pack = self._form
         return replace(blank, id=new_id(), body=pack(arguments))
 

@@ -37,6 +37,8 @@ ENDPOINTS: dict[tuple[str, str], Any] = {
     ("GET", "/api/v1/workers/{worker_id:path}"): viewer,
     ("GET", "/api/v1/tasks"): viewer,
     ("GET", "/api/v1/tasks/{name:path}"): viewer,
+    ("GET", "/api/v1/schedules"): viewer,
+    ("GET", "/api/v1/schedules/{name:path}"): viewer,
     ("GET", "/api/v1/system"): viewer,
     ("GET", "/api/v1/stream"): viewer,
     ("GET", "/api/v1/openapi.json"): viewer,
@@ -48,6 +50,8 @@ ENDPOINTS: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/queues/{name:path}"): operator,
     ("POST", "/api/v1/workers/{worker_id:path}"): operator,
     ("POST", "/api/v1/tasks/{name:path}/run"): operator,
+    ("POST", "/api/v1/schedules/{name:path}"): operator,
+    ("POST", "/api/v1/schedules/{name:path}/run"): operator,
     ("GET", "/{path:path}"): viewer,
     ("HEAD", "/{path:path}"): viewer,
 }
@@ -58,6 +62,7 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "/api/v1/jobs/actions", {"action": "cancel", "q": "arg.token=x", "dry_run": True}),
     ("POST", "/api/v1/queues/mail", {"action": "purge"}),
     ("POST", "/api/v1/workers/w", {"action": "stop"}),
+    ("POST", "/api/v1/schedules/mail", {"action": "remove"}),
     ("GET", "/api/v1/jobs?q=arg.token%3Dx", None),
     ("GET", "/api/v1/jobs/{job}?reveal=1", None),
 ]

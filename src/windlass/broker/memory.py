@@ -293,6 +293,10 @@ class MemoryBroker:
         remark = "every job is gone when this process ends"
         return StoreInfo(kind="memory", place=self._url, version="1", survives=(), remarks=(remark,))
 
+    async def now(self) -> float:
+        with self._at(None) as now:
+            return now
+
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
         with self._at(now) as now:
             return [self._place(new, now) for new in jobs]

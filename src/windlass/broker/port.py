@@ -58,6 +58,10 @@ class Opens(Protocol):
         """What the store is and which faults an accepted job survives, read from the live store."""
         ...
 
+    async def now(self) -> float:
+        """What the store's clock shows, as Unix time."""
+        ...
+
 
 class Enqueues(Protocol):
     """Putting work in."""

@@ -1,4 +1,5 @@
-"""A broker behind a seal: bodies, results, log lines, chunks and checkpoints are sealed on their way in, and opened on their way out.
+"""A broker behind a seal: bodies, results, log lines, chunks, checkpoints and schedules are sealed on their way in, and opened on their
+way out.
 
 Not sealed, for the stores read or judge them: a job's name, queue, times and counts, its progress, and why it failed.
 What does not open comes out as bytes that are no JSON (`core.seal.refused`): who decodes them says why, and a worker parks the job.
@@ -20,6 +21,8 @@ from windlass.errors import NotOpened
 
 CLEAR = ("progress",)
 """Kinds of journal entries that stores read."""
+SEALED = ("schedules",)
+"""Shelves of the book from which jobs are made."""
 
 
 def sealed(broker: Broker, seal: Seal) -> Broker:
@@ -99,6 +102,18 @@ class _Sealed:
             # Success without a sealed result is somebody else's word.
             result = self._open(result or b"", "result", job.id, job.task)
         return replace(job, body=self._open(job.body, "body", job.id, job.task), result=result)
+
+    async def put(self, shelf: str, name: str, data: bytes, most: int | None = None) -> None:
+        data = self._seal.seal(data, shelf, name) if shelf in SEALED else data
+        await self._broker.put(shelf, name, data, most)
+
+    async def leaf(self, shelf: str, name: str) -> bytes | None:
+        data = await self._broker.leaf(shelf, name)
+        return self._open(data, shelf, name) if data is not None and shelf in SEALED else data
+
+    async def leaves(self, shelf: str, **given: Any) -> list[tuple[str, bytes]]:
+        found = await self._broker.leaves(shelf, **given)
+        return [(name, self._open(data, shelf, name)) for name, data in found] if shelf in SEALED else found
 
     def _open(self, data: bytes, *about: str) -> bytes:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from hashlib import sha256
 from uuid import UUID
 
 from windlass.errors import InvalidArguments
@@ -42,6 +44,12 @@ def first_id_at(moment: float) -> str:
     """The smallest id that can be made at this Unix time: ids that are made from then on are not smaller, those made before are."""
     milliseconds, rest = divmod(max(0, int(moment * 1e9)), 1_000_000)
     return f"{_start(milliseconds)}{rest * 4096 // 1_000_000:03x}-8000-000000000000"
+
+
+def id_about(moment: float, *about: str) -> str:
+    """The id of what these words name, as if it was made at that Unix time: whoever asks gets the same one."""
+    bits = int.from_bytes(sha256(json.dumps(about).encode()).digest()[:8]) & (1 << 62) - 1 | 1 << 63
+    return f"{first_id_at(moment)[:18]}-{bits >> 48:04x}-{bits & (1 << 48) - 1:012x}"
 
 
 def _start(milliseconds: int) -> str:

@@ -6,7 +6,8 @@
 4. journal and settler   before any run can end; the settler stops once everything is stored, and then the recorder knows all
 5. dependencies, lanes   before any run can start
 6. upkeep, revival       embedded only, beside a supervisor the supervisor does the upkeep; the revival once
-7. the fetcher           from here on jobs come. It stops first: nothing new comes while the rest drains
+7. the ticker            before the fetcher, so that it stops after it: what is due meanwhile, others see to
+8. the fetcher           from here on jobs come. It stops first: nothing new comes while the rest drains
 
 A runner is embedded in a running event loop (`working`, `work`), or it is a process of its own below a `Supervisor`.
 """
@@ -45,6 +46,7 @@ from windlass.worker.recorder import Recorder
 from windlass.worker.run import Identity, Reports, Run, pauses
 from windlass.worker.settler import BACKLOG, Settler
 from windlass.worker.signals import catching
+from windlass.worker.ticker import Ticker
 from windlass.worker.upkeep import Upkeep
 
 PAGE = 200
@@ -152,6 +154,9 @@ class Runner:
             if self._upkeep is not None:
                 stack.push_async_callback(self._upkeep.stop)
                 await self._upkeep.start()
+            ticker = Ticker(self.broker, self.program)
+            stack.push_async_callback(ticker.stop)
+            await ticker.start()
             reviving = asyncio.create_task(self._revive(), name="windlass revival")
             stack.callback(reviving.cancel)
             used = {definition.lane for definition in self.program.definitions.values()}

@@ -90,6 +90,10 @@ class RedisBroker(History):
     async def describe(self) -> StoreInfo:
         return await looks.describe(self._client)
 
+    async def now(self) -> float:
+        second, microsecond = await self._client.send(b"TIME")
+        return int(second) + int(microsecond) / 1e6
+
     # --- work -------------------------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:

@@ -120,6 +120,10 @@ class SqliteBroker:
             },
         )
 
+    async def now(self) -> float:
+        self._open_desks()
+        return self.clock()
+
     def _now(self) -> float:
         return self.clock()
 

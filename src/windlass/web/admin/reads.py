@@ -13,7 +13,7 @@ from windlass.core.ids import check_id
 from windlass.core.job import Job
 from windlass.core.measures import FAULTS, Mark
 from windlass.errors import InvalidArguments
-from windlass.web.admin import charts, faults, jobs, queues, stream, tasks, workers
+from windlass.web.admin import charts, faults, jobs, queues, schedules, stream, tasks, workers
 from windlass.web.admin.access import Access, Role, Viewer
 from windlass.web.admin.audit import audited
 from windlass.web.admin.desk import Desk, Length, answer, axis_of, missing
@@ -50,7 +50,7 @@ Before = Annotated[str, Query(max_length=100, description="where the page before
 def add(router: APIRouter, app: Windlass, show_arguments: bool) -> None:
     """Add all reads. show_arguments: what jobs carry is shown to all who may look."""
     desk = Desk(app, show_arguments)
-    for part in (_add_overview, _add_jobs, _add_queues, _add_workers, _add_tasks, _add_streams):
+    for part in (_add_overview, _add_jobs, _add_queues, _add_workers, _add_tasks, schedules.add_reads, _add_streams):
         part(router, desk)
 
 
