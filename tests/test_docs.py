@@ -117,7 +117,7 @@ def test_examples_compile_and_import_what_exists(page: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
-GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "resumable-jobs", "tracing")
+GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "resumable-jobs", "streaming", "tracing")
 
 
 @pytest.mark.parametrize("name", [*(f"how-to/{guide}" for guide in GUIDES), "tutorial"])
@@ -139,17 +139,19 @@ def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:
 
 RUNS = {
     "resumable-jobs": "import crawl, train; go(crawl.crawl.bind(), 2), go(train.train.bind(3), 0.125)",
+    "streaming": "import answers; go(answers.answer.bind('What?'), 'It is forty-two.', ['It', 'is', 'forty-two.'])",
 }
 """What becomes of the jobs of a guide."""
 RUN = """
 import asyncio
 from windlass.testing import Harness
-def go(call, expected):
+def go(call, expected, chunks=()):
     async def run():
         async with Harness(call.app) as jobs:
             (handle,) = await call.app.enqueue_many([call])
             await jobs.drain()
             assert await handle == expected, await handle
+            assert [chunk async for chunk in handle.stream()] == list(chunks)
     asyncio.run(run())
 """
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
 from windlass.broker.port import Broker
 from windlass.core.durations import Duration, date, seconds
-from windlass.core.job import Entry, Job, LogLine, NewJob, Progress
-from windlass.core.payload import read_json
+from windlass.core.job import Entry, Job, LogLine, NewJob, Progress, Reading
+from windlass.core.payload import Result, read_json
 from windlass.core.state import State
 from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout, Undecodable
 from windlass.settings import Settings
 
 R = TypeVar("R", covariant=True)
+T = TypeVar("T")
 
 WAIT = 20.0
 """Seconds of one waiting read; longer waits are several of them."""
@@ -144,23 +146,67 @@ class Handle(Generic[R]):
 
         Raises `JobNotFound`. Break out of the loop to stop following.
         """
-        last, seen = after or 0, None
+        seen = None
+        async with aclosing(self._readings(after or 0)) as readings:
+            async for reading in readings:
+                for entry in reading.entries:
+                    if entry.kind != "attempt":  # the history's: whoever follows a job sees its states
+                        yield event_of(entry, self._app.settings.max_payload)
+                if reading.end is not None:
+                    yield JobEvent("end", reading.end, reading.last + 1, reading.attempt)
+                elif seen != (reading.state, reading.attempt):
+                    seen = (reading.state, reading.attempt)
+                    yield JobEvent("state", reading.state, None, reading.attempt)
+
+    @overload
+    def stream(self, kind: type[T], *, after: int = 0) -> Stream[T]: ...
+    @overload
+    def stream(self, kind: Any = Any, *, after: int = 0) -> Stream[Any]: ...
+    def stream(self, kind: Any = Any, *, after: int = 0) -> Stream[Any]:
+        """The partial results of the job (`ctx.chunk`) as they come, each a `kind`: `async for token in job.stream(str)`.
+
+        after: the `last` of a stream that was broken off; by default from the first one.
+        Ends with the job; then raises `JobFailed` or `JobCancelled` when it did not succeed. Raises `JobNotFound`, and `Undecodable`
+        for what is no `kind`.
+        """
+        codec = Result("what stream(...) was asked for", kind, f"a chunk of job {self.id}")
+        return Stream(self, codec, after, self._app.settings.max_payload)
+
+    async def _readings(self, after: int) -> AsyncGenerator[Reading]:
+        """What stands in the journal past number `after`, and how the job stands: now, and each time that there is more, to the end.
+
+        Raises `JobNotFound`.
+        """
+        seen = None
         while True:
             broker = await self._app.broker()
-            reading = await broker.read(self.id, after=last, wait=WAIT if seen else 0.0, seen=seen)
+            reading = await broker.read(self.id, after=after, wait=WAIT if seen else 0.0, seen=seen)
             if reading is None:
                 raise _not_found(self.id)
-            for entry in reading.entries:
-                last = entry.seq
-                if entry.kind == "attempt":  # the history's: whoever follows a job sees its states
-                    continue
-                yield event_of(entry, self._app.settings.max_payload)
+            yield reading
             if reading.end is not None:
-                yield JobEvent("end", reading.end, reading.last + 1, reading.attempt)
                 return
-            if seen != (reading.state, reading.attempt):
-                seen = (reading.state, reading.attempt)
-                yield JobEvent("state", reading.state, None, reading.attempt)
+            after = reading.entries[-1].seq if reading.entries else after
+            seen = (reading.state, reading.attempt)
+
+
+class Stream(Generic[T]):
+    """The partial results of a job. last: the number of the latest; `job.stream(after=last)` goes on behind it."""
+
+    def __init__(self, handle: Handle[Any], codec: Result, after: int, limit: float) -> None:
+        self.last = after
+        self._handle, self._codec, self._limit = handle, codec, limit
+
+    async def __aiter__(self) -> AsyncGenerator[T]:
+        async with aclosing(self._handle._readings(self.last)) as readings:
+            async for reading in readings:
+                for entry in reading.entries:
+                    if entry.kind == "chunk":
+                        value: T = self._codec.decode(entry.data, self._limit)
+                        self.last = entry.seq
+                        yield value
+                if reading.end is not None:
+                    outcome_of(reading.end, bytes)
 
 
 def _not_found(job_id: str) -> JobNotFound:

@@ -92,6 +92,13 @@ async def results() -> None:
     assert_type(job.fresh, bool)
     async for event in job.events(after=3):
         assert_type(event, JobEvent)
+    async for report in job.stream(Report, after=3):
+        assert_type(report, Report)
+    stream = job.stream(list[str])
+    async for words in stream:
+        assert_type(words, list[str])
+    async for anything in job.stream(after=stream.last):
+        assert_type(anything, Any)
     assert_type(app.job(job.id), Handle[Any])
     await (await send_email.enqueue("a@example.com"))
 

@@ -290,10 +290,11 @@ class Arguments:
 
 
 class Result:
-    """The codec for one function's result."""
+    """The codec for one function's result, or (what) for another value of a job."""
 
-    def __init__(self, task: str, hint: Any) -> None:
+    def __init__(self, task: str, hint: Any, what: str = "the stored result") -> None:
         self.task = task
+        self._what = what
         schema = _adapter(task, hint).core_schema
         self._validator = SchemaValidator(schema, _CORE)
         self._serializer = SchemaSerializer(schema, _CORE)
@@ -324,7 +325,7 @@ class Result:
             why = instead(data) or _said(error)
         except (RecursionError, PayloadTooLarge) as error:
             why = str(error)
-        raise Undecodable(f"the stored result does not fit {self.task}: {why}")
+        raise Undecodable(f"{self._what} does not fit {self.task}: {why}")
 
 
 def check_size(what: str, data: bytes, limit: float) -> None:
