@@ -26,6 +26,7 @@ import msgspec
 from windlass.broker.damaged import progress
 from windlass.core.job import (
     DAY,
+    DEFAULT_PRIORITY,
     NOTHING,
     SCAN,
     Card,
@@ -46,6 +47,7 @@ from windlass.core.job import (
     Worker,
 )
 from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, report_of, seen, span, stale
+from windlass.core.order import Share, aged, group_of, rank, unranked
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
@@ -137,7 +139,8 @@ class Space:
         self.paused: set[str] = set()
         self.counts: defaultdict[str, Counter[State]] = defaultdict(Counter)
         self.waiting: defaultdict[Topic, set[_Waiter]] = defaultdict(set)
-        self.ready: defaultdict[tuple[str, str], list[tuple[int, float, int, _Record]]] = defaultdict(list)
+        self.ready: defaultdict[tuple[str, str], list[tuple[int, int, _Record]]] = defaultdict(list)
+        self.shares: dict[tuple[str, str, int], Share] = {}
         self.scheduled: list[tuple[float, int, _Record]] = []
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
@@ -163,7 +166,7 @@ class Space:
         if new.key is not None and not state.finished:
             self.keys[new.key] = new.id
         if state is State.READY:
-            heappush(self.ready[queue, new.lane], (-new.priority, run_at, record.place, record))
+            heappush(self.ready[queue, new.lane], (self.rank(record.job), record.place, record))
             self.wake(("queue", queue))
         elif state is State.SCHEDULED:
             heappush(self.scheduled, (run_at, record.place, record))
@@ -172,9 +175,23 @@ class Space:
             heappush(self.finished, (now + keep, record.place, record))
         self.wake(("job", new.id))
 
-    def leave(self, record: _Record) -> None:
+    def rank(self, job: Job) -> int:
+        """The number of a job that becomes ready."""
+        run_at, line = job.run_at.timestamp(), (job.queue, job.lane)
+        place = aged(job.priority, run_at, job.terms)
+        if place is not None and (*line, DEFAULT_PRIORITY) not in self.shares:
+            return rank(DEFAULT_PRIORITY, place)
+        if job.terms is not None and job.terms.group is not None:
+            self.shares.setdefault((*line, job.priority), Share(run_at))
+        share = self.shares.get((*line, job.priority))
+        return rank(job.priority, run_at if share is None else share.turn(*group_of(job.terms)))
+
+    def leave(self, record: _Record, to: State | None = None) -> None:
         """Take a job out of the state it stands in, and with it whatever it holds there."""
         job, record.place = record.job, 0
+        share = self.shares.get((job.queue, job.lane, job.priority))
+        if share and job.state is State.READY and to is not State.RUNNING:
+            share.give_back(*group_of(job.terms))
         self.counts[job.queue][job.state] -= 1
         if job.key is not None and self.keys.get(job.key) == job.id:
             del self.keys[job.key]
@@ -185,7 +202,7 @@ class Space:
 
     def move(self, record: _Record, state: State, now: float, **fields: Any) -> None:
         """From where it stands to `state`."""
-        self.leave(record)
+        self.leave(record, state)
         self.enter(record, state, now, **fields)
 
     def due(self, record: _Record, delay: float, now: float, **fields: Any) -> list[Ready]:
@@ -201,12 +218,24 @@ class Space:
 
     def best(self, queue: str, room: Mapping[str, int], now: float) -> _Record | None:
         """The queue's next job among the lanes that have room."""
-        heads: list[tuple[int, float, int, _Record]] = []
+        heads: list[tuple[int, int, _Record]] = []
         for heap in [self.ready[queue, lane] for lane, free in room.items() if free > 0]:
-            while heap and (heap[0][3].place != heap[0][2] or heap[0][3].expired(now)):
+            while heap and (heap[0][2].place != heap[0][1] or heap[0][2].expired(now)):
                 heappop(heap)
             heads += heap[:1]
-        return min(heads)[3] if heads else None
+        if not heads:
+            return None
+        number, _, record = min(heads)
+        priority, place = unranked(number)
+        if share := self.shares.get((queue, record.job.lane, priority)):
+            share.advance(place)
+        return record
+
+    def forget_shares(self, now: float) -> None:
+        """Forget the groups that have had all their turns, and the clocks that nobody needs any more."""
+        for share in self.shares.values():
+            share.last = {group: last for group, last in share.last.items() if last > share.clock}
+        self.shares = {line: share for line, share in self.shares.items() if share.last or share.clock > now}
 
     def live(self, claim: Claim) -> _Record | None:
         """The job of a claim, while that claim's run goes on."""
@@ -515,6 +544,7 @@ class MemoryBroker:
                 del space.workers[name]
             space.writers = {name: (last, at) for name, (last, at) in space.writers.items() if at + DAY > now}
             space.spans = {place: found for place, found in space.spans.items() if not stale(*place, now)}
+            space.forget_shares(now)
             return pruned
 
     async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
@@ -551,9 +581,9 @@ class MemoryBroker:
             names = {queue for queue, states in counts.items() if states} | paused
             oldest = dict[str, float]()
             for (queue, _), heap in self._space.ready.items():
-                for _, run_at, place, record in heap:
+                for _, place, record in heap:
                     if record.place == place:
-                        oldest[queue] = min(run_at, oldest.get(queue, inf))
+                        oldest[queue] = min(record.job.run_at.timestamp(), oldest.get(queue, inf))
             return [QueueInfo(name, counts.get(name, {}), name in paused, oldest.get(name)) for name in sorted(names)]
 
     async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:

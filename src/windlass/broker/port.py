@@ -88,6 +88,12 @@ class Claims(Protocol):
         """Take ready jobs, at most `room[lane]` of each lane; lanes that are not in `room` give nothing.
 
         Queues in the order asked, then the higher priority, then the longer due (the earlier `run_at`), also when taken one at a time.
+        A job with `ageing` counts as one of the default priority that is due so many seconds earlier for each level above it, and later
+        for each below: so it passes, and is passed, in time.
+        Groups have fair shares of each line (a queue's lane) and priority: in turn, as often as their weight says, however many jobs each
+        has, the longer due first within one. A group that comes new begins with the present round. There, jobs without a group are one
+        group together, and nobody ages; what became ready before the first job of a group goes first.
+        What becomes ready again takes its group's next turn. One that never ran gives its turn back when it goes.
         Each claim spends an attempt and carries a token that is larger than any earlier token of that job id, forgotten jobs included.
         It says since when the job was due (its `run_at`).
         No job is ever handed to two claims, however many workers claim at once.
@@ -199,6 +205,7 @@ class Upkeep(Protocol):
         Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`.
         Workers that have been gone for a day are forgotten, and those who have written no report for a day.
         Of the history, the spans that have been over for the time that `STEPS` says are forgotten.
+        Groups that have had all their turns are forgotten; once all of a line are, it has no groups any more.
         """
         ...
 

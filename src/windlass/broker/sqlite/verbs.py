@@ -9,6 +9,7 @@ import msgspec
 
 from windlass.broker.damaged import decoder
 from windlass.broker.sqlite import history
+from windlass.broker.sqlite.order import terms_of
 from windlass.broker.sqlite.presence import card_of
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
@@ -50,6 +51,9 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     run_at: float
     worker: str | None
     key: str | None
+    lane: str
+    priority: int
+    terms: msgspec.Raw
 
 
 class Move(NamedTuple):
@@ -93,7 +97,7 @@ Enqueue = tuple[Sequence[NewJob], float | None]
 
 
 def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
-    rows = list[tuple[object, ...]]()
+    rows = list[tuple[Any, ...]]()
     for jobs, at in calls:
         now = tx.now(at)
         rows += [_new_row(new, now) for new in jobs]
@@ -104,7 +108,7 @@ def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
     return [[next(answers) for _ in jobs] for jobs, _ in calls]
 
 
-def _new_row(new: NewJob, now: float) -> tuple[object, ...]:
+def _new_row(new: NewJob, now: float) -> tuple[Any, ...]:
     run_at = now
     if new.delay or new.at is not None:
         run_at = max(now + new.delay, now if new.at is None else new.at)
@@ -116,11 +120,13 @@ def _new_row(new: NewJob, now: float) -> tuple[object, ...]:
     return (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, terms)
 
 
-def _insert(tx: Transaction, rows: list[tuple[object, ...]]) -> list[Placed]:
+def _insert(tx: Transaction, rows: list[tuple[Any, ...]]) -> list[Placed]:
     """Insert all at once; when an id or a key is in the way of one (nothing is inserted then), one after the other."""
+    before = tx.order.mark()
     try:
-        write_rows(tx.con, "enqueue", rows)
+        write_rows(tx.con, "enqueue", [(*row, *_rank(tx, row)) for row in rows])
     except tx.con.IntegrityError:
+        tx.order.reset(before)
         if len(rows) > 1:
             return [placed for row in rows for placed in _insert(tx, [row])]
         known = tx.run("enqueue_known", rows[0][0], rows[0][9]).fetchone()
@@ -135,6 +141,11 @@ def _insert(tx: Transaction, rows: list[tuple[object, ...]]) -> list[Placed]:
             tx.ready.add(queue)
         placed.append(Placed(job, state))
     return placed
+
+
+def _rank(tx: Transaction, row: tuple[Any, ...]) -> tuple[int, bool]:
+    """The rank of a new job, if it is ready, and whether it says more than priority and due time."""
+    return tx.order.place(row[2], row[3], row[4], row[7], terms_of(row[14])) if row[5] == "ready" else (0, False)
 
 
 # --- taking work out ------------------------------------------------------------------------------------------
@@ -153,7 +164,8 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         found = claimed_of(tx.con.execute(sql("claim", lanes=lanes), [worker, now, queue, *slots]).fetchone()[0])
         if not found:
             continue
-        found.sort(key=lambda job: (-job[0], job[1], job[2]))
+        found.sort(key=lambda job: (job[0], job[2]))
+        tx.order.advance(queue, ((job[5], job[0]) for job in found))
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
@@ -249,13 +261,18 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
         tx.count(row.queue, row.state, -1)
         tx.count(move.queue, move.state, 1)
         tx.changed.append(row.id)
+        rank, shifted = 0, False
+        if row.state is State.READY:
+            tx.order.give_back(row.queue, row.lane, row.priority, terms_of(row.terms))
         if move.state is State.READY:
             ready.append(Ready(row.id, move.queue))
             tx.ready.add(move.queue)
+            rank, shifted = tx.order.place(move.queue, row.lane, row.priority, move.run_at, terms_of(row.terms))
         error = None if move.error is None else msgspec.json.encode(move.error)
         counts = move.attempt, move.crashes, move.releases
         where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
-        rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, len(moves) - number))
+        to = len(moves) - number, rank, shifted
+        rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, *to))
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
     return ready
@@ -332,6 +349,7 @@ def _prune(tx: Transaction, batch: Batch) -> int:
     _delete(tx, rows)
     tx.run("prune_workers", now, DAY)
     tx.run("prune_tally")
+    tx.order.prune(now)
     history.prune(tx, now, limit, DAY)
     return len(rows)
 
@@ -340,6 +358,8 @@ def _delete(tx: Transaction, rows: Sequence[Row]) -> None:
     for row in rows:
         tx.count(row.queue, row.state, -1)
         tx.changed.append(row.id)
+        if row.state is State.READY:
+            tx.order.give_back(row.queue, row.lane, row.priority, terms_of(row.terms))
     if rows:
         tx.run("forget_entries", as_json(row.id for row in rows))
         tx.run("forget", as_json(row.place for row in rows))

@@ -31,13 +31,15 @@ local function holder_of(key)
 end
 
 local function plain(line, priority, many)
-  local order, ready = score(priority, now), {}
+  local number_of, ready = score(priority, now), {}
+  local shared = call('HEXISTS', root .. 'clocks', line .. '\0' .. priority) == 1 and open_order()
   for i = at + 3, at + 1 + many * 2, 2 do
     local id = ARGV[i]
     if call('HSETNX', stored, id, head .. ARGV[i + 1]) == 1 then
       added[id] = true
       local n = #ready
-      ready[n + 1], ready[n + 2] = order, id
+      ready[n + 1] = shared and shared.enter({id = id, line = line, priority = priority, run_at = now}) or number_of
+      ready[n + 2] = id
     else
       is_known(id)
     end

@@ -100,8 +100,10 @@ local function stand_of(job)
   return '\159' .. stand .. cmsgpack.pack(job.finished_at, nil, job.error, job.reason)
 end
 
+local order = open_order()
+
 local function place_of(job)
-  if job.state == READY then return 'ready:' .. job.line, score(job.priority, job.run_at) end
+  if job.state == READY then return 'ready:' .. job.line end
   if job.state == SCHEDULED then return 'scheduled', job.run_at end
   if job.state == RUNNING then return 'running' end
   if job.state == PARKED then return 'parked', job.run_at end
@@ -117,8 +119,8 @@ end
 local function enter(job, state, now)
   job.state = state
   job.finished_at = state >= SUCCEEDED and now or nil
-  local place, order = place_of(job)
-  call('ZADD', root .. place, order, job.id)
+  local place, number = place_of(job)
+  call('ZADD', root .. place, number or state == READY and order.enter(job), job.id)
   call('HSET', root .. 'states', job.id, stand_of(job))
   count(job.line, state, 1)
   if state >= SUCCEEDED then
@@ -146,6 +148,7 @@ end
 -- type, which ends the script, loses no job.
 local function move(job, state, now, queue)
   local line, was, from = job.line, job.state, place_of(job)
+  if was == READY then order.leave(job) end
   if queue and queue ~= '' then change_queue(job, queue) end
   enter(job, state, now)
   count(line, was, -1)
@@ -184,6 +187,7 @@ local function due(job, delay, now, queue)
 end
 
 local function remove(job)
+  if job.state == READY then order.leave(job) end
   count(job.line, job.state, -1)
   call('ZREM', root .. place_of(job), job.id)
   free_key(job)
