@@ -46,6 +46,7 @@ from windlass.core.job import (
     Wish,
     Worker,
 )
+from windlass.core.keys import held_until, holds, let_go, put_off
 from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, report_of, seen, span, stale
 from windlass.core.order import Share, aged, group_of, rank, unranked
 from windlass.core.outcome import (
@@ -74,6 +75,7 @@ class _Record:
 
     `place` changes with every move, so that what older places left in a heap is known to be stale; 0: deleted.
     written: the number of the journal's last entry, or end. noted: the latest number that the present run gave to an entry.
+    became: the id of the job that it was replaced by last.
     """
 
     new: NewJob
@@ -83,6 +85,7 @@ class _Record:
     releases: int = 0
     written: int = 0
     noted: int = 0
+    became: JobId = ""
     journal: dict[int, Entry] = field(default_factory=dict)
 
     def change(self, **fields: Any) -> None:
@@ -135,6 +138,7 @@ class Space:
         self.serial = count(1)
         self.jobs: dict[JobId, _Record] = {}
         self.keys: dict[str, JobId] = {}
+        self.became: dict[JobId, JobId] = {}
         self.workers: dict[str, _Holder] = {}
         self.paused: set[str] = set()
         self.counts: defaultdict[str, Counter[State]] = defaultdict(Counter)
@@ -163,8 +167,11 @@ class Space:
         record.place = next(self.serial)
         new, queue, run_at = record.new, record.job.queue, record.job.run_at.timestamp()
         self.counts[queue][state] += 1
+        until = held_until(new.terms, record.job.created_at.timestamp()) or now
         if new.key is not None and not state.finished:
-            self.keys[new.key] = new.id
+            self.keys.setdefault(new.key, new.id)
+        elif until <= now:
+            self.free_key(record)
         if state is State.READY:
             heappush(self.ready[queue, new.lane], (self.rank(record.job), record.place, record))
             self.wake(("queue", queue))
@@ -172,7 +179,7 @@ class Space:
             heappush(self.scheduled, (run_at, record.place, record))
         elif state.finished:
             keep = new.keep_failed if state is State.FAILED else new.keep
-            heappush(self.finished, (now + keep, record.place, record))
+            heappush(self.finished, (max(now + keep, until), record.place, record))
         self.wake(("job", new.id))
 
     def rank(self, job: Job) -> int:
@@ -193,12 +200,23 @@ class Space:
         if share and job.state is State.READY and to is not State.RUNNING:
             share.give_back(*group_of(job.terms))
         self.counts[job.queue][job.state] -= 1
-        if job.key is not None and self.keys.get(job.key) == job.id:
-            del self.keys[job.key]
         if job.state is State.RUNNING and job.worker is not None:
             holder = self.workers[job.worker]
             del holder.held[job.id]
             holder.cancelling.discard(job.id)
+
+    def holder(self, key: str | None, now: float) -> _Record | None:
+        """The job that has this key."""
+        record = self.jobs.get(self.keys.get(key, "")) if key is not None else None
+        if record is None:
+            return None
+        job, came_at = record.job, record.job.created_at.timestamp()
+        return record if holds(job.terms, came_at, job.started_at is not None, job.state.finished, now) else None
+
+    def free_key(self, record: _Record) -> None:
+        """The key of a job is no more its own."""
+        if record.job.key is not None and self.keys.get(record.job.key) == record.job.id:
+            del self.keys[record.job.key]
 
     def move(self, record: _Record, state: State, now: float, **fields: Any) -> None:
         """From where it stands to `state`."""
@@ -213,6 +231,8 @@ class Space:
     def remove(self, record: _Record) -> None:
         """Delete a job."""
         self.leave(record)
+        self.free_key(record)
+        self.became.pop(record.became, None)
         del self.jobs[record.job.id]
         self.wake(("job", record.job.id))
 
@@ -327,25 +347,36 @@ class MemoryBroker:
             return [self._place(new, now) for new in jobs]
 
     def _place(self, new: NewJob, now: float) -> Placed:
-        space = self._space
-        namesake = space.keys.get(new.key, "") if new.key is not None else ""
-        if known := space.jobs.get(new.id) or space.jobs.get(namesake):
-            return Placed(known.job.id, known.job.state, fresh=False)
+        space, came_at = self._space, now
+        known, record = space.jobs.get(new.id) or space.jobs.get(space.became.get(new.id, "")), space.holder(new.key, now)
+        replaced = bool(record and new.terms and new.terms.replaces and not record.job.started_at and not record.job.state.finished)
+        if found := known or (None if replaced else record):
+            return Placed(found.job.id, found.job.state, fresh=False)
         run_at = max(now, now + new.delay, now if new.at is None else new.at)
+        if record:
+            came_at, space.became[new.id] = record.job.created_at.timestamp(), record.job.id
+            run_at = put_off(run_at, new.terms, came_at, now)
+            space.became.pop(record.became, None)
+            space.leave(record)
+            record.became, new = new.id, msgspec.structs.replace(new, id=record.job.id)
         job = Job(
             **{name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")},
             state=State.SCHEDULED if run_at > now else State.READY,
             attempt=0,
             crashes=0,
-            created_at=_date(now),
+            created_at=_date(came_at),
             run_at=_date(run_at),
             expires_at=None if new.expires is None else _date(now + new.expires),
         )
-        record = space.jobs[new.id] = _Record(new, job)
+        if record:
+            record.new, record.job = new, job
+        else:
+            record = space.jobs[new.id] = _Record(new, job)
+            space.keys |= {} if new.key is None else {new.key: new.id}
         space.enter(record, job.state, now)
         if job.expires_at is not None:
             heappush(space.expiring, (job.expires_at.timestamp(), record.place, record))
-        return Placed(new.id, job.state)
+        return Placed(new.id, job.state, fresh=not replaced)
 
     async def claim(
         self,
@@ -610,8 +641,10 @@ class MemoryBroker:
             ready: list[Ready] = []
             for record in self._space.known(ids):
                 job = record.job
-                taken = job.key is not None and self._space.keys.get(job.key, job.id) != job.id
+                gone = job.key is None or let_go(job.terms, job.started_at is not None)
+                taken = not gone and self._space.holder(job.key, now) not in (None, record)
                 if job.state in revivable and not taken:
+                    self._space.keys |= {} if gone or job.key is None else {job.key: job.id}
                     record.written += job.state.finished
                     ready += self._space.due(record, 0.0, now, crashes=0, reason=None, expires_at=None)
             return ready

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from windlass.broker.damaged import decoder
-from windlass.broker.sqlite import history
+from windlass.broker.sqlite import history, keys
 from windlass.broker.sqlite.order import terms_of
 from windlass.broker.sqlite.presence import card_of
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
@@ -89,63 +89,6 @@ def _by_id(tx: Transaction, chosen: str, ids: Sequence[JobId]) -> list[Row]:
     """The jobs among `ids` that `chosen` admits, in the order asked."""
     rows = {row.id: row for row in _look(tx, chosen, as_json(ids))}
     return [rows[job] for job in dict.fromkeys(ids) if job in rows]
-
-
-# --- putting work in ------------------------------------------------------------------------------------------
-
-Enqueue = tuple[Sequence[NewJob], float | None]
-
-
-def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
-    rows = list[tuple[Any, ...]]()
-    for jobs, at in calls:
-        now = tx.now(at)
-        rows += [_new_row(new, now) for new in jobs]
-    placed = list[Placed]()
-    for start in range(0, len(rows), 256):
-        placed += _insert(tx, rows[start : start + 256])
-    answers = iter(placed)
-    return [[next(answers) for _ in jobs] for jobs, _ in calls]
-
-
-def _new_row(new: NewJob, now: float) -> tuple[Any, ...]:
-    run_at = now
-    if new.delay or new.at is not None:
-        run_at = max(now + new.delay, now if new.at is None else new.at)
-    state = State.SCHEDULED if run_at > now else State.READY
-    expires_at = None if new.expires is None else now + new.expires
-    named = new.id, new.task, new.queue, new.lane, new.priority
-    terms = None if new.terms is None else msgspec.json.encode(new.terms)
-    kept = new.crash_limit, new.keep, new.keep_failed
-    return (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, terms)
-
-
-def _insert(tx: Transaction, rows: list[tuple[Any, ...]]) -> list[Placed]:
-    """Insert all at once; when an id or a key is in the way of one (nothing is inserted then), one after the other."""
-    before = tx.order.mark()
-    try:
-        write_rows(tx.con, "enqueue", [(*row, *_rank(tx, row)) for row in rows])
-    except tx.con.IntegrityError:
-        tx.order.reset(before)
-        if len(rows) > 1:
-            return [placed for row in rows for placed in _insert(tx, [row])]
-        known = tx.run("enqueue_known", rows[0][0], rows[0][9]).fetchone()
-        if known is None:
-            raise
-        return [Placed(known[0], State(known[1]), fresh=False)]
-    placed = list[Placed]()
-    for row in rows:
-        job, queue, state = str(row[0]), str(row[2]), State(str(row[5]))
-        tx.count(queue, state, 1)
-        if state is State.READY:
-            tx.ready.add(queue)
-        placed.append(Placed(job, state))
-    return placed
-
-
-def _rank(tx: Transaction, row: tuple[Any, ...]) -> tuple[int, bool]:
-    """The rank of a new job, if it is ready, and whether it says more than priority and due time."""
-    return tx.order.place(row[2], row[3], row[4], row[7], terms_of(row[14])) if row[5] == "ready" else (0, False)
 
 
 # --- taking work out ------------------------------------------------------------------------------------------
@@ -386,11 +329,11 @@ def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
 
 def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
     ids, at = chosen
-    now, moves, keys = tx.now(at), list[Move](), set[str]()
+    now, moves, revived = tx.now(at), list[Move](), set[str]()
     for row in _by_id(tx, "revive_chosen", ids):
-        if row.key is not None and row.key in keys:
+        if row.key is not None and (row.key in revived or not keys.taken_back(tx, row.id, row.key, row.terms, now)):
             continue
-        keys |= {row.key} if row.key is not None else set()
+        revived |= {row.key} if row.key is not None else set()
         moves.append(_stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))
     tx.run("revive_ended", as_json(move.row.place for move in moves))
     return _move(tx, moves)
@@ -415,7 +358,6 @@ def _handed_back(claims: list[Claim]) -> tuple[Verb[Any, Any], Any] | None:
 
 append = Verb(_append, turn=0)
 settle = Verb(_settle)
-enqueue = Verb(_enqueue)
 # The last, so that it sees what its neighbours made ready. A power cut ends the process that holds a claim, so it may end the claim, too.
 claim = Verb.each(_claim, turn=2, undo=_handed_back, durable=False)
 pause, promote, reclaim, prune = Verb.each(_pause), Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)

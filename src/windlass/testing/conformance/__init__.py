@@ -25,6 +25,7 @@ from windlass.testing.conformance.claim import Claiming
 from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
+from windlass.testing.conformance.keys import Keeping, Replacing
 from windlass.testing.conformance.measures import Listing, Measuring, Speaking
 from windlass.testing.conformance.order import Ageing, Sharing
 from windlass.testing.conformance.presence import Beating
@@ -35,6 +36,8 @@ from windlass.testing.conformance.waiting import Crowding, Waiting
 
 class Conformance(
     Enqueueing,
+    Keeping,
+    Replacing,
     Claiming,
     Sharing,
     Ageing,

@@ -9,7 +9,7 @@ UPDATE job SET
     releases = v.column6,
     run_at = v.column7,
     finished_at = v.column8,
-    prune_at = v.column8 + iif(v.column2 = 'failed', keep_failed, keep),
+    prune_at = max(v.column8 + iif(v.column2 = 'failed', keep_failed, keep), coalesce(held_until, 0)),
     error = coalesce(v.column9, error),
     reason = v.column10,
     expires_at = iif(v.column11, expires_at, NULL),

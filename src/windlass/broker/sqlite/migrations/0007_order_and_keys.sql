@@ -23,3 +23,12 @@ CREATE TABLE turn (
     place REAL NOT NULL,
     PRIMARY KEY (queue, lane, priority, owner)
 ) STRICT, WITHOUT ROWID;
+
+-- Until when the key of a job is taken at least (NULL: not by time); 1: another job took it, because its time was over; the id of the job
+-- that it was replaced by last.
+ALTER TABLE job ADD COLUMN held_until REAL;
+ALTER TABLE job ADD COLUMN let_go INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN became TEXT;
+DROP INDEX job_key;
+CREATE UNIQUE INDEX job_key ON job (key) WHERE key IS NOT NULL AND NOT let_go AND (finished_at IS NULL OR held_until IS NOT NULL);
+CREATE UNIQUE INDEX job_became ON job (became) WHERE became IS NOT NULL;
