@@ -348,8 +348,9 @@ class MemoryBroker:
 
     def _place(self, new: NewJob, now: float) -> Placed:
         space, came_at = self._space, now
-        known, record = space.jobs.get(new.id) or space.jobs.get(space.became.get(new.id, "")), space.holder(new.key, now)
-        replaced = bool(record and new.terms and new.terms.replaces and not record.job.started_at and not record.job.state.finished)
+        replaces, record = new.terms is not None and new.terms.replaces, space.holder(new.key, now)
+        known = space.jobs.get(new.id) or (space.jobs.get(space.became.get(new.id, "")) if replaces else None)
+        replaced = bool(replaces and record and not record.job.started_at and not record.job.state.finished)
         if found := known or (None if replaced else record):
             return Placed(found.job.id, found.job.state, fresh=False)
         run_at = max(now, now + new.delay, now if new.at is None else new.at)
@@ -376,7 +377,7 @@ class MemoryBroker:
         space.enter(record, job.state, now)
         if job.expires_at is not None:
             heappush(space.expiring, (job.expires_at.timestamp(), record.place, record))
-        return Placed(new.id, job.state, fresh=not replaced)
+        return Placed(new.id, job.state, fresh=not replaced, replaced=replaced)
 
     async def claim(
         self,

@@ -32,12 +32,13 @@ class Holder(NamedTuple):
 
 def met(tx: Transaction, new: NewJob, row: tuple[Any, ...]) -> Placed | None:
     """The job whose id or key is in the way of a new one (a row as `enqueue` has it), or which becomes it; None: there is none."""
-    if found := tx.run("keys_known", new.id).fetchone():
+    replaces = new.terms is not None and new.terms.replaces
+    if found := tx.run("keys_known", new.id, replaces).fetchone():
         return Placed(found[0], State(found[1]), fresh=False)
     old = holder(tx, new.key, row[6])
     if old is None:
         return None
-    if new.terms and new.terms.replaces and not old.started and not old.finished:
+    if replaces and not old.started and not old.finished:
         return _replace(tx, old, new, row)
     return Placed(old.id, State(old.state), fresh=False)
 
@@ -81,4 +82,4 @@ def _replace(tx: Transaction, old: Holder, new: NewJob, row: tuple[Any, ...]) ->
     tx.changed.append(old.id)
     if became is State.READY:
         tx.ready.add(new.queue)
-    return Placed(old.id, became, fresh=False)
+    return Placed(old.id, became, fresh=False, replaced=True)

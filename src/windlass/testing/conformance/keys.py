@@ -118,7 +118,7 @@ class Replacing(Chapter):
             terms=Terms(replaces=True, group="b"),
         )  # fmt: skip
         (placed,) = await second.enqueue([new], now=NOW + 2)
-        assert placed == Placed(first, State.READY, fresh=False)
+        assert placed == Placed(first, State.READY, fresh=False, replaced=True)
         seen = await look(broker, first)
         assert (seen.task, seen.body, seen.queue, seen.lane, seen.priority) == ("other", b"new", "videos", "thread", 9)
         assert (seen.created_at, seen.run_at, seen.expires_at) == (date(NOW), date(NOW + 2), date(NOW + 52))
@@ -187,8 +187,8 @@ class Replacing(Chapter):
         """A repeat of the enqueueing that a job became last leaves it as it is, waiting, running or finished."""
         first = await _knock(broker, NOW, delay=10.0)
         last = job(key="k", delay=10.0, terms=REPLACES, body=b"last")
-        for now in (NOW + 5, NOW + 9):
-            assert [one.id for one in await second.enqueue([last], now=now)] == [first]
+        for now, replaced in ((NOW + 5, True), (NOW + 9, False)):
+            assert await second.enqueue([last], now=now) == [Placed(first, State.SCHEDULED, fresh=False, replaced=replaced)]
             assert (await look(broker, first)).run_at == date(NOW + 15)
         await broker.promote(now=NOW + 15)
         await hire(broker, now=NOW + 15)

@@ -51,7 +51,18 @@ some = st.sampled_from
 IDS = [f"00000000-0000-7000-8000-{n:012}" for n in range(24)]
 ids = some(IDS)
 several = st.lists(ids, min_size=1, max_size=8)
-terms = some([None, None, *(Terms(group=group, weight=weight) for group in "ab" for weight in (0.5, 1.0, 4.0)), Terms(ageing=7.0)])
+terms = some(
+    [
+        *[None] * 9,
+        *(Terms(group=group, weight=weight) for group in "ab" for weight in (0.5, 1.0, 4.0)),
+        Terms(ageing=7.0),
+        Terms(unique="started"),
+        Terms(unique_for=50.0),
+        Terms(replaces=True),
+        Terms(replaces=True, unique="started", group="a", latest=30.0),
+        Terms(replaces=True, unique_for=90.0),
+    ]
+)
 news = st.builds(
     NewJob,
     id=ids,
@@ -157,7 +168,7 @@ class AgainstModel(RuleBasedStateMachine):
 
     @rule(jobs=st.lists(news, min_size=2, max_size=6))
     def enqueue(self, jobs: list[NewJob]) -> None:
-        self.both(ask=lambda broker: broker.enqueue(jobs, now=self.now))
+        self.both(Move.REPLACE, ask=lambda broker: broker.enqueue(jobs, now=self.now))
 
     @rule(queues=st.permutations(QUEUES), room=some(rooms), worker=runs)
     def claim(self, queues: list[str], room: dict[str, int], worker: int) -> None:

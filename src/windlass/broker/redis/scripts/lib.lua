@@ -1,5 +1,5 @@
 -- What all verbs share; put before each of them. What is for one job at a time is in jobs.lua,
--- what is for the history in history.lua, and what is for fair shares in order.lua; they are opened when they are needed.
+-- what is for the history in history.lua, what is for fair shares in order.lua, and what is for keys in keys.lua; they are opened when they are needed.
 --
 -- KEYS[1] is "{name}:". All keys of an app begin with it, so they live in one slot of a cluster:
 --   jobs            hash   id -> the job as it came (records.py: Made)
@@ -16,7 +16,9 @@
 --   ended:STATE     zset   id by the time to forget it, for each of the finished states
 --   expiring        zset   id by its expiry, until it is started
 --   cancelling      set    ids that run and are to be cancelled
---   keys, keyed     hash   key -> the unfinished job that has it; id -> its key
+--   keys, keyed     hash   key -> the job that has it, or had it last (keys.lua); id -> its key
+--   held            hash   id -> until when its key is taken at least
+--   became, named   hash   id -> the id of the job that it was replaced by last; the other way round
 --   counts          hash   "LINE\0state" -> how many
 --   paused          set    queues
 --   journals        hash   id -> numbers of its last entry, its latest progress and its latest checkpoint; the fence under which the last entry
@@ -95,6 +97,12 @@ end
 local function count(line, state, change)
   local field = line .. '\0' .. state
   if call('HINCRBY', root .. 'counts', field, change) <= 0 then call('HDEL', root .. 'counts', field) end
+end
+
+-- What a job asks for beside its turn; nothing, where that cannot be read.
+local function terms_of(id)
+  local ok, found = pcall(cmsgpack.unpack, call('HGET', root .. 'terms', id) or '')
+  return ok and type(found) == 'table' and found or {}
 end
 
 -- What `journals` has of a job; nil when it has none. If somebody overwrote it, the number of the last entry is found again.

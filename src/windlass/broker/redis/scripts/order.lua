@@ -4,13 +4,6 @@ local TURN, DEFAULT = 1 / 1024, 5
 
 local function exact(number) return string.format('%.17g', number) end
 
--- What a job asks for; nothing, where that cannot be read.
-local function terms_of(id)
-  local stored = call('HGET', root .. 'terms', id)
-  local ok, found = pcall(cmsgpack.unpack, stored or '')
-  return ok and type(found) == 'table' and found or {}
-end
-
 -- Whose turn a job takes, and the weight of that group.
 local function group_of(terms)
   local weight = tonumber(terms.weight) or 1
