@@ -26,6 +26,7 @@ import msgspec
 from windlass.broker.damaged import progress
 from windlass.core.job import (
     DAY,
+    DEFAULT_PRIORITY,
     NOTHING,
     SCAN,
     Card,
@@ -45,7 +46,9 @@ from windlass.core.job import (
     Wish,
     Worker,
 )
+from windlass.core.keys import held_until, holds, let_go, put_off
 from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, report_of, seen, span, stale
+from windlass.core.order import Share, aged, group_of, rank, unranked
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
@@ -72,6 +75,7 @@ class _Record:
 
     `place` changes with every move, so that what older places left in a heap is known to be stale; 0: deleted.
     written: the number of the journal's last entry, or end. noted: the latest number that the present run gave to an entry.
+    became: the id of the job that it was replaced by last.
     """
 
     new: NewJob
@@ -81,6 +85,7 @@ class _Record:
     releases: int = 0
     written: int = 0
     noted: int = 0
+    became: JobId = ""
     journal: dict[int, Entry] = field(default_factory=dict)
 
     def change(self, **fields: Any) -> None:
@@ -133,11 +138,13 @@ class Space:
         self.serial = count(1)
         self.jobs: dict[JobId, _Record] = {}
         self.keys: dict[str, JobId] = {}
+        self.became: dict[JobId, JobId] = {}
         self.workers: dict[str, _Holder] = {}
         self.paused: set[str] = set()
         self.counts: defaultdict[str, Counter[State]] = defaultdict(Counter)
         self.waiting: defaultdict[Topic, set[_Waiter]] = defaultdict(set)
-        self.ready: defaultdict[tuple[str, str], list[tuple[int, float, int, _Record]]] = defaultdict(list)
+        self.ready: defaultdict[tuple[str, str], list[tuple[int, int, _Record]]] = defaultdict(list)
+        self.shares: dict[tuple[str, str, int], Share] = {}
         self.scheduled: list[tuple[float, int, _Record]] = []
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
@@ -160,32 +167,60 @@ class Space:
         record.place = next(self.serial)
         new, queue, run_at = record.new, record.job.queue, record.job.run_at.timestamp()
         self.counts[queue][state] += 1
+        until = held_until(new.terms, record.job.created_at.timestamp()) or now
         if new.key is not None and not state.finished:
-            self.keys[new.key] = new.id
+            self.keys.setdefault(new.key, new.id)
+        elif until <= now:
+            self.free_key(record)
         if state is State.READY:
-            heappush(self.ready[queue, new.lane], (-new.priority, run_at, record.place, record))
+            heappush(self.ready[queue, new.lane], (self.rank(record.job), record.place, record))
             self.wake(("queue", queue))
         elif state is State.SCHEDULED:
             heappush(self.scheduled, (run_at, record.place, record))
         elif state.finished:
             keep = new.keep_failed if state is State.FAILED else new.keep
-            heappush(self.finished, (now + keep, record.place, record))
+            heappush(self.finished, (max(now + keep, until), record.place, record))
         self.wake(("job", new.id))
 
-    def leave(self, record: _Record) -> None:
+    def rank(self, job: Job) -> int:
+        """The number of a job that becomes ready."""
+        run_at, line = job.run_at.timestamp(), (job.queue, job.lane)
+        place = aged(job.priority, run_at, job.terms)
+        if place is not None and (*line, DEFAULT_PRIORITY) not in self.shares:
+            return rank(DEFAULT_PRIORITY, place)
+        if job.terms is not None and job.terms.group is not None:
+            self.shares.setdefault((*line, job.priority), Share(run_at))
+        share = self.shares.get((*line, job.priority))
+        return rank(job.priority, run_at if share is None else share.turn(*group_of(job.terms)))
+
+    def leave(self, record: _Record, to: State | None = None) -> None:
         """Take a job out of the state it stands in, and with it whatever it holds there."""
         job, record.place = record.job, 0
+        share = self.shares.get((job.queue, job.lane, job.priority))
+        if share and job.state is State.READY and to is not State.RUNNING:
+            share.give_back(*group_of(job.terms))
         self.counts[job.queue][job.state] -= 1
-        if job.key is not None and self.keys.get(job.key) == job.id:
-            del self.keys[job.key]
         if job.state is State.RUNNING and job.worker is not None:
             holder = self.workers[job.worker]
             del holder.held[job.id]
             holder.cancelling.discard(job.id)
 
+    def holder(self, key: str | None, now: float) -> _Record | None:
+        """The job that has this key."""
+        record = self.jobs.get(self.keys.get(key, "")) if key is not None else None
+        if record is None:
+            return None
+        job, came_at = record.job, record.job.created_at.timestamp()
+        return record if holds(job.terms, came_at, job.started_at is not None, job.state.finished, now) else None
+
+    def free_key(self, record: _Record) -> None:
+        """The key of a job is no more its own."""
+        if record.job.key is not None and self.keys.get(record.job.key) == record.job.id:
+            del self.keys[record.job.key]
+
     def move(self, record: _Record, state: State, now: float, **fields: Any) -> None:
         """From where it stands to `state`."""
-        self.leave(record)
+        self.leave(record, state)
         self.enter(record, state, now, **fields)
 
     def due(self, record: _Record, delay: float, now: float, **fields: Any) -> list[Ready]:
@@ -196,17 +231,31 @@ class Space:
     def remove(self, record: _Record) -> None:
         """Delete a job."""
         self.leave(record)
+        self.free_key(record)
+        self.became.pop(record.became, None)
         del self.jobs[record.job.id]
         self.wake(("job", record.job.id))
 
     def best(self, queue: str, room: Mapping[str, int], now: float) -> _Record | None:
         """The queue's next job among the lanes that have room."""
-        heads: list[tuple[int, float, int, _Record]] = []
+        heads: list[tuple[int, int, _Record]] = []
         for heap in [self.ready[queue, lane] for lane, free in room.items() if free > 0]:
-            while heap and (heap[0][3].place != heap[0][2] or heap[0][3].expired(now)):
+            while heap and (heap[0][2].place != heap[0][1] or heap[0][2].expired(now)):
                 heappop(heap)
             heads += heap[:1]
-        return min(heads)[3] if heads else None
+        if not heads:
+            return None
+        number, _, record = min(heads)
+        priority, place = unranked(number)
+        if share := self.shares.get((queue, record.job.lane, priority)):
+            share.advance(place)
+        return record
+
+    def forget_shares(self, now: float) -> None:
+        """Forget the groups that have had all their turns, and the clocks that nobody needs any more."""
+        for share in self.shares.values():
+            share.last = {group: last for group, last in share.last.items() if last > share.clock}
+        self.shares = {line: share for line, share in self.shares.items() if share.last or share.clock > now}
 
     def live(self, claim: Claim) -> _Record | None:
         """The job of a claim, while that claim's run goes on."""
@@ -302,25 +351,37 @@ class MemoryBroker:
             return [self._place(new, now) for new in jobs]
 
     def _place(self, new: NewJob, now: float) -> Placed:
-        space = self._space
-        namesake = space.keys.get(new.key, "") if new.key is not None else ""
-        if known := space.jobs.get(new.id) or space.jobs.get(namesake):
-            return Placed(known.job.id, known.job.state, fresh=False)
+        space, came_at = self._space, now
+        replaces, record = new.terms is not None and new.terms.replaces, space.holder(new.key, now)
+        known = space.jobs.get(new.id) or (space.jobs.get(space.became.get(new.id, "")) if replaces else None)
+        replaced = bool(replaces and record and not record.job.started_at and not record.job.state.finished)
+        if found := known or (None if replaced else record):
+            return Placed(found.job.id, found.job.state, fresh=False)
         run_at = max(now, now + new.delay, now if new.at is None else new.at)
+        if record:
+            came_at, space.became[new.id] = record.job.created_at.timestamp(), record.job.id
+            run_at = put_off(run_at, new.terms, came_at, now)
+            space.became.pop(record.became, None)
+            space.leave(record)
+            record.became, new = new.id, msgspec.structs.replace(new, id=record.job.id)
         job = Job(
             **{name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")},
             state=State.SCHEDULED if run_at > now else State.READY,
             attempt=0,
             crashes=0,
-            created_at=_date(now),
+            created_at=_date(came_at),
             run_at=_date(run_at),
             expires_at=None if new.expires is None else _date(now + new.expires),
         )
-        record = space.jobs[new.id] = _Record(new, job)
+        if record:
+            record.new, record.job = new, job
+        else:
+            record = space.jobs[new.id] = _Record(new, job)
+            space.keys |= {} if new.key is None else {new.key: new.id}
         space.enter(record, job.state, now)
         if job.expires_at is not None:
             heappush(space.expiring, (job.expires_at.timestamp(), record.place, record))
-        return Placed(new.id, job.state)
+        return Placed(new.id, job.state, fresh=not replaced, replaced=replaced)
 
     async def claim(
         self,
@@ -519,6 +580,7 @@ class MemoryBroker:
                 del space.workers[name]
             space.writers = {name: (last, at) for name, (last, at) in space.writers.items() if at + DAY > now}
             space.spans = {place: found for place, found in space.spans.items() if not stale(*place, now)}
+            space.forget_shares(now)
             return pruned
 
     async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
@@ -555,9 +617,9 @@ class MemoryBroker:
             names = {queue for queue, states in counts.items() if states} | paused
             oldest = dict[str, float]()
             for (queue, _), heap in self._space.ready.items():
-                for _, run_at, place, record in heap:
+                for _, place, record in heap:
                     if record.place == place:
-                        oldest[queue] = min(run_at, oldest.get(queue, inf))
+                        oldest[queue] = min(record.job.run_at.timestamp(), oldest.get(queue, inf))
             return [QueueInfo(name, counts.get(name, {}), name in paused, oldest.get(name)) for name in sorted(names)]
 
     async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
@@ -584,8 +646,10 @@ class MemoryBroker:
             ready: list[Ready] = []
             for record in self._space.known(ids):
                 job = record.job
-                taken = job.key is not None and self._space.keys.get(job.key, job.id) != job.id
+                gone = job.key is None or let_go(job.terms, job.started_at is not None)
+                taken = not gone and self._space.holder(job.key, now) not in (None, record)
                 if job.state in revivable and not taken:
+                    self._space.keys |= {} if gone or job.key is None else {job.key: job.id}
                     record.written += job.state.finished
                     ready += self._space.due(record, 0.0, now, crashes=0, reason=None, expires_at=None)
             return ready

@@ -71,7 +71,12 @@ class Enqueues(Protocol):
 
         Idempotent by id: a job whose id is known already is left as it is and answered with `fresh=False` and its state.
         A `key` admits one unfinished job: a second one is not stored and is answered with the first one's id and
-        `fresh=False`, also within one call. Once the first has finished the key is free again.
+        `fresh=False`, also within one call. Once the first has finished the key is free again; with `unique="started"`, once it has
+        started, and then it never takes it again; with `unique_for`, not before so many seconds from its enqueueing, finished or not, and
+        the job is kept until then. A key is taken as its job says, whatever the other one asks for.
+        With `replaces`, a job that has the key and never started becomes the new one: `fresh=False`, `replaced=True`, its id. It
+        keeps its id, and when it came; it is due as the new one says, but at the latest `latest` seconds after it came. A repeat of the
+        enqueueing that it became last leaves it as it is, also when it has finished; one of an earlier one counts as a new one.
         A job with a `delay` or `at` in the future is scheduled; otherwise it is ready at once.
         """
         ...
@@ -92,6 +97,12 @@ class Claims(Protocol):
         """Take ready jobs, at most `room[lane]` of each lane; lanes that are not in `room` give nothing.
 
         Queues in the order asked, then the higher priority, then the longer due (the earlier `run_at`), also when taken one at a time.
+        A job with `ageing` counts as one of the default priority that is due so many seconds earlier for each level above it, and later
+        for each below: so it passes, and is passed, in time.
+        Groups have fair shares of each line (a queue's lane) and priority: in turn, as often as their weight says, however many jobs each
+        has, the longer due first within one. A group that comes new begins with the present round. There, jobs without a group are one
+        group together, and nobody ages; what became ready before the first job of a group goes first.
+        What becomes ready again takes its group's next turn. One that never ran gives its turn back when it goes.
         Each claim spends an attempt and carries a token that is larger than any earlier token of that job id, forgotten jobs included.
         It says since when the job was due (its `run_at`).
         No job is ever handed to two claims, however many workers claim at once.
@@ -200,9 +211,10 @@ class Upkeep(Protocol):
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         """Delete finished jobs, journal included, that are past their time to be kept, at most `limit`; answers how many.
 
-        Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`.
+        Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`; none less long than its key is taken.
         Workers that have been gone for a day are forgotten, and those who have written no report for a day.
         Of the history, the spans that have been over for the time that `STEPS` says are forgotten.
+        Groups that have had all their turns are forgotten; once all of a line are, it has no groups any more.
         """
         ...
 
@@ -253,7 +265,7 @@ class Inspects(Protocol):
         """Make parked, scheduled, failed and cancelled jobs ready now, their crashes, reason and expiry forgotten; leave all others alone.
 
         Attempts stay counted: a job that failed its last attempt gets exactly one more.
-        If another unfinished job took its key meanwhile, it is left as it is.
+        If another job has its key meanwhile, it is left as it is; one that has let go of its key when it started needs none.
         """
         ...
 

@@ -37,7 +37,7 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     lane: the kind of slot it needs ("loop", "thread", "process"): a worker claims per lane, for what it can start now.
     delay: not before this many seconds from the store's now. at: not before this Unix time. The later one counts.
     expires: not started this many seconds from the store's now, it is cancelled instead.
-    key: at most one unfinished job may have it. keep, keep_failed: seconds to keep it once finished.
+    key: at most one job may have it, until it has finished, unless `terms` say otherwise. keep, keep_failed: seconds to keep it once finished.
     terms: whatever else it asks for; None: nothing.
     """
 
@@ -60,11 +60,15 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Placed(Struct, frozen=True, gc=False):
-    """Where an enqueued job went. `fresh` is False when the id or the key was there already; `id` is then that job's."""
+    """Where an enqueued job went. `fresh` is False when the id or the key was there already; `id` is then that job's.
+
+    replaced: that job became this one.
+    """
 
     id: JobId
     state: State
     fresh: bool = True
+    replaced: bool = False
 
 
 class Ready(Struct, frozen=True, gc=False):

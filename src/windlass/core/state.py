@@ -44,6 +44,7 @@ class Move(StrEnum):
     CANCEL = "cancel"
     EXPIRE = "promote: expired"
     REVIVE = "revive"
+    REPLACE = "enqueue: replaced"  # by another one with its key
 
 
 _S = State
@@ -68,6 +69,9 @@ TRANSITIONS: dict[tuple[State, Move], frozenset[State]] = {
     (_S.RUNNING, Move.QUARANTINE): frozenset({_S.FAILED}),
     (_S.PARKED, Move.CANCEL): frozenset({_S.CANCELLED}),
     (_S.PARKED, Move.REVIVE): frozenset({_S.READY}),
+    (_S.SCHEDULED, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY}),
+    (_S.WAITING, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY}),
+    (_S.READY, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY}),
     (_S.FAILED, Move.REVIVE): frozenset({_S.READY}),
     (_S.CANCELLED, Move.REVIVE): frozenset({_S.READY}),
 }

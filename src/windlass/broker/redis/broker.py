@@ -107,7 +107,7 @@ class RedisBroker(History):
         told = await self._call("enqueue", _time(now), b"".join(dict.fromkeys(ids)), *_arranged(jobs, ids))
         placed = [Placed(new.id, State.READY) for new in jobs]
         for place, job, state, stored in batched(told, 4):
-            placed[place] = Placed(full(job), STATES[state], bool(stored))
+            placed[place] = Placed(full(job), STATES[state], stored == 1, stored == 2)
         return placed
 
     async def claim(

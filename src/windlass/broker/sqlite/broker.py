@@ -11,7 +11,7 @@ from functools import partial
 from math import inf
 from typing import TypeVar
 
-from windlass.broker.sqlite import history, looks, presence, verbs
+from windlass.broker.sqlite import history, looks, presence, putting, verbs
 from windlass.broker.sqlite.place import MEMORY, Place, file_system
 from windlass.broker.sqlite.schema import SAFE
 from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
@@ -143,7 +143,7 @@ class SqliteBroker:
     # --- work -------------------------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
-        return await self._write(verbs.enqueue, (jobs, now)) if jobs else []
+        return await self._write(putting.enqueue, (jobs, now)) if jobs else []
 
     async def claim(
         self,

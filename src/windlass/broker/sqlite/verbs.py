@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from windlass.broker.damaged import decoder
-from windlass.broker.sqlite import history
+from windlass.broker.sqlite import history, keys
+from windlass.broker.sqlite.order import terms_of
 from windlass.broker.sqlite.presence import card_of
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
@@ -50,6 +51,9 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     run_at: float
     worker: str | None
     key: str | None
+    lane: str
+    priority: int
+    terms: msgspec.Raw
 
 
 class Move(NamedTuple):
@@ -87,56 +91,6 @@ def _by_id(tx: Transaction, chosen: str, ids: Sequence[JobId]) -> list[Row]:
     return [rows[job] for job in dict.fromkeys(ids) if job in rows]
 
 
-# --- putting work in ------------------------------------------------------------------------------------------
-
-Enqueue = tuple[Sequence[NewJob], float | None]
-
-
-def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
-    rows = list[tuple[object, ...]]()
-    for jobs, at in calls:
-        now = tx.now(at)
-        rows += [_new_row(new, now) for new in jobs]
-    placed = list[Placed]()
-    for start in range(0, len(rows), 256):
-        placed += _insert(tx, rows[start : start + 256])
-    answers = iter(placed)
-    return [[next(answers) for _ in jobs] for jobs, _ in calls]
-
-
-def _new_row(new: NewJob, now: float) -> tuple[object, ...]:
-    run_at = now
-    if new.delay or new.at is not None:
-        run_at = max(now + new.delay, now if new.at is None else new.at)
-    state = State.SCHEDULED if run_at > now else State.READY
-    expires_at = None if new.expires is None else now + new.expires
-    named = new.id, new.task, new.queue, new.lane, new.priority
-    terms = None if new.terms is None else msgspec.json.encode(new.terms)
-    kept = new.crash_limit, new.keep, new.keep_failed
-    return (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, terms)
-
-
-def _insert(tx: Transaction, rows: list[tuple[object, ...]]) -> list[Placed]:
-    """Insert all at once; when an id or a key is in the way of one (nothing is inserted then), one after the other."""
-    try:
-        write_rows(tx.con, "enqueue", rows)
-    except tx.con.IntegrityError:
-        if len(rows) > 1:
-            return [placed for row in rows for placed in _insert(tx, [row])]
-        known = tx.run("enqueue_known", rows[0][0], rows[0][9]).fetchone()
-        if known is None:
-            raise
-        return [Placed(known[0], State(known[1]), fresh=False)]
-    placed = list[Placed]()
-    for row in rows:
-        job, queue, state = str(row[0]), str(row[2]), State(str(row[5]))
-        tx.count(queue, state, 1)
-        if state is State.READY:
-            tx.ready.add(queue)
-        placed.append(Placed(job, state))
-    return placed
-
-
 # --- taking work out ------------------------------------------------------------------------------------------
 
 Ask = tuple[Sequence[str], Mapping[str, int], str, float | None]
@@ -153,7 +107,8 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         found = claimed_of(tx.con.execute(sql("claim", lanes=lanes), [worker, now, queue, *slots]).fetchone()[0])
         if not found:
             continue
-        found.sort(key=lambda job: (-job[0], job[1], job[2]))
+        found.sort(key=lambda job: (job[0], job[2]))
+        tx.order.advance(queue, ((job[5], job[0]) for job in found))
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
@@ -249,13 +204,18 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
         tx.count(row.queue, row.state, -1)
         tx.count(move.queue, move.state, 1)
         tx.changed.append(row.id)
+        rank, shifted = 0, False
+        if row.state is State.READY:
+            tx.order.give_back(row.queue, row.lane, row.priority, terms_of(row.terms))
         if move.state is State.READY:
             ready.append(Ready(row.id, move.queue))
             tx.ready.add(move.queue)
+            rank, shifted = tx.order.place(move.queue, row.lane, row.priority, move.run_at, terms_of(row.terms))
         error = None if move.error is None else msgspec.json.encode(move.error)
         counts = move.attempt, move.crashes, move.releases
         where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
-        rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, len(moves) - number))
+        to = len(moves) - number, rank, shifted
+        rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, *to))
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
     return ready
@@ -332,6 +292,7 @@ def _prune(tx: Transaction, batch: Batch) -> int:
     _delete(tx, rows)
     tx.run("prune_workers", now, DAY)
     tx.run("prune_tally")
+    tx.order.prune(now)
     history.prune(tx, now, limit, DAY)
     return len(rows)
 
@@ -340,6 +301,8 @@ def _delete(tx: Transaction, rows: Sequence[Row]) -> None:
     for row in rows:
         tx.count(row.queue, row.state, -1)
         tx.changed.append(row.id)
+        if row.state is State.READY:
+            tx.order.give_back(row.queue, row.lane, row.priority, terms_of(row.terms))
     if rows:
         tx.run("forget_entries", as_json(row.id for row in rows))
         tx.run("forget", as_json(row.place for row in rows))
@@ -366,11 +329,11 @@ def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
 
 def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
     ids, at = chosen
-    now, moves, keys = tx.now(at), list[Move](), set[str]()
+    now, moves, revived = tx.now(at), list[Move](), set[str]()
     for row in _by_id(tx, "revive_chosen", ids):
-        if row.key is not None and row.key in keys:
+        if row.key is not None and (row.key in revived or not keys.taken_back(tx, row.id, row.key, row.terms, now)):
             continue
-        keys |= {row.key} if row.key is not None else set()
+        revived |= {row.key} if row.key is not None else set()
         moves.append(_stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))
     tx.run("revive_ended", as_json(move.row.place for move in moves))
     return _move(tx, moves)
@@ -395,7 +358,6 @@ def _handed_back(claims: list[Claim]) -> tuple[Verb[Any, Any], Any] | None:
 
 append = Verb(_append, turn=0)
 settle = Verb(_settle)
-enqueue = Verb(_enqueue)
 # The last, so that it sees what its neighbours made ready. A power cut ends the process that holds a claim, so it may end the claim, too.
 claim = Verb.each(_claim, turn=2, undo=_handed_back, durable=False)
 pause, promote, reclaim, prune = Verb.each(_pause), Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)

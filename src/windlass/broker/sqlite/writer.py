@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from windlass.broker.sqlite.locks import FileLock
+from windlass.broker.sqlite.order import Order
 from windlass.broker.sqlite.place import Place
 from windlass.broker.sqlite.schema import PATIENCE, connect, migrations, prepare, sql
 from windlass.broker.sqlite.wake import CHANGED, READY, Bell
@@ -49,6 +50,7 @@ class Transaction:
         self.con, self.clock = con, clock
         self.ready: set[str] = set()
         self.changed: list[str] = []
+        self.order = Order(con)
         self._tally: Counter[tuple[str, State]] = Counter()
 
     def now(self, now: float | None) -> float:
@@ -65,6 +67,7 @@ class Transaction:
 
     def finish(self) -> None:
         """Write what was left for the end."""
+        self.order.save()
         if deltas := [(queue, state, jobs) for (queue, state), jobs in self._tally.items() if jobs]:
             self.run("tally_add", msgspec.json.encode(deltas).decode())
 

@@ -25,7 +25,9 @@ from windlass.testing.conformance.claim import Claiming
 from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
+from windlass.testing.conformance.keys import Keeping, Replacing
 from windlass.testing.conformance.measures import Listing, Measuring, Speaking
+from windlass.testing.conformance.order import Ageing, Sharing
 from windlass.testing.conformance.presence import Beating
 from windlass.testing.conformance.settle import Settling
 from windlass.testing.conformance.upkeep import Promoting, Pruning, Reclaiming
@@ -34,7 +36,11 @@ from windlass.testing.conformance.waiting import Crowding, Waiting
 
 class Conformance(
     Enqueueing,
+    Keeping,
+    Replacing,
     Claiming,
+    Sharing,
+    Ageing,
     Settling,
     Beating,
     Journalling,

@@ -25,6 +25,7 @@ from windlass.core.job import Card, Claim, Duty, Job, JobId, NewJob, Ready, Wish
 from windlass.core.measures import report_of
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
 from windlass.core.state import BORN, FINISHED, TRANSITIONS, Move, State
+from windlass.core.terms import Terms
 from windlass.testing.conformance.kit import ERROR, NOW, entry
 
 T = TypeVar("T")
@@ -50,6 +51,18 @@ some = st.sampled_from
 IDS = [f"00000000-0000-7000-8000-{n:012}" for n in range(24)]
 ids = some(IDS)
 several = st.lists(ids, min_size=1, max_size=8)
+terms = some(
+    [
+        *[None] * 9,
+        *(Terms(group=group, weight=weight) for group in "ab" for weight in (0.5, 1.0, 4.0)),
+        Terms(ageing=7.0),
+        Terms(unique="started"),
+        Terms(unique_for=50.0),
+        Terms(replaces=True),
+        Terms(replaces=True, unique="started", group="a", latest=30.0),
+        Terms(replaces=True, unique_for=90.0),
+    ]
+)
 news = st.builds(
     NewJob,
     id=ids,
@@ -65,6 +78,7 @@ news = st.builds(
     crash_limit=some([1, 2]),
     keep=st.just(100.0),
     keep_failed=st.just(200.0),
+    terms=terms,
 )
 full = {"loop": 9, "thread": 9}
 rooms: list[dict[str, int]] = [full, full, full, {"loop": 2, "thread": 1}, {"loop": 1}, {}]
@@ -154,7 +168,7 @@ class AgainstModel(RuleBasedStateMachine):
 
     @rule(jobs=st.lists(news, min_size=2, max_size=6))
     def enqueue(self, jobs: list[NewJob]) -> None:
-        self.both(ask=lambda broker: broker.enqueue(jobs, now=self.now))
+        self.both(Move.REPLACE, ask=lambda broker: broker.enqueue(jobs, now=self.now))
 
     @rule(queues=st.permutations(QUEUES), room=some(rooms), worker=runs)
     def claim(self, queues: list[str], room: dict[str, int], worker: int) -> None:
@@ -232,7 +246,17 @@ class AgainstModel(RuleBasedStateMachine):
     @rule(verb=some(["promote", "reclaim", "prune"]))
     def upkeep(self, verb: str) -> None:
         moves = {"promote": (Move.PROMOTE, Move.EXPIRE), "reclaim": (Move.RECLAIM, Move.QUARANTINE), "prune": ()}
-        self.both(*moves[verb], ask=lambda one: _set(getattr(one, verb)(now=self.now)))
+        done: Any = None
+
+        async def ask(broker: Broker) -> Any:
+            nonlocal done
+            if broker is self.model and verb != "prune":
+                in_order = _prefer if verb == "promote" else _take_back_in_order
+                in_order(self.model, [one.id for one in done])
+            done = await getattr(broker, verb)(now=self.now)
+            return (len(done), set(done)) if isinstance(done, list) else done
+
+        self.both(*moves[verb], ask=ask)
         self.look_back()
 
     @rule(jobs=several)
@@ -304,9 +328,19 @@ async def _faults(broker: Broker) -> list[tuple[object, ...]]:
 def _prefer(model: MemoryBroker, chosen: Sequence[JobId]) -> None:
     """Let the model break its ties in favour of `chosen`: among equals the broker may take whichever it likes."""
     place = {job: -next(model._space.serial) for job in reversed(chosen)}
-    for heap in model._space.ready.values():
-        for n, (priority, run_at, serial, record) in enumerate(heap):
+    heaps: list[list[Any]] = [*model._space.ready.values(), model._space.scheduled]
+    for heap in heaps:
+        for n, (order, serial, record) in enumerate(heap):
             if record.place == serial and record.job.id in place:
                 record.place = place[record.job.id]
-                heap[n] = (priority, run_at, record.place, record)
+                heap[n] = (order, record.place, record)
         heapify(heap)
+
+
+def _take_back_in_order(model: MemoryBroker, taken: Sequence[JobId]) -> None:
+    """Let the model take jobs back as the broker did: of one group, the first has the first turn."""
+    number, workers = {job: n for n, job in enumerate(taken)}, model._space.workers
+    for holder in workers.values():
+        holder.held = dict(sorted(holder.held.items(), key=lambda one: number.get(one[0], inf)))
+    first = {name: min((number.get(job, inf) for job in one.held), default=inf) for name, one in workers.items()}
+    model._space.workers = dict(sorted(workers.items(), key=lambda one: first[one[0]]))

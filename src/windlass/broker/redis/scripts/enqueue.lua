@@ -2,8 +2,8 @@
 -- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
 -- and single jobs with a due time, an expiry, a key or terms: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the
 -- key), terms ('' for none).
--- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored and
--- 0 if that job was known already.
+-- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored, 0
+-- if that job was known already, and 2 if it became this one.
 
 local now, at, number, answer = clock(ARGV[1]), 3, 0, {}
 local head = '\154' .. double(now) -- an array of ten, the first of it the time at which the job came
@@ -20,24 +20,42 @@ local function is_known(id)
   local state = stand and byte(stand, 2) or READY
   tell_of(id, state <= CANCELLED and state or PARKED, 0)
   known = true
+  return true
 end
 
--- The unfinished job that has a key.
+-- The job that has a key.
 local function holder_of(key)
   local id = key ~= '' and call('HGET', root .. 'keys', sub(key, 2))
-  if not id or call('HEXISTS', stored, id) == 0 then return nil end
-  local stand = call('HGET', root .. 'states', id)
-  return (stand and byte(stand, 2) or READY) < SUCCEEDED and id or nil
+  jobs = id and (jobs or open_jobs()) or jobs
+  local job = id and jobs.load(id)
+  return job and jobs.keys.holds(job, now) and job or nil
+end
+
+-- The new job of this id meets one: with its id, which became it, or with its key. Answers whether it did.
+local function met(id, made, delay, moment, key, terms)
+  if call('HEXISTS', stored, id) == 1 then return is_known(id) end
+  local replaces = terms ~= '' and cmsgpack.unpack(terms).replaces
+  local same = replaces and call('HGET', root .. 'named', id)
+  if same and call('HEXISTS', stored, same) == 1 then return is_known(same) end
+  local job = holder_of(key)
+  if not job then return false end
+  if not (replaces and job.state < RUNNING and not job.started_at and job.whole) then return is_known(job.id) end
+  local new = jobs.replace(job, id, made, terms, tonumber(delay), tonumber(moment) or now, now)
+  tell_of(new.id, new.state, 2)
+  known = true
+  return true
 end
 
 local function plain(line, priority, many)
-  local order, ready = score(priority, now), {}
+  local number_of, ready = score(priority, now), {}
+  local shared = call('HEXISTS', root .. 'clocks', line .. '\0' .. priority) == 1 and open_order()
   for i = at + 3, at + 1 + many * 2, 2 do
     local id = ARGV[i]
     if call('HSETNX', stored, id, head .. ARGV[i + 1]) == 1 then
       added[id] = true
       local n = #ready
-      ready[n + 1], ready[n + 2] = order, id
+      ready[n + 1] = shared and shared.enter({id = id, line = line, priority = priority, run_at = now}) or number_of
+      ready[n + 2] = id
     else
       is_known(id)
     end
@@ -51,16 +69,16 @@ local function plain(line, priority, many)
 end
 
 local function special(id, made, delay, moment, key, terms)
-  local namesake = holder_of(key)
-  if namesake and call('HEXISTS', stored, id) == 0 then
-    is_known(namesake)
-  elseif call('HSETNX', stored, id, head .. made) == 0 then
-    is_known(id)
-  else
+  if not met(id, made, delay, moment, key, terms) then
     added[id] = true
-    if key ~= '' then call('HSET', root .. 'keyed', id, sub(key, 2)) end
-    if terms ~= '' then call('HSET', root .. 'terms', id, terms) end
+    call('HSET', stored, id, head .. made)
     jobs = jobs or open_jobs()
+    if terms ~= '' then call('HSET', root .. 'terms', id, terms) end
+    if key ~= '' then
+      call('HSET', root .. 'keyed', id, sub(key, 2))
+      call('HSET', root .. 'keys', sub(key, 2), id)
+      if terms ~= '' then jobs.keys.hold(id, now, terms_of(id)) end
+    end
     local job = jobs.load(id)
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
     job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
@@ -96,7 +114,7 @@ end
 local ok, why = pcall(all)
 if not ok then -- a key is of another type: none of these is a job; who meets in a list what is left of them will see that
   for id in pairs(added) do
-    for _, key in ipairs({'jobs', 'states', 'keyed', 'terms'}) do redis.pcall('HDEL', root .. key, id) end
+    for _, key in ipairs({'jobs', 'states', 'keyed', 'held', 'terms'}) do redis.pcall('HDEL', root .. key, id) end
   end
   return type(why) == 'table' and why or redis.error_reply(why)
 end

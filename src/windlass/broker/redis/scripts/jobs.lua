@@ -100,31 +100,30 @@ local function stand_of(job)
   return '\159' .. stand .. cmsgpack.pack(job.finished_at, nil, job.error, job.reason)
 end
 
+local order, keys = open_order(), open_keys()
+
 local function place_of(job)
-  if job.state == READY then return 'ready:' .. job.line, score(job.priority, job.run_at) end
+  if job.state == READY then return 'ready:' .. job.line end
   if job.state == SCHEDULED then return 'scheduled', job.run_at end
   if job.state == RUNNING then return 'running' end
   if job.state == PARKED then return 'parked', job.run_at end
-  return 'ended:' .. job.state, (job.finished_at or 0) + (job.state == FAILED and job.keep_failed or job.keep)
+  local kept = (job.finished_at or 0) + (job.state == FAILED and job.keep_failed or job.keep)
+  return 'ended:' .. job.state, job.key and math.max(kept, keys.held_until(job.id)) or kept
 end
 
 local changed, became_ready, removed, trouble = {}, {}, {}, nil
 
-local function free_key(job)
-  if job.key and call('HGET', root .. 'keys', job.key) == job.id then call('HDEL', root .. 'keys', job.key) end
-end
-
 local function enter(job, state, now)
   job.state = state
   job.finished_at = state >= SUCCEEDED and now or nil
-  local place, order = place_of(job)
-  call('ZADD', root .. place, order, job.id)
+  local place, number = place_of(job)
+  call('ZADD', root .. place, number or state == READY and order.enter(job), job.id)
   call('HSET', root .. 'states', job.id, stand_of(job))
   count(job.line, state, 1)
-  if state >= SUCCEEDED then
-    free_key(job)
+  if job.key and state >= SUCCEEDED then
+    keys.free(job, now)
   elseif job.key then
-    call('HSET', root .. 'keys', job.key, job.id)
+    call('HSETNX', root .. 'keys', job.key, job.id)
   end
   if job.expires and (state >= SUCCEEDED or job.timeless) then call('ZREM', root .. 'expiring', job.id) end
   changed[#changed + 1] = job.id
@@ -146,11 +145,39 @@ end
 -- type, which ends the script, loses no job.
 local function move(job, state, now, queue)
   local line, was, from = job.line, job.state, place_of(job)
+  if was == READY then order.leave(job) end
   if queue and queue ~= '' then change_queue(job, queue) end
   enter(job, state, now)
   count(line, was, -1)
   if place_of(job) ~= from then call('ZREM', root .. from, job.id) end
   if was == RUNNING then call('SREM', root .. 'cancelling', job.id) end
+end
+
+-- Let a job that waits become another one, which came with this id: it keeps its own, and when it came.
+local function replace(job, id, made, terms, delay, moment, now)
+  local from, was, line, came = place_of(job), job.state, job.line, sub(job.made, 1, 10)
+  if was == READY then order.leave(job) end
+  made = came .. made
+  local read, to = cmsgpack.unpack_limit(made, 8, 1), cmsgpack.unpack_limit(made, 9, 1)
+  local new = read_made(job.id, made)
+  if new.expires then -- from now on
+    new.expires = new.expires + now - new.created
+    made = sub(made, 1, read) .. cmsgpack.pack(new.expires) .. sub(made, to + 1)
+  end
+  call('HSET', root .. 'jobs', job.id, made)
+  call('HSET', root .. 'terms', job.id, terms)
+  terms = terms_of(job.id)
+  keys.hold(job.id, new.created, terms)
+  keys.became(job, id)
+  if job.expires then call('ZREM', root .. 'expiring', job.id) end
+  if new.expires then call('ZADD', root .. 'expiring', new.created + new.expires, job.id) end
+  new.made = made
+  new.run_at = math.max(now, now + delay, moment)
+  new.run_at = math.min(new.run_at, math.max(now, new.created + (tonumber(terms.latest) or math.huge)))
+  enter(new, new.run_at > now and SCHEDULED or READY, now)
+  count(line, was, -1)
+  if place_of(new) ~= from then call('ZREM', root .. from, job.id) end
+  return new
 end
 
 -- For the history: what became of a job for which no worker speaks. error, message: what it crashed of, if it did.
@@ -184,10 +211,12 @@ local function due(job, delay, now, queue)
 end
 
 local function remove(job)
+  if job.state == READY then order.leave(job) end
   count(job.line, job.state, -1)
   call('ZREM', root .. place_of(job), job.id)
-  free_key(job)
-  for _, key in ipairs({'jobs', 'states', 'keyed', 'terms'}) do call('HDEL', root .. key, job.id) end
+  if job.key then keys.free(job) end
+  keys.became(job)
+  for _, key in ipairs({'jobs', 'states', 'keyed', 'held', 'terms'}) do call('HDEL', root .. key, job.id) end
   removed[#removed + 1] = job.id
   if job.expires then call('ZREM', root .. 'expiring', job.id) end
   if call('HDEL', root .. 'journals', job.id) == 1 then call('DEL', root .. 'log:' .. job.id) end
@@ -241,6 +270,6 @@ local function finish(job, kind, text, delay, crash, now)
 end
 
 return {
-  load = load, listed = listed, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
+  load = load, listed = listed, replace = replace, keys = keys, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
   cancel = cancel, note = note, try = try, told = told, changed = changed, trouble = function() return trouble end,
 }

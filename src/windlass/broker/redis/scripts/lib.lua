@@ -1,11 +1,14 @@
 -- What all verbs share; put before each of them. What is for one job at a time is in jobs.lua,
--- and what is for the history in history.lua; they are opened when they are needed.
+-- what is for the history in history.lua, what is for fair shares in order.lua, and what is for keys in keys.lua; they are opened when they are needed.
 --
 -- KEYS[1] is "{name}:". All keys of an app begin with it, so they live in one slot of a cluster:
 --   jobs            hash   id -> the job as it came (records.py: Made)
 --   states          hash   id -> where it stands (records.py: Stand); without one it is ready since it came, and was never started
 --   ids, ids:BOUND, ids:new  zset, strings   every id in its order, but for the newest (ids.lua)
 --   ready:LINE      zset   id by priority, then due time; a LINE is "queue\0lane"
+--   due:LINE        zset   of those that do not stand there by it, id by due time
+--   clocks          hash   "LINE\0priority" -> the place of what was handed out last, of lines that have groups
+--   turns:LINE\0PRIORITY  zset  group -> the place of its last job (order.lua)
 --   scheduled       zset   id by due time
 --   terms           hash   id -> what it asks for beside its turn (terms.py: Terms, as msgpack); plain jobs have none
 --   running         zset   id by the number of the worker that holds it
@@ -13,7 +16,9 @@
 --   ended:STATE     zset   id by the time to forget it, for each of the finished states
 --   expiring        zset   id by its expiry, until it is started
 --   cancelling      set    ids that run and are to be cancelled
---   keys, keyed     hash   key -> the unfinished job that has it; id -> its key
+--   keys, keyed     hash   key -> the job that has it, or had it last (keys.lua); id -> its key
+--   held            hash   id -> until when its key is taken at least
+--   became, named   hash   id -> the id of the job that it was replaced by last; the other way round
 --   counts          hash   "LINE\0state" -> how many
 --   paused          set    queues
 --   journals        hash   id -> numbers of its last entry, its latest progress and its latest checkpoint; the fence under which the last entry
@@ -53,9 +58,10 @@ end
 local function double(number) return '\203' .. struct.pack('>d', number) end
 local function whole(number) return '\207' .. struct.pack('>I8', number) end
 
--- The score in ready:LINE: the higher priority first, then the earlier time, in steps of 20 microseconds.
-local function score(priority, run_at)
-  return string.format('%.0f', (9 - priority) * 6e14 + floor(math.max(0, math.min(run_at, 1.19e10)) * 50000))
+-- The score in ready:LINE (core/order.py: rank): the higher priority first, then the earlier place, in steps of 20 microseconds.
+local BAND = 6e14 -- of the scores of one priority
+local function score(priority, place)
+  return string.format('%.0f', (9 - priority) * BAND + floor(math.max(0, math.min(place, 1.19e10)) * 50000))
 end
 
 -- Call a command on a list of any length, some at a time.
@@ -91,6 +97,12 @@ end
 local function count(line, state, change)
   local field = line .. '\0' .. state
   if call('HINCRBY', root .. 'counts', field, change) <= 0 then call('HDEL', root .. 'counts', field) end
+end
+
+-- What a job asks for beside its turn; nothing, where that cannot be read.
+local function terms_of(id)
+  local ok, found = pcall(cmsgpack.unpack, call('HGET', root .. 'terms', id) or '')
+  return ok and type(found) == 'table' and found or {}
 end
 
 -- What `journals` has of a job; nil when it has none. If somebody overwrote it, the number of the last entry is found again.

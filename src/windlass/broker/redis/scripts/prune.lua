@@ -32,5 +32,6 @@ for _, writer in ipairs(call('ZRANGEBYSCORE', root .. 'writers', '-inf', now - t
   call('HDEL', root .. 'told', writer)
   call('ZREM', root .. 'writers', writer)
 end
+open_order().prune(now)
 jobs.told()
 return jobs.trouble() or tonumber(ARGV[2]) - left

@@ -9,7 +9,10 @@ for i = 2, #ARGV do
   local revivable = state == PARKED or state == SCHEDULED or state == FAILED or state == CANCELLED
   if revivable and job.key then
     local holder = call('HGET', root .. 'keys', job.key)
-    revivable = not holder or holder == job.id
+    local other = holder and holder ~= job.id and jobs.load(holder)
+    local gone = jobs.keys.let_go(job)
+    revivable = gone or not (other and jobs.keys.holds(other, now))
+    if revivable and not gone then call('HSET', root .. 'keys', job.key, job.id) end
   end
   if revivable then
     if state >= SUCCEEDED then -- its end had a number

@@ -46,9 +46,13 @@ end
 if #all > 0 then
   if call('SCARD', root .. 'cancelling') > 0 then each('SREM', root .. 'cancelling', all) end
   if call('HLEN', root .. 'keyed') > 0 then
-    local keys = values(root .. 'keyed', all)
+    local keyed, keys = values(root .. 'keyed', all), open_keys()
     for i, id in ipairs(all) do
-      if keys[i] and call('HGET', root .. 'keys', keys[i]) == id then call('HDEL', root .. 'keys', keys[i]) end
+      if keyed[i] then
+        keys.free({id = id, key = keyed[i]}, now)
+        local held = keys.held_until(id)
+        if held > now then call('ZADD', root .. 'ended:' .. SUCCEEDED, 'GT', held, id) end
+      end
     end
   end
   tell('watched', all)

@@ -1,0 +1,85 @@
+"""What becomes of a job whose id or key is in the way of a new one. The index job_key finds who has a key, or had it last."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from windlass.broker.sqlite.order import terms_of
+from windlass.broker.sqlite.writer import Transaction
+from windlass.core.job import JobId, NewJob, Placed
+from windlass.core.keys import holds, let_go, put_off
+from windlass.core.state import State
+
+
+class Holder(NamedTuple):
+    """The job that has a key, or had it last."""
+
+    place: int
+    id: JobId
+    queue: str
+    lane: str
+    priority: int
+    state: str
+    started: int
+    finished: int
+    created_at: float
+    terms: bytes | None
+
+    def holds(self, now: float) -> bool:
+        """Whether it has the key still."""
+        return holds(terms_of(self.terms), self.created_at, bool(self.started), bool(self.finished), now)
+
+
+def met(tx: Transaction, new: NewJob, row: tuple[Any, ...]) -> Placed | None:
+    """The job whose id or key is in the way of a new one (a row as `enqueue` has it), or which becomes it; None: there is none."""
+    replaces = new.terms is not None and new.terms.replaces
+    if found := tx.run("keys_known", new.id, replaces).fetchone():
+        return Placed(found[0], State(found[1]), fresh=False)
+    old = holder(tx, new.key, row[6])
+    if old is None:
+        return None
+    if replaces and not old.started and not old.finished:
+        return _replace(tx, old, new, row)
+    return Placed(old.id, State(old.state), fresh=False)
+
+
+def holder(tx: Transaction, key: str | None, now: float, besides: JobId = "") -> Holder | None:
+    """The job that has the key; one whose time is over lets go of it."""
+    found = tx.run("keys_holder", key).fetchone()
+    if found is None:
+        return None
+    one = Holder(*found)
+    if one.id != besides and not one.holds(now):
+        tx.run("keys_let_go", one.id, 1)
+        return None
+    return one
+
+
+def taken_back(tx: Transaction, job: JobId, key: str, stored: Any, now: float) -> bool:
+    """Whether a job that is revived may have its key again, or needs it no more."""
+    (started,) = tx.run("keys_came", job).fetchone()
+    gone = let_go(terms_of(stored), bool(started))
+    other = None if gone else holder(tx, key, now, job)
+    if other is not None and other.id != job:
+        return False
+    tx.run("keys_let_go", job, int(gone))
+    return True
+
+
+def _replace(tx: Transaction, old: Holder, new: NewJob, row: tuple[Any, ...]) -> Placed:
+    """Let a job that waits become the new one."""
+    now, state, priority = row[6], State(old.state), old.priority
+    run_at = put_off(row[7], new.terms, old.created_at, now)
+    if state is State.READY:
+        tx.order.give_back(old.queue, old.lane, priority, terms_of(old.terms))
+    became = State.SCHEDULED if run_at > now else State.READY
+    rank = tx.order.place(new.queue, new.lane, new.priority, run_at, new.terms) if became is State.READY else (0, False)
+    held = row[15] and row[15] - now + old.created_at
+    tx.run("move_places", 1)
+    tx.run("keys_replace", old.id, *row[:5], became.value, now, run_at, *row[8:15], held, *rank)
+    tx.count(old.queue, state, -1)
+    tx.count(new.queue, became, 1)
+    tx.changed.append(old.id)
+    if became is State.READY:
+        tx.ready.add(new.queue)
+    return Placed(old.id, became, fresh=False, replaced=True)

@@ -1,0 +1,75 @@
+"""Putting work in: what `enqueue` does inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from windlass.broker.sqlite import keys
+from windlass.broker.sqlite.schema import write_rows
+from windlass.broker.sqlite.writer import Transaction, Verb
+from windlass.core.job import NewJob, Placed
+from windlass.core.keys import held_until
+from windlass.core.state import State
+
+Enqueue = tuple[Sequence[NewJob], float | None]
+NewRow = tuple[NewJob, tuple[Any, ...]]
+"""A new job, and its values for the statement `enqueue`, but for its rank."""
+
+
+def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
+    rows = list[NewRow]()
+    for jobs, at in calls:
+        now = tx.now(at)
+        rows += [_new_row(new, now) for new in jobs]
+    placed = list[Placed]()
+    for start in range(0, len(rows), 256):
+        placed += _insert(tx, rows[start : start + 256])
+    answers = iter(placed)
+    return [[next(answers) for _ in jobs] for jobs, _ in calls]
+
+
+def _new_row(new: NewJob, now: float) -> NewRow:
+    run_at = now
+    if new.delay or new.at is not None:
+        run_at = max(now + new.delay, now if new.at is None else new.at)
+    state = State.SCHEDULED if run_at > now else State.READY
+    expires_at = None if new.expires is None else now + new.expires
+    named = new.id, new.task, new.queue, new.lane, new.priority
+    terms = None if new.terms is None else msgspec.json.encode(new.terms)
+    kept = new.crash_limit, new.keep, new.keep_failed
+    held = held_until(new.terms, now)
+    return new, (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, terms, held)
+
+
+def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
+    """Insert all at once; when an id or a key is in the way of one (nothing is inserted then), one after the other."""
+    before = tx.order.mark()
+    if not any(new.terms and new.terms.replaces for new, _ in rows):
+        try:
+            return _stored(tx, rows)
+        except tx.con.IntegrityError:
+            tx.order.reset(before)
+    return [keys.met(tx, *row) or _stored(tx, [row])[0] for row in rows]
+
+
+def _stored(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
+    write_rows(tx.con, "enqueue", [(*row, *_rank(tx, new, row)) for new, row in rows])
+    placed = list[Placed]()
+    for new, row in rows:
+        state = State(row[5])
+        tx.count(new.queue, state, 1)
+        if state is State.READY:
+            tx.ready.add(new.queue)
+        placed.append(Placed(new.id, state))
+    return placed
+
+
+def _rank(tx: Transaction, new: NewJob, row: tuple[Any, ...]) -> tuple[int, bool]:
+    """The rank of a new job, if it is ready, and whether it says more than priority and due time."""
+    return tx.order.place(new.queue, new.lane, new.priority, row[7], new.terms) if row[5] == "ready" else (0, False)
+
+
+enqueue = Verb(_enqueue)

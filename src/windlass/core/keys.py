@@ -1,0 +1,25 @@
+"""How long a job has its key, and what becomes of the time of one that another one replaces."""
+
+from __future__ import annotations
+
+from windlass.core.terms import Terms
+
+
+def let_go(terms: Terms | None, started: bool) -> bool:
+    """Whether a job that is not finished has its key no more."""
+    return started and terms is not None and terms.unique == "started"
+
+
+def held_until(terms: Terms | None, came_at: float) -> float | None:
+    """Until when the key of a job that came then is taken, whatever becomes of it; None: not by time."""
+    return came_at + terms.unique_for if terms is not None and terms.unique_for > 0 else None
+
+
+def holds(terms: Terms | None, came_at: float, started: bool, finished: bool, now: float) -> bool:
+    """Whether a job has its key now."""
+    return now < (held_until(terms, came_at) or now) or not (finished or let_go(terms, started))
+
+
+def put_off(run_at: float, terms: Terms | None, came_at: float, now: float) -> float:
+    """When a job that came then is due, which is now replaced by one that is due at `run_at`."""
+    return run_at if terms is None else min(run_at, max(now, came_at + terms.latest))
