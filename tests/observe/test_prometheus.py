@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -129,6 +130,15 @@ async def test_names_that_would_break_the_format(events: Events, metrics: Metric
 
 
 # --- what the store says ------------------------------------------------------------------------------------
+
+
+async def test_the_oldest_job_is_told_before_anybody_runs_it(metrics: Metrics) -> None:
+    now = time.time()
+    queues = [QueueInfo("late", {State.READY: 1}, oldest=now - 60), QueueInfo("idle", {})]
+    queues += [QueueInfo(f"more-{n:03}", {State.READY: 1}, oldest=now - n) for n in range(prometheus.QUEUES)]
+    told = await metrics.scrape(Counting(lambda: queues))
+    waits = [value(told, "windlass_queue_oldest_seconds", queue=queue) for queue in ("late", "idle", "")]
+    assert [60 <= waits[0] < 120, waits[1], prometheus.QUEUES - 2 <= waits[2] < 1000] == [True, 0, True]
 
 
 async def test_queues_and_workers(metrics: Metrics) -> None:

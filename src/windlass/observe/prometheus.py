@@ -128,11 +128,15 @@ def _of_runners(cards: Sequence[Card]) -> Iterator[Metric]:
     yield _gauge("slots_busy", "Jobs that run.", ["lane"], _by_one(busy))
 
 
-def _of_queues(queues: Iterable[QueueInfo]) -> Iterator[Metric]:
+def _of_queues(queues: Sequence[QueueInfo]) -> Iterator[Metric]:
     jobs: _Values = {(one.name, state.value): one.counts.get(state, 0) for one in queues for state in State}
     yield _gauge("queue_jobs", "Jobs, by the state they are in.", ["queue", "state"], jobs)
     paused: _Values = {(one.name,): float(one.paused) for one in queues}
     yield _gauge("queue_paused", "Whether the queue is paused.", ["queue"], paused)
+    now = time.time()
+    oldest: _Values = {(one.name,): max(0.0, now - one.oldest) if one.oldest else 0.0 for one in queues}
+    text = "For how long the ready job that waits longest has waited; 0 when none is ready."
+    yield _gauge("queue_oldest_seconds", text, ["queue"], oldest)
 
 
 def _few(queues: Sequence[QueueInfo]) -> list[QueueInfo]:
@@ -140,7 +144,8 @@ def _few(queues: Sequence[QueueInfo]) -> list[QueueInfo]:
     others = Counter[State]()
     for one in queues[QUEUES:]:
         others.update(one.counts)
-    return [*queues[:QUEUES], *([QueueInfo("", dict(others))] if others else [])]
+    oldest = min((one.oldest for one in queues[QUEUES:] if one.oldest), default=None)
+    return [*queues[:QUEUES], *([QueueInfo("", dict(others), oldest=oldest)] if others else [])]
 
 
 def _by_one(values: Mapping[str, float]) -> _Values:
