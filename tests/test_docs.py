@@ -117,7 +117,7 @@ def test_examples_compile_and_import_what_exists(page: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
-GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "tracing")
+GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "schedules", "tracing")
 
 
 @pytest.mark.parametrize("name", [*(f"how-to/{guide}" for guide in GUIDES), "tutorial"])
@@ -156,6 +156,16 @@ async def test_the_scripts_of_the_tutorial_run(tmp_path: Path) -> None:
     finally:
         worker.terminate()
         await worker.wait()
+
+
+def test_the_script_of_the_guide_to_schedules_runs(tmp_path: Path) -> None:
+    write(ROOT / "docs/how-to/schedules.md", tmp_path)
+    (tmp_path / "pyproject.toml").write_text("")
+    done = subprocess.run([sys.executable, "operate.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    planned, cancelled = done.stdout.splitlines()
+    assert planned.startswith("backup asia Every 6 hours 20")
+    assert cancelled == "cancelled"
 
 
 def test_no_page_names_a_machine() -> None:
