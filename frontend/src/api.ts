@@ -11,6 +11,8 @@ import type {
   Overview,
   QueueDetail,
   QueueRow,
+  ScheduleChange,
+  ScheduleRow,
   System,
   TaskRow,
   Series,
@@ -78,6 +80,7 @@ export const reads = {
   worker: (id: string) => of<WorkerDetail>(`workers/${name(id)}`),
   tasks: (range: string) => of<{ tasks: TaskRow[] }>("tasks", { range }),
   task: (task: string, range: string) => of<{ task: TaskRow; series: Series }>(`tasks/${name(task)}`, { range }),
+  schedules: () => of<{ schedules: ScheduleRow[] }>("schedules"),
   system: () => of<System>("system"),
   audit: (before = "") => of<AuditPage>("audit", { before }),
 };
@@ -105,6 +108,9 @@ export const act = {
   queue: (queue: string, action: "pause" | "resume" | "purge") =>
     post<{ affected: number }>(`queues/${name(queue)}`, { action }),
   worker: (id: string, action: "quiet" | "work" | "stop" | "dump") => post<unknown>(`workers/${name(id)}`, { action }),
+  schedule: (schedule: string, action: "pause" | "resume" | "edit" | "remove", change: ScheduleChange = {}) =>
+    post<Affected>(`schedules/${name(schedule)}`, { action, ...change }),
+  runSchedule: (schedule: string) => post<{ id: string }>(`schedules/${name(schedule)}/run`),
   run: (task: string, given: unknown) => post<{ id: string }>(`tasks/${name(task)}/run`, { arguments: given }),
 };
 

@@ -214,6 +214,32 @@ export interface Schema {
   maxLength?: number;
   pattern?: string;
 }
+export type When = { kind: "cron"; line: string; tz: string } | { kind: "every"; seconds: number };
+export const ON_MISSED = ["skip", "once", "all"] as const;
+export const OVERLAP = ["allow", "skip", "queue", "cancel_other"] as const;
+export interface ScheduleRow {
+  name: string;
+  task: string;
+  origin: "code" | "run time";
+  edited: string[];
+  said: string;
+  when: When;
+  arguments: Payload;
+  options: Record<string, unknown>;
+  on_missed: (typeof ON_MISSED)[number];
+  window: number;
+  overlap: (typeof OVERLAP)[number];
+  jitter: number;
+  paused: boolean;
+  next: string[];
+  day: string[] | null;
+  ticks: { at: string; id: string; outcome: State | "skipped" | "gone" }[];
+}
+export type ScheduleChange = Partial<Pick<ScheduleRow, "when" | "on_missed" | "overlap">> & {
+  args?: unknown;
+  window?: string;
+  jitter?: string;
+};
 export interface System {
   store: {
     kind: string;

@@ -336,6 +336,7 @@ class Makes(Protocol):
 
 def scheduled_job(task: Makes, schedule: Schedule, **meta: str) -> NewJob:
     """A new job as a schedule of this task says. It has the schedule's name, and `meta`, among its tags."""
-    tags = {**schedule.options.get("meta", {}), "schedule": schedule.name, **meta}
-    job = task.options(**{**schedule.options, "meta": tags}).pack(msgspec.json.encode(schedule.args))
+    options: dict[str, Any] = dict(schedule.options)
+    options["meta"] = {**options.get("meta", {}), "schedule": schedule.name, **meta}
+    job = task.options(**options).pack(msgspec.json.encode(schedule.args))
     return replace(job, key=f"schedule:{schedule.name}") if schedule.overlap == "skip" else job

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Windlass
+from command import Background, Windlass
 
 NIGHTLY = ("schedule", "add", "tasks.resize", "--as", "nightly", "--cron", "0 3 * * *", "--args", '{"number": 4}')
 
@@ -109,11 +110,49 @@ def test_a_schedule_in_the_code_runs_and_is_seen(windlass: Windlass, project: Pa
             "    await app.schedules.pause('tasks.beat')\n"
             "    import os, signal\n    os.kill(os.getppid(), signal.SIGTERM)\n"
         )
-    from command import Background
-
     with Background("worker") as worker:
         assert worker.end().code == 0
     told = windlass("schedule", "show", "tasks.beat", "--json").json
     assert (told["origin"], told["paused"]) == ("code", True)
     assert told["ticks"][-1]["outcome"] == "succeeded"
     assert windlass("schedule", "remove", "tasks.beat").code == 2
+
+
+def test_the_doctor_says_that_nobody_sees_to_them(windlass: Windlass) -> None:
+    windlass(*NIGHTLY)
+    told = [one for one in windlass("doctor", "--json").json if one["about"] == "schedules"]
+    assert told == [
+        {"level": "note", "about": "schedules", "said": "1 fire only while a worker runs; start one: windlass worker"}
+    ]
+
+
+BEATS = """
+from windlass import Context, Depends, Every, Schedule
+
+@app.task(schedule=Schedule(Every(1), on_missed="all"))
+def beat(ctx: Context = Depends()) -> None:
+    with open("beats", "a") as file:
+        file.write(ctx.meta["tick"] + "\\n")
+    if len(open("beats").readlines()) == 8:
+        import os, signal
+        os.kill(os.getppid(), signal.SIGTERM)
+"""
+
+
+def test_a_runner_that_is_killed_just_before_and_just_after_it_makes_a_job_loses_and_repeats_none(
+    windlass: Windlass, project: Path
+) -> None:
+    with (project / "tasks.py").open("a") as file:
+        file.write(BEATS)
+    (project / "once").mkdir()
+    deaths = "ticker.before_enqueue=kill9,ticker.after_enqueue=kill9"
+    once = str(project / "once")
+    with Background("worker", WINDLASS_FAILPOINTS=deaths, WINDLASS_FAILPOINTS_ONCE=once) as worker:
+        assert worker.end().code == 0
+    assert sorted(path.name for path in (project / "once").iterdir()) == [
+        "ticker.after_enqueue",
+        "ticker.before_enqueue",
+    ]
+    ticks = [datetime.fromisoformat(line) for line in (project / "beats").read_text().split()]
+    assert sorted(ticks) == [ticks[0] + timedelta(seconds=number) for number in range(len(ticks))]
+    assert len(ticks) >= 8

@@ -174,6 +174,23 @@ async def test_a_tick_whose_ticker_died_is_made_by_the_next_one_once(scene: Scen
     assert await noted(scene.broker, "s") == [(NOON + 60, scene.id("s", 60))]
 
 
+async def test_a_job_outlives_its_tick_so_that_notes_that_are_lost_make_no_second_one(scene: Scene) -> None:
+    """All workers die when it has run and is not noted yet, and come back after hours: first they prune, then they look."""
+    await scene.put(every("12h", options={"keep": 0}, window="1d"))
+    scene.time[0] += 12 * 3600
+    armed["ticker.after_enqueue"] = "raise"
+    with pytest.raises(RuntimeError):
+        await scene.ticker().look()
+    await scene.work()
+    scene.time[0] += 11 * 3600
+    await scene.broker.prune()
+    await scene.ticker().look()
+    await scene.work()
+    assert scene.runs == {scene.id("s", 12 * 3600): 1}
+    scene.time[0] += 15 * 3600
+    assert await scene.broker.prune() == 1
+
+
 async def test_a_ticker_that_stood_still_with_a_tick_in_its_hand_finds_its_job_there(scene: Scene) -> None:
     """Though it is long finished, and what it said of its `keep` is over."""
     await scene.put(every("1m", options={"keep": 0}))

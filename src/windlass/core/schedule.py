@@ -37,7 +37,7 @@ LATE = 30.0
 BATCH = 100
 """Ticks that are made up for at once."""
 KEEP = 3600.0
-"""Seconds that the finished job of a tick is kept at least: so long it stands in the way of the same tick's second job."""
+"""Seconds that the job of a tick outlives all looks at that tick: so long may somebody stand still who has it in his hand."""
 LONGEST = 200
 """Characters of a cron line, and of a name."""
 OPTIONS = ("queue", "priority", "timeout", "expires", "keep", "meta")
@@ -187,6 +187,11 @@ class Schedule(Struct, frozen=True, omit_defaults=True):
             case "all":
                 missed = list(islice(_between(self.when, after, late), BATCH))
         return missed if len(missed) == BATCH else missed + list(_between(self.when, max(after, late), now))
+
+    @property
+    def kept(self) -> float:
+        """Seconds that a finished job is kept at least: as long as its tick might be made up for, it stands in the way of a second one."""
+        return KEEP + (0.0 if self.on_missed == "skip" else seconds(self.window))
 
     def upcoming(self, now: float, most: int = 5) -> list[float]:
         """The next ticks."""

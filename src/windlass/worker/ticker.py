@@ -5,9 +5,9 @@ is noted in the book, on a shelf of the schedule's own that keeps the largest na
 All go by the store's clock, and none by its own.
 
 What can go wrong: a ticker that dies before it notes a tick leaves that to another one (or to itself, later), which makes the same job
-and notes it. One that stands still with a tick in its hand finds its job there, as it is kept for `KEEP` seconds at least after its
-end; who stood still for `STALE` seconds looks anew. Two jobs of one tick would take a ticker that stands still for more than `KEEP`
-just between that look at its clock and the call, and the job's end within that time.
+and notes it. Nobody makes a tick that is older than its schedule's window, and until then and `KEEP` seconds more its job is kept, finished
+or not: so there is one, whatever becomes of the notes. A ticker that stood still for `STALE` seconds looks anew. Two jobs of one tick
+would take one that stands still for more than `KEEP`, just between its look at its clock and the call.
 
 A tick is left out ("skip") by a key that the jobs of a schedule share, which the store judges. Which jobs "queue" and "cancel_other"
 are about is seen in the notes of the latest ticks: these two are decided here, a moment before the job is made.
@@ -30,7 +30,7 @@ from windlass.broker.port import Broker
 from windlass.core import schedule as schedules
 from windlass.core.durations import date
 from windlass.core.job import JobId
-from windlass.core.schedule import BATCH, KEEP, Schedule, tick_id, tick_name, tick_of
+from windlass.core.schedule import BATCH, Schedule, tick_id, tick_name, tick_of
 from windlass.definition import Program, scheduled_job
 from windlass.errors import BrokerError, Undecodable, WindlassError
 from windlass.events import StoreBack, StoreTrouble
@@ -199,8 +199,8 @@ class Ticker:
             job,
             id=job_id,
             at=schedule.start_of(tick, job_id),
-            keep=max(job.keep, KEEP),
-            keep_failed=max(job.keep_failed, KEEP),
+            keep=max(job.keep, schedule.kept),
+            keep_failed=max(job.keep_failed, schedule.kept),
         )
         if schedule.overlap == "cancel_other":
             await broker.cancel([other for _, other in before])
