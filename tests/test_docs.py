@@ -117,7 +117,16 @@ def test_examples_compile_and_import_what_exists(page: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
-GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "resumable-jobs", "streaming", "tracing")
+GUIDES = (
+    "batches",
+    "fastapi",
+    "dashboard",
+    "metrics",
+    "processes-and-limits",
+    "resumable-jobs",
+    "streaming",
+    "tracing",
+)
 
 
 @pytest.mark.parametrize("name", [*(f"how-to/{guide}" for guide in GUIDES), "tutorial"])
@@ -139,6 +148,7 @@ def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:
 
 RUNS = {
     "resumable-jobs": "import crawl, train; go(crawl.crawl.bind(), 2), go(train.train.bind(3), 0.125)",
+    "batches": "import images, careful; go(images.generate.bind('a cow'), 'a picture of a cow'), go(careful.shorten.bind('x'), 'x')",
     "streaming": "import answers; go(answers.answer.bind('What?'), 'It is forty-two.', ['It', 'is', 'forty-two.'])",
 }
 """What becomes of the jobs of a guide."""

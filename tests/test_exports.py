@@ -13,6 +13,8 @@ import pytest
 import windlass
 
 PUBLIC = [
+    "Batch",
+    "BatchTask",
     "Call",
     "CallNext",
     "Cancel",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from windlass.app import Windlass as Windlass
     from windlass.context import Context as Context
     from windlass.context import current as current
+    from windlass.core.batch import Batch as Batch
     from windlass.core.job import Job as Job
     from windlass.core.job import Progress as Progress
     from windlass.core.retry import Retry as Retry
@@ -35,10 +36,13 @@ if TYPE_CHECKING:
     from windlass.handle import Handle as Handle
     from windlass.handle import JobEvent as JobEvent
     from windlass.middleware import CallNext as CallNext
+    from windlass.task import BatchTask as BatchTask
     from windlass.task import Call as Call
     from windlass.task import Task as Task
 else:
     _HOMES = {
+        "Batch": "windlass.core.batch",
+        "BatchTask": "windlass.task",
         "Call": "windlass.task",
         "CallNext": "windlass.middleware",
         "Cancel": "windlass.errors",

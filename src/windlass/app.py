@@ -13,6 +13,7 @@ from windlass.broker.port import Broker
 from windlass.broker.sealed import sealed
 from windlass.broker.url import make_broker
 from windlass.connections import Connections
+from windlass.core.batch import Batch
 from windlass.core.durations import Duration
 from windlass.core.ids import check_id
 from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob, StoreInfo
@@ -27,10 +28,11 @@ from windlass.handle import Handle, outcome_of
 from windlass.middleware import Middleware
 from windlass.schedules import Schedules
 from windlass.settings import Settings, default_url, load
-from windlass.task import Call, Task
+from windlass.task import BatchTask, Call, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 logger = logging.getLogger("windlass")
 
@@ -42,6 +44,17 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class BatchDecorator(Protocol):
+    """What `@app.task(batch=...)` gives: a decorator for functions of a list, whose jobs have one item each."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[list[T]], Coroutine[Any, Any, Sequence[R | Exception]]], /
+    ) -> BatchTask[T, R, Coroutine[Any, Any, list[R]]]: ...
+    @overload
+    def __call__(self, function: Callable[[list[T]], Sequence[R | Exception]], /) -> BatchTask[T, R, list[R]]: ...
 
 
 class Windlass:
@@ -101,6 +114,25 @@ class Windlass:
         meta: dict[str, str] | None = None,
         schedule: When | Schedule | Sequence[When | Schedule] = (),
     ) -> TaskDecorator: ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        batch: Batch,
+        name: str | None = None,
+        lane: Lane | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        keep: Duration | None = None,
+        expires: Duration | None = None,
+        memory: int | str | None = None,
+        crash_limit: int = DEFAULT_CRASH_LIMIT,
+        on_oom: str | None = None,
+        meta: dict[str, str] | None = None,
+    ) -> BatchDecorator: ...
     def task(self, function: Any = None, /, **given: Any) -> Any:
         """Make a function a task: `@app.task` or `@app.task(queue="video", timeout="2h")`.
 
@@ -109,6 +141,7 @@ class Windlass:
         memory: limit of a run in lane "process". crash_limit: processes that may die under one job before it is quarantined.
         on_oom: in lane "process", the queue for the next run after one that died for want of memory; `memory` does not hold there.
         schedule: when it runs by itself: `Cron`, `Every`, a `Schedule`, or several.
+        batch: jobs that run together; the function takes a list of items, one of each job, and gives a list of results.
         Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
         """
         if function is None:
@@ -123,7 +156,8 @@ class Windlass:
                 f"two tasks are called {definition.name!r}: {known.source} and {definition.source}; give one a name=..."
             )
         self.definitions[definition.name] = definition
-        task = self._tasks[definition.name] = Task[..., Any, Any](definition, self)
+        task_class: type[Task[..., Any, Any]] = Task if definition.batch is None else BatchTask
+        task = self._tasks[definition.name] = task_class(definition, self)
         return task
 
     def get_task(self, name: str) -> Task[..., Any, Any]:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import asdict, replace
 
 from windlass.broker.port import Broker
 from windlass.context import Context
+from windlass.core.batch import Batch, Item, item_of
 from windlass.core.durations import Duration, seconds, size
 from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE, NewJob
 from windlass.core.payload import Arguments, Result
@@ -138,6 +139,12 @@ class Definition:
     crash_limit: int = DEFAULT_CRASH_LIMIT
     on_oom: str | None = None
     schedules: tuple[Schedule, ...] = ()
+    batch: Batch | None = None
+
+    @cached_property
+    def slot(self) -> str:
+        """The lane that its jobs are stored with. A batch has slots of its own."""
+        return self.lane if self.batch is None else f"{self.lane}:{self.name}"
 
     @property
     def queue(self) -> str:
@@ -167,14 +174,31 @@ class Definition:
         return needs_of(self.function, self._hints, frozenset({Context}))
 
     @_compiled
+    def item(self) -> Item:
+        """Of a batch: what its list holds."""
+        return item_of(self.name, self.function, self._hints, self.needs)
+
+    @_compiled
     def arguments(self) -> Arguments:
         """The codec of the arguments that travel."""
-        return Arguments(self.name, self.function, self._hints, frozenset(self.needs))
+        hints = self._hints if self.batch is None else {self.item.parameter: self.item.kind}
+        return Arguments(self.name, self.function, hints, frozenset(self.needs))
+
+    def decode(self, args: Raw | bytes) -> dict[str, Any]:
+        """The arguments of a job as the function takes them: the item of a batch in a list. Raises `Undecodable`."""
+        values = self.arguments.decode(args)
+        if self.batch is not None:
+            values[self.item.parameter] = [values[self.item.parameter]]
+        return values
+
+    def items(self, values: Mapping[str, Any]) -> int:
+        """How many jobs are in a run with these arguments, if it is one of a batch; else 0."""
+        return 0 if self.batch is None else len(values[self.item.parameter])
 
     @_compiled
     def result(self) -> Result:
         """The codec of the result."""
-        hint = self._hints.get("return", Any)
+        hint = self._hints.get("return", Any) if self.batch is None else self.item.result
         return Result(self.name, type(None) if hint is None else hint)
 
     def compile(self) -> None:
@@ -191,6 +215,7 @@ def define(
     crash_limit: int = DEFAULT_CRASH_LIMIT,
     on_oom: str | None = None,
     schedule: When | Schedule | Sequence[When | Schedule] = (),
+    batch: Batch | None = None,
     **options: Any,
 ) -> Definition:
     """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
@@ -207,6 +232,8 @@ def define(
         raise TaskDefinitionError(f'{function.__qualname__}: memory=... can only be enforced in lane "process"')
     if crash_limit < 1:
         raise TaskDefinitionError(f"{function.__qualname__}: crash_limit is at least 1")
+    if batch is not None and not isinstance(batch, Batch):
+        raise TaskDefinitionError(f"{function.__qualname__}: batch=... takes a Batch(size=...), not {batch!r:.80}")
     definition = Definition(
         name=name,
         function=function,
@@ -215,6 +242,7 @@ def define(
         memory=None if memory is None else size(memory),
         crash_limit=crash_limit,
         on_oom=on_oom,
+        batch=batch,
     )
     _check_on_oom(definition)
     several = schedule if isinstance(schedule, Sequence) else [schedule]

@@ -19,6 +19,7 @@ from windlass.definition import Definition, Options
 from windlass.handle import App, Handle
 
 P = ParamSpec("P")
+T = TypeVar("T")
 R = TypeVar("R")
 Given = TypeVar("Given", covariant=True)  # so that calls of several tasks go into one list
 Called = TypeVar("Called", default=R)  # what calling the task directly gives: R, or for async def a coroutine of R
@@ -124,7 +125,7 @@ class Task(Generic[P, R, Called]):
             task=self.name,
             body=b"",
             queue=options.queue or DEFAULT_QUEUE,
-            lane=self.definition.lane,
+            lane=self.definition.slot,
             priority=DEFAULT_PRIORITY if options.priority is None else options.priority,
             delay=options.delay or 0.0,
             at=options.at,
@@ -135,3 +136,10 @@ class Task(Generic[P, R, Called]):
             keep_failed=settings.keep_failed if options.keep is None else options.keep,
         )
         return blank, pack
+
+
+class BatchTask(Task[[T], R, Called], Generic[T, R, Called]):
+    """A task of a `Batch`: each job is enqueued with one item and has its own result. Called here, it is the function, over a list."""
+
+    def __call__(self, items: list[T], /, *args: Any, **kwargs: Any) -> Called:  # type: ignore[override]  # it is no job's call
+        return cast(Called, self.definition.function(items, *args, **kwargs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from windlass import Call, Context, Depends, Handle, Retry, Task, Windlass
+from windlass import Batch, Call, Context, Depends, Handle, Retry, Task, Windlass
 
 app = Windlass("memory://")
 
@@ -103,6 +103,30 @@ def sync_code() -> int:
     task: Task[[int, int], str] = add  # error
     print(task)
     return number
+
+
+@app.task(batch=Batch(size=8))
+async def draw(prompts: list[str]) -> list[int]:
+    return [len(prompt) for prompt in prompts]
+
+
+async def batches() -> None:
+    await draw.enqueue(["a horse"])  # error
+    await draw.enqueue("a horse", "a cow")  # error
+    await draw.enqueue(1)  # error
+    await draw("a horse")  # error
+    text: str = await (await draw.enqueue("a horse"))  # error
+    print(text)
+
+
+@app.task(batch=Batch(size=8))  # error
+async def no_list(prompt: str) -> list[int]:
+    return [len(prompt)]
+
+
+@app.task(batch=8)  # error
+async def no_batch(prompts: list[str]) -> list[int]:
+    return [len(prompts)]
 
 
 def names_that_the_package_does_not_have() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from windlass import (
+    Batch,
+    BatchTask,
     Call,
     CallNext,
     Context,
@@ -153,6 +155,27 @@ async def resuming(ctx: Context) -> None:
     async for session in ctx.iterate(get_session()):
         assert_type(session, Session)
     assert_type(ctx.resumed_from, Any)
+
+
+@app.task(batch=Batch(size=8, wait="50ms", by=len), lane="process", timeout=60)
+def draw(prompts: list[str], ctx: Context = Depends()) -> list[Report]:
+    return [Report(len(prompt)) for prompt in prompts]
+
+
+@app.task(batch=Batch(size=8))
+async def judge(reports: list[Report], session: Session = Depends(get_session)) -> list[int | Exception]:
+    return [report.frames or ValueError("empty") for report in reports]
+
+
+async def batches() -> None:
+    assert_type(draw, BatchTask[str, Report, list[Report]])
+    assert_type(await draw.enqueue("a horse"), Handle[Report])
+    assert_type(await (await draw.enqueue("a horse")), Report)
+    assert_type(draw.options(priority=9).delay("a horse"), Handle[Report])
+    assert_type(await app.enqueue_many([draw.bind("a"), draw.bind("b")]), list[Handle[Report]])
+    assert_type(draw(["a horse", "a cow"]), list[Report])
+    assert_type(await judge.enqueue(Report(1)), Handle[int])
+    await judge([Report(1)], Session())
 
 
 def passing_on(task: Task[[int, int], int], handle: Handle[int]) -> int:

@@ -18,7 +18,6 @@ from windlass.errors import JobFailed
 from windlass.worker.call import Caller
 
 WORKER = "harness"
-_ROOM = dict.fromkeys(get_args(Lane), 1)
 _LEASE = 100 * 365 * 86_400.0  # no travel in time makes this worker look dead
 _CHANCE = 0.5  # of the jitter: the same in every run
 
@@ -39,7 +38,8 @@ class Execution:
         broker = await self._app.broker()
         await broker.promote()
         await broker.beat(WORKER, Card(host="harness", pid=os.getpid()), _LEASE)
-        claims = await broker.claim([queue.name for queue in await broker.tally()], _ROOM, WORKER)
+        lanes = {*get_args(Lane), *(one.slot for one in self._app.definitions.values())}
+        claims = await broker.claim([queue.name for queue in await broker.tally()], dict.fromkeys(lanes, 1), WORKER)
         found = bool(claims)
         try:
             while claims:
@@ -62,7 +62,7 @@ class Execution:
                 raise Undecodable(f"no task {claim.task!r} is known here")
             envelope = unpack(claim.body)
             retry = policy_of(envelope, definition.options.retry or retry)
-            values = definition.arguments.decode(envelope.args)
+            values = definition.decode(envelope.args)
             context = await self._context(broker, claim, envelope, entries)
             ending = await self.caller.perform(definition, lambda: context, values, self._invoke(definition))
         except Undecodable as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from windlass import errors
 from windlass.context import Context, Open, enter
+from windlass.core.batch import joined
 from windlass.core.durations import seconds
 from windlass.core.outcome import Died, Ending, ErrorInfo, Raised, Rejected, Said, Succeeded, Unknown, bounded
 from windlass.core.retry import error_name
@@ -65,27 +66,42 @@ class Caller:
         opened: gives the context of the run, to whoever asks for it.
         """
         try:
-            opened = _enter(opened, values)
+            opened, items = _enter(opened, values), definition.items(values)
             if self.plain(definition):
                 args, kwargs = definition.arguments.arrange(values, _NOTHING)
-                return self._encoded(definition, opened, await invoke(definition.function, args, kwargs))
+                return self._ended(definition, opened, items, await invoke(definition.function, args, kwargs))
             context = opened()
             async with Resolver({Context: context}, self._program.dependency_overrides, self.worker) as resolver:
                 args, kwargs = definition.arguments.arrange(values, await resolver.resolve(definition.needs))
                 call = wrap(self._program.middlewares, context, lambda: invoke(definition.function, args, kwargs))
                 # Encoded before the dependencies close: a result may need its session to be read.
-                return self._encoded(definition, opened, await call())
+                return self._ended(definition, opened, items, await call())
         except BaseException as error:
             return ending_of(error, opened)
 
     def perform_here(self, definition: Definition, opened: Open, values: dict[str, Any]) -> Ending:
         """The same for a plain, sync function, in the calling thread. `JobInterrupted` may pass through."""
         try:
-            opened = _enter(opened, values)
+            opened, items = _enter(opened, values), definition.items(values)
             args, kwargs = definition.arguments.arrange(values, _NOTHING)
-            return self._encoded(definition, opened, definition.function(*args, **kwargs))
+            return self._ended(definition, opened, items, definition.function(*args, **kwargs))
         except BaseException as error:
             return ending_of(error, opened)
+
+    def _ended(self, definition: Definition, opened: Open, items: int, value: Any) -> Ending:
+        """The ending of a run that returned. items: of a batch, and each has its own; 0: it is none."""
+        if not items:
+            return self._encoded(definition, opened, value)
+        if not isinstance(value, list) or len(value) != items:
+            found = f"{len(value)} results" if isinstance(value, list) else f"a {type(value).__name__}"
+            said = f"a batch of {items} items gave {found}; it returns a list with one result for each, in their order"
+            return Rejected(ErrorInfo("result", "UnevenBatch", said))
+        return joined(
+            [
+                ending_of(one, opened) if isinstance(one, BaseException) else self._encoded(definition, opened, one)
+                for one in value
+            ]
+        )
 
     def _encoded(self, definition: Definition, opened: Open, value: Any) -> Ending:
         try:

@@ -81,10 +81,10 @@ class Executor:
             failpoint("worker.before_start")
             definition = run.definition = self._definitions[claim.task]
             envelope = run.envelope = unpack(claim.body, self._settings.max_payload)
-            slot = self.lanes[definition.lane]
+            slot = self.lanes.get(definition.slot) or self.lanes[definition.lane]
             lane = (self._isolated(claim) if claim.crashes else None) or slot
             # A child decodes for itself: what travels to it is the name and the bytes.
-            run.values = {} if lane.name == "process" else definition.arguments.decode(envelope.args)
+            run.values = definition.decode(envelope.args) if lane.decodes else {}
         except KeyError:
             self.finish(run, Unknown(f"{UNKNOWN_TASK}{claim.task!a:.200} is registered in this worker"))
         except (Undecodable, TaskDefinitionError) as error:
@@ -154,10 +154,7 @@ class Executor:
         slot = run.slot
         if slot is not None:
             slot.busy -= 1
-            if (waiter := slot.waiter) is not None:
-                slot.waiter = None
-                if not waiter.done():
-                    waiter.set_result(None)
+            slot.wake()
         self._settle(run, outcome)
         if self._idle is not None and not self.runs and not self._idle.done():
             self._idle.set_result(None)
@@ -269,4 +266,4 @@ class Executor:
 
 def _is_here(run: Run) -> bool:
     """Whether its code runs in this process."""
-    return run.lane is not None and run.lane.name != "process"
+    return run.lane is not None and not run.lane.remote

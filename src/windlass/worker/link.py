@@ -73,10 +73,11 @@ class Ready(Struct, tag=True):
 
 
 class Start(Struct, tag=True):
-    """To a child: run this."""
+    """To a child: run this. more: with these, as one batch."""
 
     claim: Claim
     checkpoint: bytes | None
+    more: list[Claim] = []
 
 
 class Stop(Struct, tag=True):

@@ -134,7 +134,7 @@ class Supervised:
 
     def tick(self, runner: Runner) -> None:
         """Show how the runner stands."""
-        executor, groups = runner.executor, runner.processes.groups
+        executor, groups = runner.executor, [group for lane in runner.process_lanes for group in lane.groups]
         wish = f"{executor.abandoned} jobs could not be stopped" if executor.abandoned else ""
         self._parent.send(Tick(runner.card(), executor.limits(), groups, executor.ended, wish, runner.stalled()))
         self._ticked = time.monotonic()
@@ -148,8 +148,8 @@ async def serve(parent: Parent, program: Program, orders: Orders, settings: Sett
         program.events.subscribe(
             lambda event: parent.send(Told(cast(Any, event))), Counted, StoreTrouble, WorkerChanged
         )
-    runner.processes.setup = orders.setup
-    runner.processes.on_spawn = lambda: supervised.tick(runner)
+    for lane in runner.process_lanes:
+        lane.setup, lane.on_spawn = orders.setup, lambda: supervised.tick(runner)
     runner.executor.on_limited = lambda run: supervised.announce(run, runner)
     await runner.start()
     ticking = asyncio.create_task(supervised.ticking(runner))

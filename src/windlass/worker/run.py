@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import inf
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ class Run(Struct, eq=False):
     """A claim from the moment it is ours until its outcome is stored.
 
     definition, envelope, values: what is to be called, known before any lane sees the run.
-    lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
+    more: the claims of the jobs that run with it, in a batch. lane: where it runs.
+    slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     thread: the native id of the thread in which its function is called; 0: the main one.
@@ -74,6 +76,7 @@ class Run(Struct, eq=False):
     definition: Definition = _LATER
     envelope: Envelope = _LATER
     values: dict[str, Any] = _LATER
+    more: list[Claim] = []
     lane: Lane | None = None
     slot: Lane | None = None
     place: Any = None
@@ -142,15 +145,36 @@ class Reports(NamedTuple):
 
 
 class Lane:
-    """A kind of slot. Each lane calls `finish` once for every run it was given, and never raises."""
+    """A kind of slot. Each lane calls `finish` once for every run it was given, and never raises.
+
+    remote: its jobs run in other processes. decodes: it must know their arguments.
+    """
 
     name = ""
+    remote = False
+    decodes = True
 
     def __init__(self, slots: int, reports: Reports) -> None:
         self.reports = reports
         self.slots = slots
         self.busy = 0
         self.waiter: asyncio.Future[None] | None = None
+
+    @property
+    def free(self) -> int:
+        """How many jobs it can start now."""
+        return self.slots - self.busy
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a claim for it may wait at the store."""
+        return inf
+
+    def wake(self) -> None:
+        """Tell who waits for a free slot that there may be one."""
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     @property
     def usable(self) -> bool:

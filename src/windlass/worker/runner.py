@@ -21,6 +21,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from math import inf
 
@@ -28,7 +29,7 @@ from windlass.core.job import DEFAULT_QUEUE, Card, Pulse
 from windlass.core.outcome import UNKNOWN_TASK
 from windlass.core.queues import Served, served
 from windlass.core.state import State
-from windlass.definition import Program
+from windlass.definition import Definition, Program
 from windlass.events import StoreTrouble, WorkerChanged
 from windlass.settings import Settings
 from windlass.worker import capture
@@ -39,11 +40,12 @@ from windlass.worker.fetcher import Fetcher
 from windlass.worker.heart import HeartThread
 from windlass.worker.identity import Identities, Keeper
 from windlass.worker.journal import Journal
+from windlass.worker.lanes.batch import BatchLane
 from windlass.worker.lanes.loop import LoopLane
 from windlass.worker.lanes.process import ProcessLane
 from windlass.worker.lanes.thread import ThreadLane
 from windlass.worker.recorder import Recorder
-from windlass.worker.run import Identity, Reports, Run, pauses
+from windlass.worker.run import Identity, Lane, Reports, Run, pauses
 from windlass.worker.settler import BACKLOG, Settler
 from windlass.worker.signals import catching
 from windlass.worker.ticker import Ticker
@@ -93,6 +95,7 @@ class Runner:
         self._end = inf
         self._stack = AsyncExitStack()
         self._upkeep: Upkeep | None = None
+        self.process_lanes: list[ProcessLane] = []
         self._build(keeper)
 
     def _build(self, keeper: Keeper | None) -> None:
@@ -118,11 +121,12 @@ class Runner:
         self.executor = executor
         self.caller = Caller(self.program, settings.max_payload)
         reports = Reports(self.journal.note, executor.began, executor.finish, settings.max_payload)
-        self.processes = ProcessLane(settings, reports, self.program)
+        self.processes = self._process_lane(settings.processes, reports)
         for lane in (
             LoopLane(settings.concurrency, reports, self.caller),
             ThreadLane(settings.threads, reports, self.caller),
             self.processes,
+            *[self._batch_lane(one, reports) for one in self.program.definitions.values() if one.batch is not None],
         ):
             executor.lanes[lane.name] = lane
         self.fetcher = Fetcher(
@@ -134,6 +138,23 @@ class Runner:
             release=executor.release,
             full=lambda: self.settler.backlog >= BACKLOG,
         )
+
+    def _process_lane(self, slots: int, reports: Reports) -> ProcessLane:
+        lane = ProcessLane(replace(self.settings, processes=slots), reports, self.program)
+        self.process_lanes.append(lane)
+        return lane
+
+    def _batch_lane(self, definition: Definition, reports: Reports) -> Lane:
+        """A lane for the batches of one task, with slots, threads and children of its own."""
+        batch = definition.batch
+        assert batch is not None
+        match definition.lane:
+            case "loop":
+                return BatchLane(definition, reports, lambda inner: LoopLane(batch.runs, inner, self.caller))
+            case "thread":
+                return BatchLane(definition, reports, lambda inner: ThreadLane(batch.runs, inner, self.caller))
+            case "process":
+                return BatchLane(definition, reports, lambda inner: self._process_lane(batch.runs, inner))
 
     async def start(self) -> None:
         """Start all parts. When one cannot start, those before it are stopped again, and its error is raised."""
@@ -159,7 +180,7 @@ class Runner:
             await ticker.start()
             reviving = asyncio.create_task(self._revive(), name="windlass revival")
             stack.callback(reviving.cancel)
-            used = {definition.lane for definition in self.program.definitions.values()}
+            used = {definition.slot for definition in self.program.definitions.values()}
             self.fetcher.serve(self.executor.lanes.values(), set(used))
             self._stack = stack.pop_all()
         self._say("started", ", ".join(self.queues.told()))

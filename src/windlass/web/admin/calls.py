@@ -45,7 +45,7 @@ def again(app: Windlass, job: Job, arguments: bytes, given: dict[str, Any]) -> N
         task=job.task,
         body=msgspec.json.encode(msgspec.structs.replace(envelope, args=Raw(data), secret=secret)),
         queue=options.queue or job.queue,
-        lane=definition.lane if definition else job.lane,
+        lane=definition.slot if definition else job.lane,
         priority=job.priority if options.priority is None else options.priority,
         delay=options.delay or 0.0,
         key=job.key,

@@ -51,6 +51,8 @@ class ProcessLane(Lane):
     """As many children as jobs at once."""
 
     name = "process"
+    remote = True
+    decodes = False
 
     def __init__(self, settings: Settings, reports: Reports, program: Program) -> None:
         super().__init__(settings.processes, reports)
@@ -154,7 +156,7 @@ class ProcessLane(Lane):
     async def _begin(self, run: Run, child: Child) -> None:
         child.forget()
         self.reports.began(run)
-        await child.send(Start(run.claim, run.checkpoint))
+        await child.send(Start(run.claim, run.checkpoint, run.more))
 
     def tell(self, run: Run, why: str) -> None:
         if run.place is not None and run.place.ready:
