@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from windlass.context import current as current
     from windlass.core.job import Job as Job
     from windlass.core.job import Progress as Progress
+    from windlass.core.keys import Debounce as Debounce
+    from windlass.core.keys import Throttle as Throttle
     from windlass.core.retry import Retry as Retry
     from windlass.core.seal import Seal as Seal
     from windlass.core.secret import Secret as Secret
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from windlass.errors import Fail as Fail
     from windlass.errors import InvalidArguments as InvalidArguments
     from windlass.errors import JobCancelled as JobCancelled
+    from windlass.errors import JobExists as JobExists
     from windlass.errors import JobFailed as JobFailed
     from windlass.errors import JobNotFound as JobNotFound
     from windlass.errors import ResultTimeout as ResultTimeout
@@ -41,6 +44,7 @@ else:
         "Cancel": "windlass.errors",
         "ConfigurationError": "windlass.errors",
         "Context": "windlass.context",
+        "Debounce": "windlass.core.keys",
         "Depends": "windlass.depends",
         "Fail": "windlass.errors",
         "Handle": "windlass.handle",
@@ -48,6 +52,7 @@ else:
         "Job": "windlass.core.job",
         "JobCancelled": "windlass.errors",
         "JobEvent": "windlass.handle",
+        "JobExists": "windlass.errors",
         "JobFailed": "windlass.errors",
         "JobNotFound": "windlass.errors",
         "Progress": "windlass.core.job",
@@ -59,6 +64,7 @@ else:
         "Snooze": "windlass.errors",
         "State": "windlass.core.state",
         "Task": "windlass.task",
+        "Throttle": "windlass.core.keys",
         "Windlass": "windlass.app",
         "WindlassError": "windlass.errors",
         "current": "windlass.context",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import inf
+
+from windlass.core.durations import Duration, seconds
 from windlass.core.terms import Terms
 
 
@@ -23,3 +27,25 @@ def holds(terms: Terms | None, came_at: float, started: bool, finished: bool, no
 def put_off(run_at: float, terms: Terms | None, came_at: float, now: float) -> float:
     """When a job that came then is due, which is now replaced by one that is due at `run_at`."""
     return run_at if terms is None else min(run_at, max(now, came_at + terms.latest))
+
+
+@dataclass(frozen=True, slots=True)
+class Debounce:
+    """Of the jobs with one key that come in a flurry, the last one runs, `wait` after it came; at the latest `longest` after the first."""
+
+    wait: Duration
+    longest: Duration | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wait", seconds(self.wait))
+        object.__setattr__(self, "longest", inf if self.longest is None else seconds(self.longest))
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Of the jobs with one key that come within `interval`, the first one runs."""
+
+    interval: Duration
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interval", seconds(self.interval))

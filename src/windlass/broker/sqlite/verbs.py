@@ -13,7 +13,7 @@ from windlass.broker.sqlite.order import terms_of
 from windlass.broker.sqlite.presence import card_of
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
-from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Ready
+from windlass.core.job import DAY, Card, Claim, Entry, JobId, Ready
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
@@ -108,7 +108,8 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         if not found:
             continue
         found.sort(key=lambda job: (job[0], job[2]))
-        tx.order.advance(queue, ((job[5], job[0]) for job in found))
+        for job in found if tx.order.lines else ():
+            tx.order.advance(queue, job[5], job[0])
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
@@ -292,7 +293,7 @@ def _prune(tx: Transaction, batch: Batch) -> int:
     _delete(tx, rows)
     tx.run("prune_workers", now, DAY)
     tx.run("prune_tally")
-    tx.order.prune(now)
+    tx.order.forget(now)
     history.prune(tx, now, limit, DAY)
     return len(rows)
 
