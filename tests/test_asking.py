@@ -64,7 +64,7 @@ def test_a_function_that_gives_no_text_is_told(app: Windlass, value: Any) -> Non
 
 
 def test_a_function_asks_for_arguments_that_there_are(app: Windlass) -> None:
-    with pytest.raises(ConfigurationError, match="key=... asks for film, and .*play takes video, loud"):
+    with pytest.raises(ConfigurationError, match=r"key=\.\.\. asks for film, and .*play takes video, loud"):
 
         @app.task(key=lambda film: film)
         async def play(video: int, loud: bool = False) -> None: ...
@@ -72,7 +72,7 @@ def test_a_function_asks_for_arguments_that_there_are(app: Windlass) -> None:
     @app.task
     async def stop(video: int) -> None: ...
 
-    with pytest.raises(ConfigurationError, match="fair_by=... asks for 'film', which is no argument"):
+    with pytest.raises(ConfigurationError, match=r"fair_by=\.\.\. asks for 'film', which is no argument"):
         stop.options(fair_by=lambda film: film).bind(1)
 
 

@@ -137,6 +137,16 @@ def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", ["fairness", "keys"])
+def test_the_tests_in_a_guide_pass(name: str, tmp_path: Path) -> None:
+    write(page := ROOT / f"docs/how-to/{name}.md", tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nasyncio_mode = "auto"\n')
+    tests = [file for file in files(page) if file.startswith("test_")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 async def test_the_scripts_of_the_tutorial_run(tmp_path: Path) -> None:
     """With a worker beside them, as the tutorial says."""
     write(ROOT / "docs/tutorial.md", tmp_path)

@@ -80,9 +80,9 @@ class Asking(Struct, frozen=True, kw_only=True):
         bursts = self.debounce or self.throttle
         keyed = Terms() if key is None else Terms(
             unique=self.unique or ("started" if bursts else "finished"),
-            unique_for=self.throttle.interval if self.throttle else 0.0,
+            unique_for=self.throttle.unique_for if self.throttle else 0.0,
             replaces=self.on_conflict == "replace" or self.debounce is not None,
-            latest=self.debounce.longest if self.debounce else inf,
+            latest=self.debounce.latest if self.debounce else inf,
         )
         terms = replace(keyed, group=group, weight=weight, ageing=self.ageing or inf)
         return key, None if terms == Terms() else terms

@@ -135,7 +135,7 @@ class Task(Generic[P, R, Called]):
         """What all jobs that are enqueued through this have in common: a job without id and body, and what makes a body."""
         options, settings = self._given, self.app.settings
         key, terms = (None, None) if options.functions else options.for_call({})
-        wait = options.debounce.wait if options.debounce else 0.0
+        wait = options.debounce.delay if options.debounce else 0.0
         secret = sorted(self.definition.arguments.secret)
         pack = packer(timeout=self._options.timeout, retry=self._options.retry, meta=options.meta, secret=secret)
         blank = NewJob(

@@ -37,8 +37,17 @@ class Debounce:
     longest: Duration | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wait", seconds(self.wait))
-        object.__setattr__(self, "longest", inf if self.longest is None else seconds(self.longest))
+        _ = self.delay, self.latest  # which raise for what is no duration
+
+    @property
+    def delay(self) -> float:
+        """Seconds from the last job to its start."""
+        return seconds(self.wait)
+
+    @property
+    def latest(self) -> float:
+        """Seconds from the first job to the start of the last, at most."""
+        return inf if self.longest is None else seconds(self.longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +57,9 @@ class Throttle:
     interval: Duration
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "interval", seconds(self.interval))
+        _ = self.unique_for  # which raises for what is no duration
+
+    @property
+    def unique_for(self) -> float:
+        """Seconds for which the first job keeps its key."""
+        return seconds(self.interval)

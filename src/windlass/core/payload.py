@@ -232,9 +232,10 @@ class Arguments:
         """The arguments by parameter name as the task will see them, defaults included. Raises `InvalidArguments`."""
         defaults = {name: one.default for name, one in self.signature.parameters.items() if one.default is not one.empty}
         try:
-            return defaults | self._validator.validate_python(self.bind(args, kwargs))
+            given: dict[str, Any] = self._validator.validate_python(self.bind(args, kwargs))
         except ValidationError as error:
             raise InvalidArguments(f"{self.task}: {_said(error, self.secret)}") from None
+        return defaults | given
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], limit: int) -> bytes:
         """The arguments as JSON of at most `limit` bytes. Raises `InvalidArguments` or `PayloadTooLarge`."""

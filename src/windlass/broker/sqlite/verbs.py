@@ -108,8 +108,8 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         if not found:
             continue
         found.sort(key=lambda job: (job[0], job[2]))
-        for job in found if tx.order.lines else ():
-            tx.order.advance(queue, job[5], job[0])
+        for one in found if tx.order.lines else ():
+            tx.order.advance(queue, one[5], one[0])
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
