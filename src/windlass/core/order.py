@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import inf
 
 from windlass.core.job import DEFAULT_PRIORITY
@@ -20,6 +21,7 @@ Line = tuple[str, str, int]
 """Queue, lane, priority."""
 
 
+@lru_cache(1024)  # of many jobs that come at once, one is reckoned
 def rank(priority: int, place: float) -> int:
     """The number of a job at this place (in seconds) among those of its priority."""
     return (9 - priority) * LEVEL + int(max(0.0, min(place, 1.19e10)) * STEPS)

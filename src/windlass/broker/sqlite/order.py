@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from windlass.broker.sqlite.schema import sql, write_rows
+from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.core.order import Line, Share, Shares
 from windlass.core.terms import Terms
 
@@ -39,6 +40,22 @@ class Order(Shares):
                 share.last[group] = found[0] if found else 0.0
         return share
 
+    def enter(self, moved: Mapping[int, tuple[str, float]]) -> dict[int, tuple[int, bool]]:
+        """What `place` says of jobs that become ready: by their places so far, the queue and the due time of each."""
+        asked = self._asked(moved)
+        return {place: self.place(queue, *asked[place][1:3], run_at, asked[place][3]) for place, (queue, run_at) in moved.items()}
+
+    def leave(self, places: Iterable[int]) -> None:
+        """These jobs, which were ready, go without having had their turn."""
+        if self.lines:
+            for asked in self._asked(places).values():
+                self.give_back(*asked)
+
+    def _asked(self, places: Iterable[int]) -> dict[int, tuple[str, str, int, Terms | None]]:
+        """By place: queue, lane, priority and terms."""
+        found = self._con.execute(sql("order_lines"), [as_json(places)]) if places else ()
+        return {place: (*line, terms_of(terms)) for place, *line, terms in found}
+
     def mark(self) -> dict[Line, Share]:
         """What there is now, for `reset`."""
         return {line: Share(share.clock, dict(share.last)) for line, share in self.lines.items()}
@@ -67,7 +84,7 @@ class Order(Shares):
         self._changed.clear()
 
 
-def terms_of(stored: bytes | msgspec.Raw | None) -> Terms | None:
+def terms_of(stored: bytes | None) -> Terms | None:
     """What a job asks for; nothing, where that cannot be read."""
     try:
         return None if stored is None else _terms(stored)
