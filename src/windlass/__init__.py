@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from windlass.core.batch import Batch as Batch
     from windlass.core.job import Job as Job
     from windlass.core.job import Progress as Progress
+    from windlass.core.keys import Debounce as Debounce
+    from windlass.core.keys import Throttle as Throttle
     from windlass.core.retry import Retry as Retry
     from windlass.core.schedule import Cron as Cron
     from windlass.core.schedule import Every as Every
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from windlass.errors import Fail as Fail
     from windlass.errors import InvalidArguments as InvalidArguments
     from windlass.errors import JobCancelled as JobCancelled
+    from windlass.errors import JobExists as JobExists
     from windlass.errors import JobFailed as JobFailed
     from windlass.errors import JobNotFound as JobNotFound
     from windlass.errors import ResultTimeout as ResultTimeout
@@ -49,6 +52,7 @@ else:
         "ConfigurationError": "windlass.errors",
         "Context": "windlass.context",
         "Cron": "windlass.core.schedule",
+        "Debounce": "windlass.core.keys",
         "Depends": "windlass.depends",
         "Every": "windlass.core.schedule",
         "Fail": "windlass.errors",
@@ -57,6 +61,7 @@ else:
         "Job": "windlass.core.job",
         "JobCancelled": "windlass.errors",
         "JobEvent": "windlass.handle",
+        "JobExists": "windlass.errors",
         "JobFailed": "windlass.errors",
         "JobNotFound": "windlass.errors",
         "Progress": "windlass.core.job",
@@ -69,6 +74,7 @@ else:
         "Snooze": "windlass.errors",
         "State": "windlass.core.state",
         "Task": "windlass.task",
+        "Throttle": "windlass.core.keys",
         "Windlass": "windlass.app",
         "WindlassError": "windlass.errors",
         "current": "windlass.context",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
+from windlass.asking import OnConflict, Text, Unique
 from windlass.blocking import background
 from windlass.broker.port import Broker
 from windlass.broker.sealed import sealed
@@ -17,6 +18,7 @@ from windlass.core.batch import Batch
 from windlass.core.durations import Duration
 from windlass.core.ids import check_id
 from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob, StoreInfo
+from windlass.core.keys import Debounce, Throttle
 from windlass.core.payload import read_json
 from windlass.core.retry import Retry
 from windlass.core.schedule import Schedule, When
@@ -108,6 +110,14 @@ class Windlass:
         retry: Retry | None = None,
         keep: Duration | None = None,
         expires: Duration | None = None,
+        key: Text | None = None,
+        unique: Unique | None = None,
+        on_conflict: OnConflict | None = None,
+        debounce: Debounce | None = None,
+        throttle: Throttle | None = None,
+        fair_by: Text | None = None,
+        weight: float | Callable[..., float] | None = None,
+        ageing: Duration | None = None,
         memory: int | str | None = None,
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
@@ -138,6 +148,8 @@ class Windlass:
 
         name: the stable name, "module.function" by default. lane: "loop" for async def, "thread" (default) or "process" for def.
         queue, priority (0 to 9), timeout, retry, keep, expires, meta: defaults for every job; see `Task.options`.
+        key, fair_by, weight: text (a number), or a function of the arguments that gives it: `key=lambda video: f"video:{video}"`.
+        unique, on_conflict, debounce, throttle: what happens to jobs with the same key; ageing: of priorities. See `Asking`.
         memory: limit of a run in lane "process". crash_limit: processes that may die under one job before it is quarantined.
         on_oom: in lane "process", the queue for the next run after one that died for want of memory; `memory` does not hold there.
         schedule: when it runs by itself: `Cron`, `Every`, a `Schedule`, or several.

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 from msgspec.structs import asdict, replace
 
+from windlass.asking import Asking, check_functions, checked_text
 from windlass.broker.port import Broker
 from windlass.context import Context
 from windlass.core.batch import Batch, Item, item_of
@@ -32,18 +33,18 @@ from windlass.settings import Settings
 
 T = TypeVar("T")
 Lane = Literal["loop", "thread", "process"]
-_DURATIONS = {"delay", "expires", "timeout", "keep"}
+_DURATIONS = {"delay", "expires", "timeout", "keep", "ageing"}
 SCHEDULED = 1 << 16
 """Bytes that the arguments of a schedule may take: they are read again and again."""
 FAR = 2200
 """The year before which a job begins: its own times, and what is added to them, are dates in every zone."""
 
 
-class Options(Struct, frozen=True, kw_only=True):
+class Options(Asking, frozen=True, kw_only=True):
     """How one call, or every call of a task, is to be treated. None: as the next wider place says.
 
     queue, priority (0 to 9, higher is sooner), timeout, retry, keep, meta: see the task's decorator.
-    delay or at: not before. expires: cancelled when not started by then. key: at most one unfinished job has it.
+    delay or at: not before. expires: cancelled when not started by then. The others: see `Asking`.
     """
 
     queue: str | None = None
@@ -51,7 +52,6 @@ class Options(Struct, frozen=True, kw_only=True):
     delay: float | None = None
     at: float | None = None
     expires: float | None = None
-    key: str | None = None
     timeout: float | None = None
     retry: Retry | None = None
     keep: float | None = None
@@ -82,14 +82,9 @@ class Options(Struct, frozen=True, kw_only=True):
     def _check(self) -> None:
         if self.priority is not None and (not isinstance(self.priority, int) or not 0 <= self.priority <= 9):
             raise ConfigurationError(f"priority is 0 to 9 (higher is sooner), not {self.priority!r}")
-        for name in ("queue", "key"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not 0 < len(value) <= 255):
-                raise ConfigurationError(f"{name} must be text of 1 to 255 characters, not {value!r:.80}")
-        if self.queue is not None and not self.queue.isprintable():
+        if self.queue is not None and not checked_text("queue", self.queue).isprintable():
             raise ConfigurationError(f"the name of a queue is shown in many places, and {self.queue!r:.80} cannot be")
-        if self.key is not None and any(one == "\0" or "\ud800" <= one <= "\udfff" for one in self.key):
-            raise ConfigurationError(f"key={self.key!r:.80} holds a character that not every store can keep")
+        self.check_asking()
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
         if self.retry is not None and not isinstance(self.retry, Retry):
@@ -249,6 +244,7 @@ def define(
     definition.schedules = tuple(scheduled(definition, one, n * (len(several) > 1)) for n, one in enumerate(several, 1))
     if len({one.name for one in definition.schedules}) < len(several):
         raise TaskDefinitionError(f"{function.__qualname__}: two of its schedules have one name")
+    check_functions(definition.options, function)
     try:
         definition.compile()
     except _UndefinedName:

@@ -92,6 +92,14 @@ class JobNotFound(WindlassError):
     """No job has this id: it never existed, or the time to keep it is over."""
 
 
+class JobExists(WindlassError):
+    """The key of a call with `on_conflict="raise"` is taken by the job `job_id`; nothing was stored."""
+
+    def __init__(self, job_id: str, message: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
 class JobError(WindlassError):
     """How a job ended, told to whoever asked for its result."""
 

@@ -76,7 +76,7 @@ def event_of(entry: Entry, limit: float) -> JobEvent:
 class Handle(Generic[R]):
     """A job, by its id. `await handle` is its result. Handles are cheap; make one anywhere with `app.job(job_id)`.
 
-    fresh: False when the job was there before (its key or id was taken) and this enqueue stored nothing.
+    fresh: False when the job was there before: under this id, or with this key.
     """
 
     __slots__ = ("_app", "fresh", "id")

@@ -10,12 +10,15 @@ from typing import Any, Generic, ParamSpec, cast
 from msgspec.structs import replace
 from typing_extensions import TypeVar
 
+from windlass.asking import OnConflict, Text, Unique
 from windlass.core.durations import Duration
 from windlass.core.ids import new_id
 from windlass.core.job import DEFAULT_PRIORITY, DEFAULT_QUEUE, NewJob
+from windlass.core.keys import Debounce, Throttle
 from windlass.core.payload import packer
 from windlass.core.retry import Retry
 from windlass.definition import Definition, Options
+from windlass.errors import JobExists
 from windlass.handle import App, Handle
 
 P = ParamSpec("P")
@@ -62,16 +65,19 @@ class Task(Generic[P, R, Called]):
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Store a job that calls the function with these arguments; on return it is safe.
 
-        Raises `InvalidArguments` (nothing is stored), or a `BrokerError`.
+        Raises `InvalidArguments` (nothing is stored), `JobExists` where `on_conflict` says so, or a `BrokerError`.
         """
-        return (await self.app.place([self._new_job(args, kwargs)]))[0]
+        return self._checked(await self.app.place([self._new_job(args, kwargs)]))
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """The sync twin of `enqueue`; works everywhere, in an `async def` too (which it holds up for one write)."""
-        return cast("Handle[R]", self.app.run_blocking(self.app.place([self._new_job(args, kwargs)]))[0])
+        return self._checked(self.app.run_blocking(self.app.place([self._new_job(args, kwargs)])))
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        """The call, checked and encoded, for `app.enqueue_many` and `Accepted`. Raises `InvalidArguments`."""
+        """The call, checked and encoded, for `app.enqueue_many` and `Accepted`. Raises `InvalidArguments`.
+
+        Where its key is taken, the handle tells: `fresh`.
+        """
         return Call(self._new_job(args, kwargs), self.app)
 
     def options(
@@ -82,7 +88,14 @@ class Task(Generic[P, R, Called]):
         delay: Duration | None = None,
         at: datetime | None = None,
         expires: Duration | None = None,
-        key: str | None = None,
+        key: Text | None = None,
+        unique: Unique | None = None,
+        on_conflict: OnConflict | None = None,
+        debounce: Debounce | None = None,
+        throttle: Throttle | None = None,
+        fair_by: Text | None = None,
+        weight: float | Callable[..., float] | None = None,
+        ageing: Duration | None = None,
         timeout: Duration | None = None,
         retry: Retry | None = None,
         keep: Duration | None = None,
@@ -90,20 +103,14 @@ class Task(Generic[P, R, Called]):
     ) -> Task[P, R, Called]:
         """This task with other options for what is enqueued through it. Raises `ConfigurationError` for nonsense.
 
-        delay, at: not before. expires: cancelled when not started by then. key: at most one unfinished job has it.
+        delay, at: not before. expires: cancelled when not started by then. key: at most one unfinished job has it. unique, on_conflict,
+        debounce, throttle, fair_by, weight, ageing: see `Asking`.
         """
         options = Options.parse(
-            queue=queue,
-            priority=priority,
-            delay=delay,
-            at=at,
-            expires=expires,
-            key=key,
-            timeout=timeout,
-            retry=retry,
-            keep=keep,
-            meta=meta,
-        )
+            queue=queue, priority=priority, delay=delay, at=at, expires=expires, timeout=timeout, retry=retry, keep=keep, meta=meta,
+            key=key, unique=unique, on_conflict=on_conflict, debounce=debounce, throttle=throttle,
+            fair_by=fair_by, weight=weight, ageing=ageing,
+        )  # fmt: skip
         return Task(self.definition, self.app, options.over(self._options))
 
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
@@ -112,12 +119,27 @@ class Task(Generic[P, R, Called]):
     def pack(self, arguments: bytes) -> NewJob:
         """A new job with arguments that are encoded already."""
         blank, pack = self._form
-        return replace(blank, id=new_id(), body=pack(arguments))
+        if not self._given.functions:
+            return replace(blank, id=new_id(), body=pack(arguments))
+        key, terms = self._given.for_call(self.definition.arguments.named(args, kwargs))
+        return replace(blank, id=new_id(), body=pack(arguments), key=key, terms=terms)
+
+    def _checked(self, handles: list[Handle[Any]]) -> Handle[R]:
+        (handle,) = handles
+        if self._given.on_conflict == "raise" and not handle.fresh:
+            raise JobExists(handle.id, f"the job {handle.id} has the key of this call of {self.name}; nothing was stored")
+        return handle
+
+    @cached_property
+    def _given(self) -> Options:
+        return self._options.over(self.definition.options)
 
     @cached_property
     def _form(self) -> tuple[NewJob, Callable[[bytes], bytes]]:
         """What all jobs that are enqueued through this have in common: a job without id and body, and what makes a body."""
-        options, settings = self._options.over(self.definition.options), self.app.settings
+        options, settings = self._given, self.app.settings
+        key, terms = (None, None) if options.functions else options.for_call({})
+        wait = options.debounce.delay if options.debounce else 0.0
         secret = sorted(self.definition.arguments.secret)
         pack = packer(timeout=self._options.timeout, retry=self._options.retry, meta=options.meta, secret=secret)
         blank = NewJob(
@@ -127,10 +149,11 @@ class Task(Generic[P, R, Called]):
             queue=options.queue or DEFAULT_QUEUE,
             lane=self.definition.slot,
             priority=DEFAULT_PRIORITY if options.priority is None else options.priority,
-            delay=options.delay or 0.0,
+            delay=max(options.delay or 0.0, wait),
             at=options.at,
             expires=options.expires,
-            key=options.key,
+            key=key,
+            terms=terms,
             crash_limit=self.definition.crash_limit,
             keep=settings.keep if options.keep is None else options.keep,
             keep_failed=settings.keep_failed if options.keep is None else options.keep,

@@ -26,7 +26,6 @@ import msgspec
 from windlass.broker.damaged import progress
 from windlass.core.job import (
     DAY,
-    DEFAULT_PRIORITY,
     NOTHING,
     SCAN,
     Card,
@@ -48,7 +47,7 @@ from windlass.core.job import (
 )
 from windlass.core.keys import held_until, holds, let_go, put_off
 from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, report_of, seen, span, stale
-from windlass.core.order import Share, aged, group_of, rank, unranked
+from windlass.core.order import Shares
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
@@ -144,7 +143,7 @@ class Space:
         self.counts: defaultdict[str, Counter[State]] = defaultdict(Counter)
         self.waiting: defaultdict[Topic, set[_Waiter]] = defaultdict(set)
         self.ready: defaultdict[tuple[str, str], list[tuple[int, int, _Record]]] = defaultdict(list)
-        self.shares: dict[tuple[str, str, int], Share] = {}
+        self.shares = Shares()
         self.scheduled: list[tuple[float, int, _Record]] = []
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
@@ -173,7 +172,8 @@ class Space:
         elif until <= now:
             self.free_key(record)
         if state is State.READY:
-            heappush(self.ready[queue, new.lane], (self.rank(record.job), record.place, record))
+            rank, _ = self.shares.place(queue, new.lane, new.priority, run_at, new.terms)
+            heappush(self.ready[queue, new.lane], (rank, record.place, record))
             self.wake(("queue", queue))
         elif state is State.SCHEDULED:
             heappush(self.scheduled, (run_at, record.place, record))
@@ -182,23 +182,11 @@ class Space:
             heappush(self.finished, (max(now + keep, until), record.place, record))
         self.wake(("job", new.id))
 
-    def rank(self, job: Job) -> int:
-        """The number of a job that becomes ready."""
-        run_at, line = job.run_at.timestamp(), (job.queue, job.lane)
-        place = aged(job.priority, run_at, job.terms)
-        if place is not None and (*line, DEFAULT_PRIORITY) not in self.shares:
-            return rank(DEFAULT_PRIORITY, place)
-        if job.terms is not None and job.terms.group is not None:
-            self.shares.setdefault((*line, job.priority), Share(run_at))
-        share = self.shares.get((*line, job.priority))
-        return rank(job.priority, run_at if share is None else share.turn(*group_of(job.terms)))
-
     def leave(self, record: _Record, to: State | None = None) -> None:
         """Take a job out of the state it stands in, and with it whatever it holds there."""
         job, record.place = record.job, 0
-        share = self.shares.get((job.queue, job.lane, job.priority))
-        if share and job.state is State.READY and to is not State.RUNNING:
-            share.give_back(*group_of(job.terms))
+        if job.state is State.READY and to is not State.RUNNING:
+            self.shares.give_back(job.queue, job.lane, job.priority, job.terms)
         self.counts[job.queue][job.state] -= 1
         if job.state is State.RUNNING and job.worker is not None:
             holder = self.workers[job.worker]
@@ -245,17 +233,9 @@ class Space:
             heads += heap[:1]
         if not heads:
             return None
-        number, _, record = min(heads)
-        priority, place = unranked(number)
-        if share := self.shares.get((queue, record.job.lane, priority)):
-            share.advance(place)
+        rank, _, record = min(heads)
+        self.shares.advance(queue, record.job.lane, rank)
         return record
-
-    def forget_shares(self, now: float) -> None:
-        """Forget the groups that have had all their turns, and the clocks that nobody needs any more."""
-        for share in self.shares.values():
-            share.last = {group: last for group, last in share.last.items() if last > share.clock}
-        self.shares = {line: share for line, share in self.shares.items() if share.last or share.clock > now}
 
     def live(self, claim: Claim) -> _Record | None:
         """The job of a claim, while that claim's run goes on."""
@@ -580,7 +560,7 @@ class MemoryBroker:
                 del space.workers[name]
             space.writers = {name: (last, at) for name, (last, at) in space.writers.items() if at + DAY > now}
             space.spans = {place: found for place, found in space.spans.items() if not stale(*place, now)}
-            space.forget_shares(now)
+            space.shares.forget(now)
             return pruned
 
     async def get(self, ids: Sequence[JobId]) -> list[Job | None]:

@@ -211,7 +211,7 @@ class Upkeep(Protocol):
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         """Delete finished jobs, journal included, that are past their time to be kept, at most `limit`; answers how many.
 
-        Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`; none less long than its key is taken.
+        Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`; none less long than its key.
         Workers that have been gone for a day are forgotten, and those who have written no report for a day.
         Of the history, the spans that have been over for the time that `STEPS` says are forgotten.
         Groups that have had all their turns are forgotten; once all of a line are, it has no groups any more.

@@ -55,7 +55,8 @@ def enqueue(
     async def work(broker: Broker) -> None:
         (placed,) = await broker.enqueue([new])
         if not placed.fresh:
-            talk(f"the unfinished job {placed.id} has the key {key!r} already; nothing was stored")
+            became = "it became this one" if placed.replaced else "nothing was stored"
+            talk(f"the unfinished job {placed.id} has the key {new.key!r} already; {became}")
         if not wait:
             document(placed) if as_json else line(placed.id)
             return

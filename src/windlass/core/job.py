@@ -37,7 +37,7 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     lane: the kind of slot it needs ("loop", "thread", "process"): a worker claims per lane, for what it can start now.
     delay: not before this many seconds from the store's now. at: not before this Unix time. The later one counts.
     expires: not started this many seconds from the store's now, it is cancelled instead.
-    key: at most one job may have it, until it has finished, unless `terms` say otherwise. keep, keep_failed: seconds to keep it once finished.
+    key: at most one unfinished job has it, unless its terms say otherwise. keep, keep_failed: seconds to keep it once finished.
     terms: whatever else it asks for; None: nothing.
     """
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import inf
+
+from windlass.core.durations import Duration, seconds
 from windlass.core.terms import Terms
 
 
@@ -23,3 +27,39 @@ def holds(terms: Terms | None, came_at: float, started: bool, finished: bool, no
 def put_off(run_at: float, terms: Terms | None, came_at: float, now: float) -> float:
     """When a job that came then is due, which is now replaced by one that is due at `run_at`."""
     return run_at if terms is None else min(run_at, max(now, came_at + terms.latest))
+
+
+@dataclass(frozen=True, slots=True)
+class Debounce:
+    """Of the jobs with one key that come in a flurry, the last one runs, `wait` after it came; at the latest `longest` after the first."""
+
+    wait: Duration
+    longest: Duration | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.delay, self.latest  # which raise for what is no duration
+
+    @property
+    def delay(self) -> float:
+        """Seconds from the last job to its start."""
+        return seconds(self.wait)
+
+    @property
+    def latest(self) -> float:
+        """Seconds from the first job to the start of the last, at most."""
+        return inf if self.longest is None else seconds(self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Of the jobs with one key that come within `interval`, the first one runs."""
+
+    interval: Duration
+
+    def __post_init__(self) -> None:
+        _ = self.unique_for  # which raises for what is no duration
+
+    @property
+    def unique_for(self) -> float:
+        """Seconds for which the first job keeps its key."""
+        return seconds(self.interval)

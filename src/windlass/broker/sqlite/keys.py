@@ -55,10 +55,10 @@ def holder(tx: Transaction, key: str | None, now: float, besides: JobId = "") ->
     return one
 
 
-def taken_back(tx: Transaction, job: JobId, key: str, stored: Any, now: float) -> bool:
+def taken_back(tx: Transaction, job: JobId, key: str, now: float) -> bool:
     """Whether a job that is revived may have its key again, or needs it no more."""
-    (started,) = tx.run("keys_came", job).fetchone()
-    gone = let_go(terms_of(stored), bool(started))
+    started, terms = tx.run("keys_came", job).fetchone()
+    gone = let_go(terms_of(terms), bool(started))
     other = None if gone else holder(tx, key, now, job)
     if other is not None and other.id != job:
         return False

@@ -3,97 +3,36 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from windlass.broker.sqlite.schema import sql, write_rows
-from windlass.core.job import DEFAULT_PRIORITY
-from windlass.core.order import Share, aged, group_of, rank, unranked
+from windlass.broker.sqlite.schema import as_json, sql, write_rows
+from windlass.core.order import Line, Share, Shares
 from windlass.core.terms import Terms
 
-Line = tuple[str, str, int]
-"""Queue, lane, priority."""
-Shares = dict[Line, Share]
 _terms = msgspec.json.Decoder(Terms | None).decode
 
 
-class Order:
-    """What is there is read when it is first asked for, and what is different then is written at the end, by `save`."""
+class Order(Shares):
+    """What is there is read when it is first asked for, of each group only what is needed; what is different is written by `save`."""
 
     def __init__(self, con: sqlite3.Connection) -> None:
         self._con = con
-        self._read: Shares | None = None
-        self._moved = set[Line]()
+        self._read: dict[Line, Share] | None = None
+        self._clocks = dict[Line, float]()
         self._changed = set[tuple[Line, str]]()
 
     @property
-    def shares(self) -> Shares:
-        """Of the lines that have groups: of each group only what was asked for."""
+    def lines(self) -> dict[Line, Share]:  # type: ignore[override] # read late
         if self._read is None:
             found = self._con.execute(sql("order_clocks"))
-            self._read = {(queue, lane, priority): Share(place) for queue, lane, priority, place in found}
+            self._clocks = {(queue, lane, priority): place for queue, lane, priority, place in found}
+            self._read = {line: Share(place) for line, place in self._clocks.items()}
         return self._read
 
-    def place(self, queue: str, lane: str, priority: int, run_at: float, terms: Terms | None) -> tuple[int, bool]:
-        """The rank of a job that becomes ready, and whether it says more than its priority and due time."""
-        if terms is None and not self.shares:
-            return rank(priority, run_at), False
-        line, place = (queue, lane, priority), aged(priority, run_at, terms)
-        if place is not None and (queue, lane, DEFAULT_PRIORITY) not in self.shares:
-            return rank(DEFAULT_PRIORITY, place), True
-        if terms is not None and terms.group is not None and line not in self.shares:
-            self.shares[line] = Share(run_at)
-            self._moved.add(line)
-        group, weight = group_of(terms)
-        share = self._share(line, group)
-        return (rank(priority, run_at), False) if share is None else (rank(priority, share.turn(group, weight)), True)
-
-    def give_back(self, queue: str, lane: str, priority: int, terms: Terms | None) -> None:
-        """A job that was ready goes without having had its turn."""
-        group, weight = group_of(terms)
-        if share := self._share((queue, lane, priority), group):
-            share.give_back(group, weight)
-
-    def advance(self, queue: str, taken: Iterable[tuple[str, int]]) -> None:
-        """Jobs of these lanes and ranks were handed out."""
-        if not self.shares:
-            return
-        for lane, number in taken:
-            priority, place = unranked(number)
-            if share := self.shares.get((queue, lane, priority)):
-                share.advance(place)
-                self._moved.add((queue, lane, priority))
-
-    def mark(self) -> Shares:
-        """What there is now, for `reset`."""
-        return {line: Share(share.clock, dict(share.last)) for line, share in self.shares.items()}
-
-    def reset(self, marked: Shares) -> None:
-        """Go back to what there was."""
-        self._read = marked
-
-    def prune(self, now: float) -> None:
-        """Forget the groups that have had all their turns, and the clocks that nobody needs any more."""
-        if self.shares:
-            self.save()
-            self._con.execute(sql("order_forget"))
-            self._con.execute(sql("order_stop"), [now])
-            self._read = None
-
-    def save(self) -> None:
-        """Write what is different."""
-        if not self._moved and not self._changed:
-            return
-        clocks = [(*line, self.shares[line].clock) for line in self._moved if line in self.shares]
-        write_rows(self._con, "order_clock", clocks)
-        places = [(*line, group, self.shares[line].last.get(group, 0.0)) for line, group in self._changed if line in self.shares]
-        write_rows(self._con, "order_turn", places)
-        self._moved, self._changed = set(), set()
-
-    def _share(self, line: Line, group: str) -> Share | None:
-        """The shares of a line that has groups, that of `group` among them, which is going to be different."""
-        share = self.shares.get(line)
+    def share(self, line: Line, group: str) -> Share | None:
+        share = self.lines.get(line)
         if share is not None:
             self._changed.add((line, group))
             if group not in share.last:
@@ -101,8 +40,51 @@ class Order:
                 share.last[group] = found[0] if found else 0.0
         return share
 
+    def enter(self, moved: Mapping[int, tuple[str, float]]) -> dict[int, tuple[int, bool]]:
+        """What `place` says of jobs that become ready: by their places so far, the queue and the due time of each."""
+        asked = self._asked(moved)
+        return {place: self.place(queue, *asked[place][1:3], run_at, asked[place][3]) for place, (queue, run_at) in moved.items()}
 
-def terms_of(stored: bytes | msgspec.Raw | None) -> Terms | None:
+    def leave(self, places: Iterable[int]) -> None:
+        """These jobs, which were ready, go without having had their turn."""
+        if self.lines:
+            for asked in self._asked(places).values():
+                self.give_back(*asked)
+
+    def _asked(self, places: Iterable[int]) -> dict[int, tuple[str, str, int, Terms | None]]:
+        """By place: queue, lane, priority and terms."""
+        found = self._con.execute(sql("order_lines"), [as_json(places)]) if places else ()
+        return {place: (*line, terms_of(terms)) for place, *line, terms in found}
+
+    def mark(self) -> dict[Line, Share]:
+        """What there is now, for `reset`."""
+        return {line: Share(share.clock, dict(share.last)) for line, share in self.lines.items()}
+
+    def reset(self, marked: dict[Line, Share]) -> None:
+        """Go back to what there was."""
+        self._read = marked
+
+    def forget(self, now: float) -> None:
+        """Forget the groups that have had all their turns, and the clocks that nobody needs any more."""
+        if self.lines:
+            self.save()
+            self._con.execute(sql("order_forget"))
+            self._con.execute(sql("order_stop"), [now])
+            self._read = None
+
+    def save(self) -> None:
+        """Write what is different."""
+        if not self._read:
+            return
+        clocks = [(*line, share.clock) for line, share in self._read.items() if share.clock != self._clocks.get(line)]
+        write_rows(self._con, "order_clock", clocks)
+        changed = ((line, group, self._read.get(line)) for line, group in self._changed)
+        turns = [(*line, group, share.last.get(group, 0.0)) for line, group, share in changed if share]
+        write_rows(self._con, "order_turn", turns)
+        self._changed.clear()
+
+
+def terms_of(stored: bytes | None) -> Terms | None:
     """What a job asks for; nothing, where that cannot be read."""
     try:
         return None if stored is None else _terms(stored)

@@ -12,11 +12,12 @@ from windlass.broker.sqlite.schema import write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import NewJob, Placed
 from windlass.core.keys import held_until
+from windlass.core.order import rank
 from windlass.core.state import State
 
 Enqueue = tuple[Sequence[NewJob], float | None]
 NewRow = tuple[NewJob, tuple[Any, ...]]
-"""A new job, and its values for the statement `enqueue`, but for its rank."""
+"""A new job, and its values for the statement `enqueue`; its rank as that of a job without terms, in a line without groups."""
 
 
 def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
@@ -40,23 +41,27 @@ def _new_row(new: NewJob, now: float) -> NewRow:
     named = new.id, new.task, new.queue, new.lane, new.priority
     terms = None if new.terms is None else msgspec.json.encode(new.terms)
     kept = new.crash_limit, new.keep, new.keep_failed
-    held = held_until(new.terms, now)
-    return new, (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, terms, held)
+    ranked = held_until(new.terms, now), rank(new.priority, run_at), False
+    return new, (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, terms, *ranked)
 
 
 def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
     """Insert all at once; when an id or a key is in the way of one (nothing is inserted then), one after the other."""
+    asking = [new.terms for new, _ in rows if new.terms]
     before = tx.order.mark()
-    if not any(new.terms and new.terms.replaces for new, _ in rows):
+    if not any(terms.replaces for terms in asking):
         try:
-            return _stored(tx, rows)
+            return _stored(tx, rows, bool(asking))
         except tx.con.IntegrityError:
             tx.order.reset(before)
-    return [keys.met(tx, *row) or _stored(tx, [row])[0] for row in rows]
+    return [keys.met(tx, *row) or _stored(tx, [row], bool(asking))[0] for row in rows]
 
 
-def _stored(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
-    write_rows(tx.con, "enqueue", [(*row, *_rank(tx, new, row)) for new, row in rows])
+def _stored(tx: Transaction, rows: list[NewRow], asking: bool) -> list[Placed]:
+    values = [row for _, row in rows]
+    if asking or tx.order.lines:
+        values = [(*row[:16], *_rank(tx, new, row)) for new, row in rows]
+    write_rows(tx.con, "enqueue", values)
     placed = list[Placed]()
     for new, row in rows:
         state = State(row[5])

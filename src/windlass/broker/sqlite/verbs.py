@@ -9,11 +9,10 @@ import msgspec
 
 from windlass.broker.damaged import decoder
 from windlass.broker.sqlite import history, keys
-from windlass.broker.sqlite.order import terms_of
 from windlass.broker.sqlite.presence import card_of
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
-from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Ready
+from windlass.core.job import DAY, Card, Claim, Entry, JobId, Ready
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
@@ -51,9 +50,6 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     run_at: float
     worker: str | None
     key: str | None
-    lane: str
-    priority: int
-    terms: msgspec.Raw
 
 
 class Move(NamedTuple):
@@ -108,7 +104,8 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         if not found:
             continue
         found.sort(key=lambda job: (job[0], job[2]))
-        tx.order.advance(queue, ((job[5], job[0]) for job in found))
+        for one in found if tx.order.lines else ():
+            tx.order.advance(queue, one[5], one[0])
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
@@ -199,22 +196,20 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
     if not moves:
         return []
     ready, rows = list[Ready](), list[tuple[object, ...]]()
+    tx.order.leave(move.row.place for move in moves if move.row.state is State.READY)
+    ranks = tx.order.enter({move.row.place: (move.queue, move.run_at) for move in moves if move.state is State.READY})
     for number, move in enumerate(moves, 1):
         row = move.row
         tx.count(row.queue, row.state, -1)
         tx.count(move.queue, move.state, 1)
         tx.changed.append(row.id)
-        rank, shifted = 0, False
-        if row.state is State.READY:
-            tx.order.give_back(row.queue, row.lane, row.priority, terms_of(row.terms))
         if move.state is State.READY:
             ready.append(Ready(row.id, move.queue))
             tx.ready.add(move.queue)
-            rank, shifted = tx.order.place(move.queue, row.lane, row.priority, move.run_at, terms_of(row.terms))
         error = None if move.error is None else msgspec.json.encode(move.error)
         counts = move.attempt, move.crashes, move.releases
         where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
-        to = len(moves) - number, rank, shifted
+        to = len(moves) - number, *ranks.get(row.place, (0, False))
         rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, *to))
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
@@ -292,7 +287,7 @@ def _prune(tx: Transaction, batch: Batch) -> int:
     _delete(tx, rows)
     tx.run("prune_workers", now, DAY)
     tx.run("prune_tally")
-    tx.order.prune(now)
+    tx.order.forget(now)
     history.prune(tx, now, limit, DAY)
     return len(rows)
 
@@ -301,8 +296,7 @@ def _delete(tx: Transaction, rows: Sequence[Row]) -> None:
     for row in rows:
         tx.count(row.queue, row.state, -1)
         tx.changed.append(row.id)
-        if row.state is State.READY:
-            tx.order.give_back(row.queue, row.lane, row.priority, terms_of(row.terms))
+    tx.order.leave(row.place for row in rows if row.state is State.READY)
     if rows:
         tx.run("forget_entries", as_json(row.id for row in rows))
         tx.run("forget", as_json(row.place for row in rows))
@@ -331,7 +325,7 @@ def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
     ids, at = chosen
     now, moves, revived = tx.now(at), list[Move](), set[str]()
     for row in _by_id(tx, "revive_chosen", ids):
-        if row.key is not None and (row.key in revived or not keys.taken_back(tx, row.id, row.key, row.terms, now)):
+        if row.key is not None and (row.key in revived or not keys.taken_back(tx, row.id, row.key, now)):
             continue
         revived |= {row.key} if row.key is not None else set()
         moves.append(_stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))

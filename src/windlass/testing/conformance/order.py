@@ -82,8 +82,8 @@ class Sharing(Chapter):
 
     async def test_each_lane_is_a_line_of_its_own(self, broker: Broker) -> None:
         """Who waits for much in one lane is not behind in another; and queues have nothing to do with each other."""
-        for fields in ({"lane": "thread"}, {"queue": "other"}):
-            await _fill(broker, "a", 50, **fields)
+        await _fill(broker, "a", 50, lane="thread")
+        await _fill(broker, "a", 50, queue="other")
         await _fill(broker, "a", 4)
         await _fill(broker, "b", 4)
         await hire(broker)

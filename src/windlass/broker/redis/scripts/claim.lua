@@ -92,11 +92,9 @@ local function hand_out()
   local token = math.max(tonumber(call('GET', root .. 'token') or 0) + 1, time[1] * 1000000 + time[2])
   local first = cmsgpack.pack(1, 0, 0, now, worker, false) -- attempt, crashes, releases, started_at, worker, timeless
   local answer, moved, held, claimed, lines = {string.format('%.17g', now), string.format('%.0f', token)}, {}, {}, {}, {}
-  local jobs, n, gone = nil, 0, {}
+  local jobs, n = nil, 0
   for i, came in ipairs(made) do
     local id, stand, line = ids[i], stands[i], all[i][3]
-    local left = gone[line] or {{}, {}}
-    gone[line], left[1][#left[1] + 1], left[2][#left[2] + 1] = left, id, all[i][1]
     if not came then -- somebody deleted it
       count(line, READY, -1)
     else
@@ -121,8 +119,8 @@ local function hand_out()
     count(line, READY, -many)
     count(line, RUNNING, many)
   end
-  for line, left in pairs(gone) do
-    if call('EXISTS', root .. 'due:' .. line, root .. 'clocks') > 0 then open_order().advance(line, unpack(left)) end
+  for line in pairs(lines) do
+    if call('EXISTS', root .. 'due:' .. line, root .. 'clocks') > 0 then open_order().advance(line, all, #made) end
   end
   if expiring then each('ZREM', root .. 'expiring', claimed) end
   if ARGV[4] ~= '' then -- or it would be woken in the place of one that waits

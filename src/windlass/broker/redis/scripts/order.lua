@@ -46,14 +46,18 @@ local function leave(job)
   if call('ZSCORE', root .. 'turns:' .. field, group) then call('ZINCRBY', root .. 'turns:' .. field, exact(-TURN / weight), group) end
 end
 
--- Jobs of a line were handed out, with these scores.
-local function advance(line, ids, scores)
-  each('ZREM', root .. 'due:' .. line, ids)
-  local places = {}
-  for _, number in ipairs(scores) do
-    local above = floor(number / BAND)
-    places[9 - above] = math.max(places[9 - above] or 0, (number - above * BAND + 1) / 50000)
+-- The first `many` of these {score, id, line} were handed out; here for those of one line.
+local function advance(line, taken, many)
+  local places, ids = {}, {}
+  for i = 1, many do
+    local number, id, of = unpack(taken[i])
+    if of == line then
+      local above = floor(number / BAND)
+      places[9 - above] = math.max(places[9 - above] or 0, (number - above * BAND + 1) / 50000)
+      ids[#ids + 1] = id
+    end
   end
+  each('ZREM', root .. 'due:' .. line, ids)
   for priority, place in pairs(places) do
     local field = line .. '\0' .. priority
     local clock = tonumber(call('HGET', root .. 'clocks', field) or nil)
