@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import cached_property, update_wrapper
+from functools import cached_property, partial, update_wrapper
 from typing import Any, Generic, ParamSpec, cast
 
 from msgspec.structs import replace
@@ -114,14 +114,21 @@ class Task(Generic[P, R, Called]):
         return Task(self.definition, self.app, options.over(self._options))
 
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
-        return self.pack(self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload))
+        arguments = self.definition.arguments
+        return self._made(
+            arguments.encode(args, kwargs, self.app.settings.max_payload), partial(arguments.named, args, kwargs)
+        )
 
     def pack(self, arguments: bytes) -> NewJob:
         """A new job with arguments that are encoded already."""
+        return self._made(arguments, partial(self.definition.arguments.decode, arguments))
+
+    def _made(self, arguments: bytes, named: Callable[[], dict[str, Any]]) -> NewJob:
+        """A new job with these arguments. named: gives them by name, for the functions that ask for something in their place."""
         blank, pack = self._form
         if not self._given.functions:
             return replace(blank, id=new_id(), body=pack(arguments))
-        key, terms = self._given.for_call(self.definition.arguments.named(args, kwargs))
+        key, terms = self._given.for_call(named())
         return replace(blank, id=new_id(), body=pack(arguments), key=key, terms=terms)
 
     def _checked(self, handles: list[Handle[Any]]) -> Handle[R]:
