@@ -25,6 +25,7 @@ from windlass.testing.conformance.claim import Claiming
 from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
+from windlass.testing.conformance.letters import Writing
 from windlass.testing.conformance.measures import Listing, Measuring, Speaking
 from windlass.testing.conformance.presence import Beating
 from windlass.testing.conformance.settle import Settling
@@ -38,6 +39,7 @@ class Conformance(
     Settling,
     Beating,
     Journalling,
+    Writing,
     Promoting,
     Reclaiming,
     Pruning,
