@@ -762,7 +762,7 @@ def _letters(job: Job) -> list[tuple[JobId, letters.Letter]]:
     """What a job that has ended writes to others."""
     if job.terms is None or not job.terms.to:
         return []
-    ended: Succeeded | Failed | Cancelled = Cancelled(job.reason or "")
+    ended: letters.End = Cancelled(job.reason or "")
     if job.state is State.SUCCEEDED:
         ended = Succeeded(job.result or b"null")
     elif job.state is State.FAILED and job.error is not None:

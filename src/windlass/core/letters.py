@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Succeeded
 
+End = Succeeded | Failed | Cancelled
 Said = Literal["succeeded", "failed", "cancelled", "event"]
 
 
@@ -35,7 +36,7 @@ FAILED = ("failed", "cancelled")
 """What a letter says of a job that has no result."""
 
 
-def of(job: str, task: str, ended: Succeeded | Failed | Cancelled) -> Letter:
+def of(job: str, task: str, ended: End) -> Letter:
     """The letter about the end of a job."""
     match ended:
         case Succeeded(result):

@@ -49,6 +49,7 @@ class Transaction:
         self.con, self.clock = con, clock
         self.ready: set[str] = set()
         self.changed: list[str] = []
+        self.ended: list[Any] = []  # who is to be told: see `letters`
         self._tally: Counter[tuple[str, State]] = Counter()
 
     def now(self, now: float | None) -> float:
