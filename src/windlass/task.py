@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property, update_wrapper
-from typing import Any, Generic, ParamSpec, cast
+from itertools import islice
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, cast, overload
 
 from msgspec.structs import replace
 from typing_extensions import TypeVar
@@ -13,28 +14,20 @@ from typing_extensions import TypeVar
 from windlass.core.durations import Duration
 from windlass.core.ids import new_id
 from windlass.core.job import DEFAULT_PRIORITY, DEFAULT_QUEUE, NewJob
-from windlass.core.payload import packer
+from windlass.core.payload import Fill, packer, with_fill
 from windlass.core.retry import Retry
+from windlass.core.terms import Terms
 from windlass.definition import Definition, Options
+from windlass.errors import ConfigurationError, JobError, TaskDefinitionError
 from windlass.handle import App, Handle
+from windlass.workflow import Call as Call
+from windlass.workflow import Group, Inputs
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Given = TypeVar("Given", covariant=True)  # so that calls of several tasks go into one list
+S = TypeVar("S")
+T = TypeVar("T")
 Called = TypeVar("Called", default=R)  # what calling the task directly gives: R, or for async def a coroutine of R
-
-
-class Call(Generic[Given]):
-    """A job of `app`, its arguments checked and encoded, not yet enqueued (`task.bind(...)`)."""
-
-    __slots__ = ("app", "job")
-
-    def __init__(self, job: NewJob, app: App) -> None:
-        self.job = job
-        self.app = app
-
-    def __repr__(self) -> str:
-        return f"<Call {self.job.task} {self.job.id}>"
 
 
 class Task(Generic[P, R, Called]):
@@ -72,6 +65,48 @@ class Task(Generic[P, R, Called]):
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """The call, checked and encoded, for `app.enqueue_many` and `Accepted`. Raises `InvalidArguments`."""
         return Call(self._new_job(args, kwargs), self.app)
+
+    def after(self, inputs: Inputs, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[R]:
+        """Used by workflows: the call whose first argument is what `inputs` give. Raises `InvalidArguments` or `TaskDefinitionError`."""
+        first, rest = self.definition.rest
+        if inputs.listed and self.definition.takes_no_list:
+            raise TaskDefinitionError(f"{self.name} follows a group, so its first parameter {first!r} takes a list")
+        blank, pack = self._form
+        parts = len(inputs.calls) if inputs.listed else None
+        body = pack(rest.encode(args, kwargs, self.app.settings.max_payload))
+        job = replace(blank, id=new_id(), body=with_fill(body, Fill(first, parts, inputs.collects)))
+        return Call(job, self.app, inputs)
+
+    @overload
+    def map(
+        self: Task[Concatenate[T, ...], S, Any], items: Iterable[T], *, collect: Literal[False] = False
+    ) -> Group[S]: ...
+    @overload
+    def map(
+        self: Task[Concatenate[T, ...], S, Any], items: Iterable[T], *, collect: Literal[True]
+    ) -> Group[S | JobError]: ...
+    @overload
+    def map(
+        self: Task[Concatenate[list[T], ...], list[S], Any],
+        items: Iterable[T],
+        *,
+        chunk: int,
+        collect: Literal[False] = False,
+    ) -> Group[S]: ...
+    @overload
+    def map(
+        self: Task[Concatenate[list[T], ...], list[S], Any], items: Iterable[T], *, chunk: int, collect: Literal[True]
+    ) -> Group[S | JobError]: ...
+    def map(self: Any, items: Iterable[Any], *, chunk: int | None = None, collect: bool = False) -> Group[Any]:
+        """A job for each item: `async for size in await measure.map(photos).enqueue()`.
+
+        chunk: the task takes a list of so many items and returns the list of their results. collect: see `group`.
+        """
+        if chunk is not None and chunk < 1:
+            raise ConfigurationError(f"chunk={chunk}: a job takes at least one item")
+        items = iter(items)
+        pieces = items if chunk is None else iter(lambda: list(islice(items, chunk)), [])
+        return Group(self.app, [self.bind(one) for one in pieces], collects=collect, chunked=chunk is not None)
 
     def options(
         self,
@@ -130,5 +165,6 @@ class Task(Generic[P, R, Called]):
             crash_limit=self.definition.crash_limit,
             keep=settings.keep if options.keep is None else options.keep,
             keep_failed=settings.keep_failed if options.keep is None else options.keep,
+            terms=Terms(collects=True) if self.definition.is_flow else None,
         )
         return blank, pack

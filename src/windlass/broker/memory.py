@@ -355,7 +355,9 @@ class MemoryBroker:
         run_at = max(now, now + new.delay, now if new.at is None else new.at)
         awaited = new.terms.letters if new.terms else 0
         job = Job(
-            **{name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")},
+            **{
+                name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")
+            },
             state=State.WAITING if awaited else State.SCHEDULED if run_at > now else State.READY,
             awaited=awaited,
             attempt=0,
@@ -438,7 +440,7 @@ class MemoryBroker:
             case Snoozed(delay):
                 return space.due(record, delay, now, attempt=job.attempt - 1)
             case Suspended(awaited, delay):
-                fields = {"attempt": job.attempt - 1, "awaited": awaited}
+                fields = {"attempt": job.attempt - 1, "awaited": awaited if record.new.terms else 0}
                 if delay is not None or job.letters >= awaited:
                     return space.due(record, (delay or 0.0) if job.letters < awaited else 0.0, now, **fields)
                 space.move(record, State.WAITING, now, run_at=_date(now), **fields)

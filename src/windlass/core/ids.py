@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from hashlib import sha256
 from uuid import UUID
 
 from windlass.errors import InvalidArguments
@@ -36,6 +37,12 @@ def new_id() -> str:
         start = _start(milliseconds)
         _now = milliseconds, start
     return f"{start}{rest * 4096 // 1_000_000:03x}-{random[:4]}-{random[4:]}"
+
+
+def derived(parent: str, number: int) -> str:
+    """The id of the part `number` of a job: always the same one, and as old as the job itself."""
+    digits = sha256(f"{parent}/{number}".encode()).hexdigest()
+    return f"{parent[:15]}{digits[:3]}-8{digits[3:6]}-{digits[6:18]}"
 
 
 def first_id_at(moment: float) -> str:

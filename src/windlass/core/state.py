@@ -45,7 +45,9 @@ class Move(StrEnum):
     CANCEL = "cancel"
     EXPIRE = "promote: expired"
     REVIVE = "revive"
-    LETTER = "letter"  # the last one that it waited for; or one that tells of a failure, to a job that does not collect them
+    LETTER = (
+        "letter"  # the last one that it waited for; or one that tells of a failure, to a job that does not collect them
+    )
 
 
 _S = State

@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -61,7 +61,7 @@ class Run(Struct, eq=False):
     """A claim from the moment it is ours until its outcome is stored.
 
     definition, envelope, values: what is to be called, known before any lane sees the run.
-    lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
+    entries: of its journal, when it goes on from them. lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     thread: the native id of the thread in which its function is called; 0: the main one.
@@ -80,6 +80,7 @@ class Run(Struct, eq=False):
     task: asyncio.Task[None] | None = None
     context: Context | None = None
     checkpoint: bytes | None = None
+    entries: Sequence[Entry] = ()
     notes: Notes | None = None
     why: str | None = None
     told: str | None = None
@@ -105,6 +106,7 @@ class Run(Struct, eq=False):
                 meta=meta,
                 last_checkpoint=self.checkpoint,
                 max_payload=reports.max_payload,
+                entries=self.entries,
             )
             with _opening:
                 context = self.context = self.context or made

@@ -19,6 +19,7 @@ from windlass.broker.redis.ear import job as topic_of
 from windlass.broker.redis.ear import work
 from windlass.broker.redis.history import KEPT, History
 from windlass.broker.redis.records import NOBODY, STATES, batched, full, short
+from windlass.core import letters
 from windlass.core.job import (
     DAY,
     SCAN,
@@ -49,6 +50,7 @@ from windlass.core.outcome import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspended,
     lost,
 )
 from windlass.core.state import State
@@ -301,12 +303,13 @@ class RedisBroker(History):
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
+        root: JobId | None = None,
         before: JobId | None = None,
         after: JobId | None = None,
         limit: int = 50,
         scan: int = SCAN,
     ) -> Found:
-        filters = {"queue": queue, "task": task, "key": key}
+        filters = {"queue": queue, "task": task, "key": key, "root": root}
         return await looks.find(self._client, set(states), filters, (before, after), limit, scan)
 
     async def tally(self) -> list[QueueInfo]:
@@ -321,8 +324,12 @@ class RedisBroker(History):
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
         return _ready(await self._call("revive", _time(now), *map(short, ids))) if ids else []
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
-        return list(map(full, await self._call("forget", *map(short, ids)))) if ids else []
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        letter = letters.write(letters.Letter(name, "event", "", data))
+        return bool(await self._call("deliver", _time(now), short(job), name, letter))
+
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
+        return list(map(full, await self._call("forget", _time(now), *map(short, ids)))) if ids else []
 
     async def pause(self, queue: str, paused: bool = True) -> None:
         await self._call("pause", queue, int(paused))
@@ -383,6 +390,8 @@ def _told(outcome: Outcome) -> tuple[Any, ...]:
             return b"C", reason, 0, 0
         case Snoozed(delay):
             return b"Z", b"", delay, 0
+        case Suspended(awaited, delay):
+            return b"W", awaited, -1 if delay is None else delay, 0
         case Released():
             return b"L", b"", 0, 0
         case Parked(reason):

@@ -58,7 +58,11 @@ def _letters(job: JobId, asked: Asked, outcome: letters.End, at: float) -> list[
 
 def _write(tx: Transaction, sent: Sequence[Sent]) -> Came:
     """Put letters into the journals of those that they are for."""
-    rows = {row.id: (row, row.asked) for row in by_id(tx, "by_id", [one[0] for one in sent]) if row.asked is not None} if sent else {}
+    rows = (
+        {row.id: (row, row.asked) for row in by_id(tx, "by_id", [one[0] for one in sent]) if row.asked is not None}
+        if sent
+        else {}
+    )
     came, written = Came({}, {}), list[tuple[JobId, int, str, bytes, float]]()
     if not rows:
         return came

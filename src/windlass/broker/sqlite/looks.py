@@ -51,7 +51,14 @@ def decoded(row: Sequence[Any]) -> Job:
     """The job of a row of `find`. Raises `StoreCorrupt`."""
     names = "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
     fields = dict(
-        zip([*names.split(), *"cancelling reason error progress body result letters awaited terms".split()], row, strict=True)
+        zip(
+            [
+                *names.split(),
+                *["cancelling", "reason", "error", "progress", "body", "result", "letters", "awaited", "terms"],
+            ],
+            row,
+            strict=True,
+        )
     )
     for name in ("created_at", "run_at", "started_at", "finished_at", "expires_at"):
         fields[name] = None if fields[name] is None else _date(fields[name])

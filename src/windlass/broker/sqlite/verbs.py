@@ -300,7 +300,7 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
         counts = move.attempt, move.crashes, move.releases
         where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
         rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, len(moves) - number))
-    write_rows(tx.con, "letters_await", [(move.row.place, move.awaits) for move in moves if move.awaits is not None])
+    write_rows(tx.con, "letters_await", [(move.row.place, move.awaits) for move in moves if move.awaits is not None and move.row.asked])
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
     return ready
@@ -435,7 +435,9 @@ def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
             continue
         keys |= {row.key} if row.key is not None else set()
         waits = row.asked is not None and not row.asked.started and row.asked.lacking > 0
-        moves.append(_stays(row, State.WAITING if waits else State.READY)._replace(run_at=now, crashes=0, expires=False))
+        moves.append(
+            _stays(row, State.WAITING if waits else State.READY)._replace(run_at=now, crashes=0, expires=False)
+        )
     tx.run("revive_ended", as_json(move.row.place for move in moves))
     return _move(tx, moves)
 

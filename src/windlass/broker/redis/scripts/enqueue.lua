@@ -61,11 +61,12 @@ local function special(id, made, delay, moment, key, terms)
     if key ~= '' then call('HSET', root .. 'keyed', id, sub(key, 2)) end
     if terms ~= '' then call('HSET', root .. 'terms', id, terms) end
     jobs = jobs or open_jobs()
-    local job = jobs.load(id)
+    local job, asked = jobs.load(id), terms ~= '' and cmsgpack.unpack(terms) or {}
+    if asked.root then call('SADD', root .. 'family:' .. asked.root, id) end
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
     job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
-    jobs.enter(job, job.run_at > now and SCHEDULED or READY, now)
-    if job.state == SCHEDULED then tell_of(id, SCHEDULED, 1) end
+    jobs.enter(job, asked.letters and asked.letters > 0 and WAITING or job.run_at > now and SCHEDULED or READY, now)
+    if job.state ~= READY then tell_of(id, job.state, 1) end
   end
   number = number + 1
 end

@@ -42,7 +42,7 @@ end
 -- In which state a job is by the list that it stands in.
 local function state_by_list(id)
   for state, list in pairs({
-    [SCHEDULED] = 'scheduled', [RUNNING] = 'running', [PARKED] = 'parked',
+    [SCHEDULED] = 'scheduled', [WAITING] = 'waiting', [RUNNING] = 'running', [PARKED] = 'parked',
     [SUCCEEDED] = 'ended:5', [FAILED] = 'ended:6', [CANCELLED] = 'ended:7',
   }) do
     if call('ZSCORE', root .. list, id) then return state end
@@ -103,12 +103,46 @@ end
 local function place_of(job)
   if job.state == READY then return 'ready:' .. job.line, score(job.priority, job.run_at) end
   if job.state == SCHEDULED then return 'scheduled', job.run_at end
+  if job.state == WAITING then return 'waiting', job.run_at end
   if job.state == RUNNING then return 'running' end
   if job.state == PARKED then return 'parked', job.run_at end
   return 'ended:' .. job.state, (job.finished_at or 0) + (job.state == FAILED and job.keep_failed or job.keep)
 end
 
 local changed, became_ready, removed, trouble = {}, {}, {}, nil
+local ended, asking = {}, nil -- who is to tell others of its end; whether any job has terms
+
+-- What a job asks for beside its turn; nil for a plain one. What cannot be read asks for nothing.
+local function terms_of(id)
+  if asking == nil then asking = call('HLEN', root .. 'terms') > 0 end
+  local stored = asking and call('HGET', root .. 'terms', id)
+  if not stored then return nil end
+  local ok, terms = pcall(cmsgpack.unpack, stored)
+  return ok and type(terms) == 'table' and terms or {}
+end
+
+-- How many letters a job lacks.
+local function lacking(id)
+  local terms = terms_of(id)
+  if not terms then return 0 end
+  return (tonumber(call('HGET', root .. 'awaits', id) or terms.letters) or 0) - call('HLEN', root .. 'mail:' .. id)
+end
+
+-- Remember that a job with terms has ended. said, data: what its letters tell, and what they carry (as msgpack's bytes, if it is a result).
+local function tell_of_end(id, task, terms, said, data, now)
+  if terms and type(terms.to) == 'table' and #terms.to > 0 then
+    ended[#ended + 1] = {id = id, task = task, to = terms.to, said = said, data = data, at = now}
+  end
+end
+
+-- Remember that a job with terms has succeeded: its result, as msgpack's bytes.
+local function succeeded(id, result, now)
+  local terms = terms_of(id)
+  if terms and terms.to then
+    local job = load(id)
+    tell_of_end(id, job and job.task or '?', terms, 'succeeded', result, now)
+  end
+end
 
 local function free_key(job)
   if job.key and call('HGET', root .. 'keys', job.key) == job.id then call('HDEL', root .. 'keys', job.key) end
@@ -123,6 +157,12 @@ local function enter(job, state, now)
   count(job.line, state, 1)
   if state >= SUCCEEDED then
     free_key(job)
+    local terms = terms_of(job.id)
+    if terms and state == FAILED then
+      tell_of_end(job.id, job.task, terms, 'failed', job.error, now)
+    elseif terms and state == CANCELLED then
+      tell_of_end(job.id, job.task, terms, 'cancelled', cjson.encode(job.reason or ''), now)
+    end
   elseif job.key then
     call('HSET', root .. 'keys', job.key, job.id)
   end
@@ -187,7 +227,13 @@ local function remove(job)
   count(job.line, job.state, -1)
   call('ZREM', root .. place_of(job), job.id)
   free_key(job)
-  for _, key in ipairs({'jobs', 'states', 'keyed', 'terms'}) do call('HDEL', root .. key, job.id) end
+  for _, key in ipairs({'jobs', 'states', 'keyed'}) do call('HDEL', root .. key, job.id) end
+  local terms = terms_of(job.id)
+  if terms then
+    call('DEL', root .. 'mail:' .. job.id)
+    for _, key in ipairs({'terms', 'awaits'}) do call('HDEL', root .. key, job.id) end
+    if terms.root then call('SREM', root .. 'family:' .. terms.root, job.id) end
+  end
   removed[#removed + 1] = job.id
   if job.expires then call('ZREM', root .. 'expiring', job.id) end
   if call('HDEL', root .. 'journals', job.id) == 1 then call('DEL', root .. 'log:' .. job.id) end
@@ -200,8 +246,9 @@ local function try(what, ...)
   if not ok then trouble = type(why) == 'table' and why or redis.error_reply(why) end
 end
 
--- Tell everybody what moved, and the history; answers what became ready: id and queue in turn.
+-- Tell everybody what moved and what ended, and the history; answers what became ready: id and queue in turn.
 local function told()
+  if #ended > 0 then open_letters(load, terms_of, move, due, note, changed).send(ended) end
   if noted_at then pcall(open_history(), noted_at, rollups, sightings) end -- what is wrong with its keys, `record` tells
   if #removed > 0 then open_ids().remove(removed) end
   tell('watched', changed)
@@ -215,7 +262,16 @@ local function told()
   return answer
 end
 
--- How a run ended that did not succeed: "F" failed, "C" cancelled, "R" retried, "Z" snoozed, "L" released, "P" parked.
+-- Wait until so many letters have come in all, and for `delay` seconds at most, if that is not negative.
+local function suspend(job, letters, delay, now)
+  if terms_of(job.id) then call('HSET', root .. 'awaits', job.id, letters) end
+  local there = call('HLEN', root .. 'mail:' .. job.id) >= tonumber(letters)
+  if there or delay >= 0 then return due(job, there and 0 or delay, now) end
+  job.run_at = now
+  move(job, WAITING, now)
+end
+
+-- How a run ended that did not succeed: "F" failed, "C" cancelled, "R" retried, "Z" snoozed, "W" suspended, "L" released, "P" parked.
 -- crash: "1" if one is counted, else "0"; behind it the queue that a retried job moves to, if it does.
 local function finish(job, kind, text, delay, crash, now)
   if call('SISMEMBER', root .. 'cancelling', job.id) == 1 and kind ~= 'F' and kind ~= 'C' then
@@ -236,11 +292,12 @@ local function finish(job, kind, text, delay, crash, now)
   end
   job.attempt = job.attempt - 1
   if kind == 'Z' then return due(job, delay, now) end
+  if kind == 'W' then return suspend(job, text, delay, now) end
   job.reason = text
   move(job, PARKED, now)
 end
 
 return {
   load = load, listed = listed, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
-  cancel = cancel, note = note, try = try, told = told, changed = changed, trouble = function() return trouble end,
+  cancel = cancel, note = note, try = try, told = told, changed = changed, terms_of = terms_of, succeeded = succeeded, lacking = lacking, tell_of_end = tell_of_end, trouble = function() return trouble end,
 }

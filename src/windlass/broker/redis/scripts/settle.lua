@@ -7,7 +7,7 @@
 local now, limit, at, number = clock(ARGV[1]), tonumber(ARGV[2]), 4, 0
 local done = double(now)
 local refused, stale = {}, {}
-local all, jobs, ready = {}, nil, {}
+local all, results, jobs, ready = {}, {}, nil, {}
 
 for _ = 1, tonumber(ARGV[3]) do
   local line, many = ARGV[at], tonumber(ARGV[at + 1])
@@ -26,7 +26,7 @@ for _ = 1, tonumber(ARGV[3]) do
         forget_at[keep] = string.format('%.17g', now + (seconds == seconds and seconds or 0))
       end
       local n = #applied + 1
-      applied[n], all[#all + 1] = id, id
+      applied[n], all[#all + 1], results[#all + 1] = id, id, at + 2
       moved[n * 2 - 1], moved[n * 2] = id, '\157\5' .. base .. done .. ARGV[at + 2]
       ended[n * 2 - 1], ended[n * 2] = forget_at[keep], id
     else
@@ -49,6 +49,15 @@ if #all > 0 then
     local keys = values(root .. 'keyed', all)
     for i, id in ipairs(all) do
       if keys[i] and call('HGET', root .. 'keys', keys[i]) == id then call('HDEL', root .. 'keys', keys[i]) end
+    end
+  end
+  if call('HLEN', root .. 'terms') > 0 then
+    local terms = values(root .. 'terms', all)
+    for i, id in ipairs(all) do
+      if terms[i] then
+        jobs = jobs or open_jobs()
+        jobs.succeeded(id, ARGV[results[i]], now)
+      end
     end
   end
   tell('watched', all)
