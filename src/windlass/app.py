@@ -49,6 +49,12 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
 
+class FlowDecorator(Protocol):
+    """What `@app.flow(...)` gives: a decorator for async functions."""
+
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+
+
 class Windlass:
     """An app: its tasks, and the store their jobs live in.
 
@@ -134,6 +140,10 @@ class Windlass:
             raise UnknownTask(f"there is no task {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
         return self._tasks[name]
 
+    @overload
+    def flow(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def flow(self, /, **given: Any) -> FlowDecorator: ...
     def flow(self, function: Any = None, /, **given: Any) -> Any:
         """Make an async function with a parameter `flow: Flow = Depends()` a durable flow: a task that goes on where it was.
 

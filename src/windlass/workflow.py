@@ -81,9 +81,9 @@ class Call(Generic[Given]):
         while left:
             call, mine, terms = left.pop()
             parts = call.inputs.calls
-            if call.job.key is not None and call is not self:
+            if call.job.key is not None and terms.to:
                 raise ConfigurationError(
-                    f"{call!r} has a key and is a part of a workflow: it could be another one's, who tells nobody here"
+                    f"{call!r} has a key, and a part of a workflow cannot: who has it already tells nobody here"
                 )
             own = call.job.terms
             if parts or own is not None or call.inputs.collects:

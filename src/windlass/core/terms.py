@@ -31,7 +31,7 @@ class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     root: the workflow it belongs to: the id of the job that stands for the whole. to: the jobs that are told of its end, by a letter.
     letters: it waits until so many have come. collects: letters of failures count as well; else the first one fails the job.
 
-    group: whose job it is, for fair shares. weight: the share of that group. ageing: seconds of waiting that are worth one level of priority.
+    group: whose job it is, for fair shares. weight: the share of that group. ageing: seconds of waiting that are worth a level of priority.
 
     unique: until when the key is taken: until the job has "finished", or until it has "started". unique_for: for so many seconds from its
     enqueueing, finished or not. replaces: what it finds under its key, and has not started yet, becomes this job instead; put off

@@ -61,7 +61,8 @@ class Run(Struct, eq=False):
     """A claim from the moment it is ours until its outcome is stored.
 
     definition, envelope, values: what is to be called, known before any lane sees the run.
-    entries: of its journal, when it goes on from them. lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
+    lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
+    entries: its journal, for a flow.
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     thread: the native id of the thread in which its function is called; 0: the main one.

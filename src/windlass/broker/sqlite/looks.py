@@ -49,13 +49,13 @@ def _seen(row: Sequence[Any]) -> Job:
 @decoder
 def decoded(row: Sequence[Any]) -> Job:
     """The job of a row of `find`. Raises `StoreCorrupt`."""
-    names = "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
+    names = (
+        "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
+        " cancelling reason error progress body result letters awaited terms"
+    )
     fields = dict(
         zip(
-            [
-                *names.split(),
-                *["cancelling", "reason", "error", "progress", "body", "result", "letters", "awaited", "terms"],
-            ],
+            names.split(),
             row,
             strict=True,
         )

@@ -300,7 +300,11 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
         counts = move.attempt, move.crashes, move.releases
         where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
         rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, len(moves) - number))
-    write_rows(tx.con, "letters_await", [(move.row.place, move.awaits) for move in moves if move.awaits is not None and move.row.asked])
+    write_rows(
+        tx.con,
+        "letters_await",
+        [(move.row.place, move.awaits) for move in moves if move.awaits is not None and move.row.asked],
+    )
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
     return ready

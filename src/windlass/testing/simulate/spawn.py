@@ -45,6 +45,10 @@ class App:
         self.events = Events()
         self.events.subscribe(_note, WorkerChanged)
 
+    async def broker(self) -> Any:
+        """Only flows ask for it, and there are none."""
+        raise NotImplementedError
+
     def make_broker(self) -> Any:
         """A link of the calling process to the store."""
         return connect()
