@@ -20,6 +20,9 @@ PUBLIC = [
     "Context",
     "Depends",
     "Fail",
+    "Flow",
+    "Gathering",
+    "Group",
     "Handle",
     "InvalidArguments",
     "Job",
@@ -35,11 +38,14 @@ PUBLIC = [
     "Secret",
     "Snooze",
     "State",
+    "StepFailed",
     "Task",
     "Windlass",
     "WindlassError",
     "__version__",
+    "chain",
     "current",
+    "group",
 ]
 
 

@@ -15,7 +15,7 @@ from windlass.broker.url import make_broker
 from windlass.connections import Connections
 from windlass.core.durations import Duration
 from windlass.core.ids import check_id
-from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob, StoreInfo
+from windlass.core.job import DEFAULT_CRASH_LIMIT, NewJob, StoreInfo
 from windlass.core.payload import read_json, write_json
 from windlass.core.retry import Retry
 from windlass.core.seal import Seal
@@ -29,7 +29,7 @@ from windlass.errors import (
     UnknownTask,
 )
 from windlass.events import Events
-from windlass.handle import Handle, outcome_of
+from windlass.handle import Handle
 from windlass.middleware import Middleware
 from windlass.settings import Settings, default_url, load
 from windlass.task import Call, Task
@@ -194,10 +194,6 @@ class Windlass:
         definition = self.definitions.get(task)
         decode: Callable[..., Any] = definition.result.decode if definition else partial(read_json, "the result")
         return decode(data, limit=self.settings.max_payload)
-
-    def decode_result(self, job: Job) -> Any:
-        """The result of a finished job. Raises `JobFailed`, `JobCancelled` or `Undecodable`."""
-        return outcome_of(job, partial(self.decode, job.task))
 
     # --- connections
 

@@ -45,7 +45,6 @@ class App(Protocol):
     async def place(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]: ...
     def job(self, job_id: str) -> Handle[Any]: ...
     def decode(self, task: str, data: bytes) -> Any: ...
-    def decode_result(self, job: Job) -> Any: ...
     def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any: ...
 
 
@@ -118,7 +117,7 @@ class Handle(Generic[R]):
             if reading is None:
                 raise not_found(self.id)
             if reading.end is not None:
-                return cast(R, self._app.decode_result(reading.end))
+                return cast(R, outcome_of(reading.end, self._app.decode))
             if deadline is not None and time.monotonic() >= deadline:
                 raise ResultTimeout(
                     f"job {self.id} is still {reading.state} after {timeout}"
@@ -185,10 +184,10 @@ def not_found(job_id: str) -> JobNotFound:
     return JobNotFound(f"there is no job {job_id}; it never existed, or its time to be kept is over")
 
 
-def outcome_of(job: Job, decode: Callable[[bytes], Any]) -> Any:
+def outcome_of(job: Job, decode: Callable[[str, bytes], Any]) -> Any:
     """The result of a finished job, decoded. Raises `JobFailed` or `JobCancelled` when it has none."""
     if job.state is State.SUCCEEDED:
-        return decode(job.result or b"null")
+        return decode(job.task, job.result or b"null")
     if job.state is State.CANCELLED:
         raise JobCancelled(job.id, f"job {job.id} ({job.task}) was cancelled: {job.reason or 'no reason given'}")
     said = f"{job.error.type}: {job.error.message}" if job.error else "no reason recorded"

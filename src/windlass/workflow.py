@@ -18,7 +18,7 @@ from windlass.core.payload import packer
 from windlass.core.terms import Terms
 from windlass.definition import GATHER
 from windlass.errors import ConfigurationError, JobError
-from windlass.handle import WAIT, App, Handle, not_found
+from windlass.handle import WAIT, App, Handle, not_found, outcome_of
 
 Q = ParamSpec("Q")
 S = TypeVar("S")
@@ -93,7 +93,7 @@ class Call(Generic[Given]):
                 given = terms
             found.append(replace(call.job, id=mine, terms=given))
             below = Terms(root=root, to=(mine,))  # one for all: stores take many of a kind at once
-            left += [(part, derived(mine, number), below) for number, part in enumerate(parts)]
+            left += [(part, derived(mine, number), below) for number, part in reversed([*enumerate(parts)])]
         return found
 
     def decode(self, data: bytes) -> Given:
@@ -179,7 +179,7 @@ class Gathering(Handle[list[T]]):
                 yield letter
             last = max((entry.seq for entry in reading.entries), default=last)
             if reading.end is not None:
-                self._app.decode_result(reading.end)  # raises what ended it
+                outcome_of(reading.end, self._app.decode)  # raises what ended it
                 return
 
     def _values(self, letter: letters.Letter) -> list[T]:

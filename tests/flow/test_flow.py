@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 
-from windlass import ConfigurationError, Context, Depends, Flow, Handle, JobFailed, Retry, State, StepFailed, Windlass, group
+from windlass import (
+    ConfigurationError,
+    Context,
+    Depends,
+    Flow,
+    Handle,
+    JobFailed,
+    Retry,
+    State,
+    StepFailed,
+    Windlass,
+    group,
+)
 from windlass.core.ids import derived
 from windlass.errors import FlowInterrupted, TaskDefinitionError
 from windlass.testing import Harness
@@ -82,7 +94,10 @@ async def test_steps_run_once_however_often_the_code_is_gone_through(jobs: Harne
 @app.flow
 async def side_by_side(flow: Flow = Depends()) -> list[int]:
     return await flow.gather(
-        flow.run(add.bind(1)), flow.step(note, 5), flow.run(group(add.bind(n) for n in range(3)).then(total)), flow.step(fetch, 7)
+        flow.run(add.bind(1)),
+        flow.step(note, 5),
+        flow.run(group(add.bind(n) for n in range(3)).then(total)),
+        flow.step(fetch, 7),
     )
 
 
@@ -114,7 +129,9 @@ async def test_sleep_and_remembered_time_and_chance(jobs: Harness) -> None:
         jobs.travel("25h")
         await jobs.drain()
         begun, ended, one, other = await handle
-        assert 3 * 86_400 <= (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds() < 4 * 86_400
+        assert (
+            3 * 86_400 <= (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds() < 4 * 86_400
+        )
         assert one != other
 
 

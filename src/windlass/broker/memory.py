@@ -205,20 +205,22 @@ class Space:
         self.move(record, State.SCHEDULED if delay > 0 else State.READY, now, run_at=_date(now + delay), **fields)
         return [] if delay > 0 else [Ready(record.job.id, record.job.queue)]
 
-    def write(self, record: _Record, letter: letters.Letter, now: float) -> bool:
-        """Put a letter into a job's journal; answers whether it was the last one that was missing."""
+    def write(self, record: _Record, letter: letters.Letter, now: float) -> list[Ready]:
+        """Put a letter into a job's journal. The last one that is missing makes it ready, unless its own time is still to come."""
         known, new = record.letters.get(letter.name), len(record.letters) + 1
         if known is not None:
             if record.job.started_at is not None:
-                return False
+                return []
             del record.journal[known]
         record.written += 1
         record.letters[letter.name] = record.written
         record.journal[record.written] = Entry("letter", letters.write(letter), now, seq=record.written)
         record.change(letters=len(record.letters))
         self.wake(("job", record.job.id))
-        waits = record.job.state in (State.WAITING, State.SCHEDULED)
-        return waits and known is None and new == record.job.awaited
+        state, at = record.job.state, record.job.run_at.timestamp()
+        if known is not None or new != record.job.awaited or state not in (State.WAITING, State.SCHEDULED):
+            return []
+        return self.due(record, max(0.0, at - now) if state is State.WAITING else 0.0, now)
 
     def post(self, now: float) -> list[Ready]:
         """Write the letters of what has ended, and of what that ends in turn; answers what became ready."""
@@ -229,19 +231,13 @@ class Space:
             if record is None or record.new.terms is None or record.job.state is State.SUCCEEDED:
                 continue
             if letter.said not in letters.FAILED or record.new.terms.collects:
-                if self.write(record, letter, now):
-                    ready += self.released(record, now)
+                ready += self.write(record, letter, now)
             elif record.lacking:
                 self.move(record, State.FAILED, now, error=letters.missed(letter))
                 failed.append((record.job, Failed(letters.missed(letter))))
         self.outbox.clear()
         self.tell(failed, now)
         return ready
-
-    def released(self, record: _Record, now: float) -> list[Ready]:
-        """The letters are there: it is ready, unless its own time is still to come."""
-        at = record.job.run_at.timestamp() if record.job.state is State.WAITING else now
-        return self.due(record, max(0.0, at - now), now)
 
     def remove(self, record: _Record) -> None:
         """Delete a job."""
@@ -659,8 +655,7 @@ class MemoryBroker:
             record = self._space.jobs.get(job)
             if record is None or record.new.terms is None or record.job.state.finished:
                 return False
-            if self._space.write(record, letters.Letter(name, "event", "", data), now):
-                self._space.released(record, now)
+            self._space.write(record, letters.Letter(name, "event", "", data), now)
             return True
 
     async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:

@@ -115,13 +115,8 @@ class Runner:
             self.recorder.note,
             patience=settings.shutdown_timeout,
         )
-        executor = Executor(
-            ChainMap(dict(BUILT_IN), cast(dict[str, Definition], self.program.definitions)),
-            settings,
-            self.settler.put,
-            events,
-            self._load_journal,
-        )
+        known = ChainMap(BUILT_IN, cast(dict[str, Definition], self.program.definitions))
+        executor = Executor(known, settings, self.settler.put, events, self._load_journal)
         self.executor = executor
         self.caller = Caller(self.program, settings.max_payload)
         reports = Reports(self.journal.note, executor.began, executor.finish, settings.max_payload)

@@ -54,6 +54,7 @@ from windlass.core.outcome import (
     lost,
 )
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import BrokerUnavailable, InvalidArguments, StoreCorrupt
 
 R = TypeVar("R")
@@ -358,22 +359,29 @@ def _ready(told: Sequence[bytes]) -> list[Ready]:
 
 
 def _arranged(jobs: Sequence[NewJob], ids: Sequence[bytes]) -> Iterator[Any]:
-    """Jobs as `enqueue.lua` takes them: runs of plain jobs, and single ones."""
-    run, options = list[bytes](), ("", "", 0)
+    """Jobs as `enqueue.lua` takes them: runs of plain jobs (with the same terms, if they only tell others), and single ones."""
+    run, options, terms, telling = list[bytes](), ("", "", 0), None, True
     for new, stored in zip(jobs, ids, strict=True):
-        plain = new.terms is None and new.key is None and new.expires is None and new.at is None and not new.delay
-        if run and (not plain or options != (new.queue, new.lane, new.priority)):
-            yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
+        if new.terms is not terms:
+            telling = new.terms is None or new.terms == Terms(root=new.terms.root, to=new.terms.to)
+        plain = telling and new.key is None and new.expires is None and new.at is None and not new.delay
+        if run and (not plain or new.terms is not terms or options != (new.queue, new.lane, new.priority)):
+            yield from (records.line_of(*options[:2]), options[2], len(run) // 2, _terms(terms), *run)
             run = []
+        terms = new.terms
         if plain:
             options = new.queue, new.lane, new.priority
             run += (stored, records.made(new))
         else:
             yield from (records.line_of(new.queue, new.lane), b"", stored, records.made(new))
             yield from (new.delay, b"" if new.at is None else new.at, b"" if new.key is None else f":{new.key}")
-            yield b"" if new.terms is None else msgspec.msgpack.encode(new.terms)
+            yield _terms(new.terms)
     if run:
-        yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
+        yield from (records.line_of(*options[:2]), options[2], len(run) // 2, _terms(terms), *run)
+
+
+def _terms(terms: Terms | None) -> bytes:
+    return b"" if terms is None else msgspec.msgpack.encode(terms)
 
 
 def _told(outcome: Outcome) -> tuple[Any, ...]:

@@ -195,9 +195,8 @@ def job(
     came, asked = _made(made), None if terms is None else _terms(terms)
     known, _, awaited = (mail or b"0").partition(b" ")
     queue, lane = _split(came.line)
-    stand = Stand(NUMBERS[State.READY], 0, 0, 0, came.created, 0, 0, 0, None, None, False)
-    if where is not None:
-        stand = _stand(where)
+    never_moved = Stand(NUMBERS[State.READY], 0, 0, 0, came.created, 0, 0, 0, None, None, False)
+    stand = never_moved if where is None else _stand(where)
     return Job(
         id=stored,
         task=came.task,

@@ -1,5 +1,6 @@
 #!lua
--- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
+-- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, terms ('' for
+-- none, else they only tell others), and as often: id, job;
 -- and single jobs with a due time, an expiry, a key or terms: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the
 -- key), terms ('' for none).
 -- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored and
@@ -30,18 +31,24 @@ local function holder_of(key)
   return (stand and byte(stand, 2) or READY) < SUCCEEDED and id or nil
 end
 
-local function plain(line, priority, many)
-  local order, ready = score(priority, now), {}
-  for i = at + 3, at + 1 + many * 2, 2 do
+local function plain(line, priority, many, terms)
+  local order, ready, asked, family = score(priority, now), {}, {}, {}
+  for i = at + 4, at + 2 + many * 2, 2 do
     local id = ARGV[i]
     if call('HSETNX', stored, id, head .. ARGV[i + 1]) == 1 then
       added[id] = true
       local n = #ready
       ready[n + 1], ready[n + 2] = order, id
+      if terms ~= '' then asked[n + 1], asked[n + 2], family[#family + 1] = id, terms, id end
     else
       is_known(id)
     end
     number = number + 1
+  end
+  if #asked > 0 then
+    local root_id = cmsgpack.unpack(terms).root
+    each('HSET', root .. 'terms', asked)
+    if root_id then each('SADD', root .. 'family:' .. root_id, family) end
   end
   if #ready > 0 then
     each('ZADD', root .. 'ready:' .. line, ready)
@@ -75,8 +82,8 @@ local function all()
   while at < #ARGV do
     if ARGV[at + 1] ~= '' then
       local many = tonumber(ARGV[at + 2])
-      plain(ARGV[at], tonumber(ARGV[at + 1]), many)
-      at = at + 3 + many * 2
+      plain(ARGV[at], tonumber(ARGV[at + 1]), many, ARGV[at + 3])
+      at = at + 4 + many * 2
     else
       special(unpack(ARGV, at + 2, at + 7))
       at = at + 8

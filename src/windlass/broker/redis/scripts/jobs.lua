@@ -112,13 +112,17 @@ end
 local changed, became_ready, removed, trouble = {}, {}, {}, nil
 local ended, asking = {}, nil -- who is to tell others of its end; whether any job has terms
 
--- What a job asks for beside its turn; nil for a plain one. What cannot be read asks for nothing.
+-- Terms that cannot be read ask for nothing.
+local function read_terms(stored)
+  local ok, terms = pcall(cmsgpack.unpack, stored)
+  return ok and type(terms) == 'table' and terms or {}
+end
+
+-- What a job asks for beside its turn; nil for a plain one.
 local function terms_of(id)
   if asking == nil then asking = call('HLEN', root .. 'terms') > 0 end
   local stored = asking and call('HGET', root .. 'terms', id)
-  if not stored then return nil end
-  local ok, terms = pcall(cmsgpack.unpack, stored)
-  return ok and type(terms) == 'table' and terms or {}
+  return stored and read_terms(stored) or nil
 end
 
 -- How many letters a job lacks.
@@ -136,12 +140,10 @@ local function tell_of_end(id, task, terms, said, data, now)
 end
 
 -- Remember that a job with terms has succeeded: its result, as msgpack's bytes.
-local function succeeded(id, result, now)
-  local terms = terms_of(id)
-  if terms and terms.to then
-    local job = load(id)
-    tell_of_end(id, job and job.task or '?', terms, 'succeeded', result, now)
-  end
+local function succeeded(id, terms, result, now)
+  if not terms.to then return end
+  local ok, _, _, _, _, _, _, _, task = pcall(cmsgpack.unpack_limit, call('HGET', root .. 'jobs', id), 7, 1)
+  tell_of_end(id, ok and task or '?', terms, 'succeeded', result, now)
 end
 
 local function free_key(job)
@@ -299,5 +301,5 @@ end
 
 return {
   load = load, listed = listed, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
-  cancel = cancel, note = note, try = try, told = told, changed = changed, terms_of = terms_of, succeeded = succeeded, lacking = lacking, tell_of_end = tell_of_end, trouble = function() return trouble end,
+  cancel = cancel, note = note, try = try, told = told, changed = changed, terms_of = terms_of, read_terms = read_terms, succeeded = succeeded, lacking = lacking, tell_of_end = tell_of_end, trouble = function() return trouble end,
 }

@@ -52,11 +52,13 @@ if #all > 0 then
     end
   end
   if call('HLEN', root .. 'terms') > 0 then
-    local terms = values(root .. 'terms', all)
+    local terms, asked = values(root .. 'terms', all), {}
     for i, id in ipairs(all) do
-      if terms[i] then
+      local stored = terms[i]
+      if stored then
         jobs = jobs or open_jobs()
-        jobs.succeeded(id, ARGV[results[i]], now)
+        asked[stored] = asked[stored] or jobs.read_terms(stored)
+        jobs.succeeded(id, asked[stored], ARGV[results[i]], now)
       end
     end
   end
