@@ -83,7 +83,9 @@ def test_shares_and_ageing(app: Windlass) -> None:
     assert encode.bind(Video(1, "paying")).job.terms == Terms(group="paying", weight=2.0, ageing=60.0)
     assert encode.bind(Video(1, "other")).job.terms == Terms(group="other", ageing=60.0)
     assert encode.bind(Video(1)).job.terms == Terms(ageing=60.0)
-    assert encode.options(fair_by="all", weight=0.5).bind(Video(1)).job.terms == Terms(group="all", weight=0.5, ageing=60.0)
+    assert encode.options(fair_by="all", weight=0.5).bind(Video(1)).job.terms == Terms(
+        group="all", weight=0.5, ageing=60.0
+    )
 
 
 def test_debounce_and_throttle(app: Windlass) -> None:
@@ -148,11 +150,15 @@ async def test_on_conflict(app: Windlass) -> None:
     first = await note.enqueue("first")
     second = await note.options(on_conflict="return").enqueue("second")
     assert (second.id, first.fresh, second.fresh) == (first.id, True, False)
-    with pytest.raises(JobExists, match=f"the job {first.id} has the key of this call of .*note; nothing was stored") as told:
+    with pytest.raises(
+        JobExists, match=f"the job {first.id} has the key of this call of .*note; nothing was stored"
+    ) as told:
         await note.options(on_conflict="raise").enqueue("third")
     assert told.value.job_id == first.id
     with pytest.raises(JobExists):
-        note.options(on_conflict="raise", key=first.id).delay("other key") and note.options(on_conflict="raise").delay("k")
+        note.options(on_conflict="raise", key=first.id).delay("other key") and note.options(on_conflict="raise").delay(
+            "k"
+        )
     assert b"first" in (await first.info()).body
     replaced = await note.options(on_conflict="replace").enqueue("last")
     assert (replaced.id, replaced.fresh) == (first.id, False)

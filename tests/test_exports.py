@@ -25,6 +25,9 @@ PUBLIC = [
     "Depends",
     "Every",
     "Fail",
+    "Flow",
+    "Gathering",
+    "Group",
     "Handle",
     "InvalidArguments",
     "Job",
@@ -42,12 +45,15 @@ PUBLIC = [
     "Secret",
     "Snooze",
     "State",
+    "StepFailed",
     "Task",
     "Throttle",
     "Windlass",
     "WindlassError",
     "__version__",
+    "chain",
     "current",
+    "group",
 ]
 
 

@@ -35,18 +35,24 @@ if TYPE_CHECKING:
     from windlass.errors import ResultTimeout as ResultTimeout
     from windlass.errors import RetryAfter as RetryAfter
     from windlass.errors import Snooze as Snooze
+    from windlass.errors import StepFailed as StepFailed
     from windlass.errors import WindlassError as WindlassError
+    from windlass.flow import Flow as Flow
     from windlass.handle import Handle as Handle
     from windlass.handle import JobEvent as JobEvent
     from windlass.middleware import CallNext as CallNext
     from windlass.task import BatchTask as BatchTask
-    from windlass.task import Call as Call
     from windlass.task import Task as Task
+    from windlass.workflow import Call as Call
+    from windlass.workflow import Gathering as Gathering
+    from windlass.workflow import Group as Group
+    from windlass.workflow import chain as chain
+    from windlass.workflow import group as group
 else:
     _HOMES = {
         "Batch": "windlass.core.batch",
         "BatchTask": "windlass.task",
-        "Call": "windlass.task",
+        "Call": "windlass.workflow",
         "CallNext": "windlass.middleware",
         "Cancel": "windlass.errors",
         "ConfigurationError": "windlass.errors",
@@ -56,6 +62,9 @@ else:
         "Depends": "windlass.depends",
         "Every": "windlass.core.schedule",
         "Fail": "windlass.errors",
+        "Flow": "windlass.flow",
+        "Gathering": "windlass.workflow",
+        "Group": "windlass.workflow",
         "Handle": "windlass.handle",
         "InvalidArguments": "windlass.errors",
         "Job": "windlass.core.job",
@@ -73,11 +82,14 @@ else:
         "Secret": "windlass.core.secret",
         "Snooze": "windlass.errors",
         "State": "windlass.core.state",
+        "StepFailed": "windlass.errors",
         "Task": "windlass.task",
         "Throttle": "windlass.core.keys",
         "Windlass": "windlass.app",
         "WindlassError": "windlass.errors",
+        "chain": "windlass.workflow",
         "current": "windlass.context",
+        "group": "windlass.workflow",
     }
     __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 # the keys are strings
 

@@ -17,16 +17,23 @@ from windlass.connections import Connections
 from windlass.core.batch import Batch
 from windlass.core.durations import Duration
 from windlass.core.ids import check_id
-from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob, StoreInfo
+from windlass.core.job import DEFAULT_CRASH_LIMIT, NewJob, StoreInfo
 from windlass.core.keys import Debounce, Throttle
-from windlass.core.payload import read_json
+from windlass.core.payload import read_json, write_json
 from windlass.core.retry import Retry
 from windlass.core.schedule import Schedule, When
 from windlass.core.seal import Seal
 from windlass.definition import Definition, Lane, define
-from windlass.errors import BrokerUnavailable, ConfigurationError, DuplicateTask, StoreFull, UnknownTask
+from windlass.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DuplicateTask,
+    StoreFull,
+    TaskDefinitionError,
+    UnknownTask,
+)
 from windlass.events import Events
-from windlass.handle import Handle, outcome_of
+from windlass.handle import Handle
 from windlass.middleware import Middleware
 from windlass.schedules import Schedules
 from windlass.settings import Settings, default_url, load
@@ -57,6 +64,12 @@ class BatchDecorator(Protocol):
     ) -> BatchTask[T, R, Coroutine[Any, Any, list[R]]]: ...
     @overload
     def __call__(self, function: Callable[[list[T]], Sequence[R | Exception]], /) -> BatchTask[T, R, list[R]]: ...
+
+
+class FlowDecorator(Protocol):
+    """What `@app.flow(...)` gives: a decorator for async functions."""
+
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
 
 
 class Windlass:
@@ -179,6 +192,22 @@ class Windlass:
             raise UnknownTask(f"there is no task {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
         return self._tasks[name]
 
+    @overload
+    def flow(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def flow(self, /, **given: Any) -> FlowDecorator: ...
+    def flow(self, function: Any = None, /, **given: Any) -> Any:
+        """Make an async function with a parameter `flow: Flow = Depends()` a durable flow: a task that goes on where it was.
+
+        Takes what `task` takes. Raises `TaskDefinitionError`, too, for a function that has no such parameter.
+        """
+        if function is None:
+            return partial(self.flow, **given)
+        task = self._register(function, **given)
+        if not task.definition.is_flow:
+            raise TaskDefinitionError(f"{task.name} is no flow: it has no parameter `flow: Flow = Depends()`")
+        return task
+
     def middleware(self, layer: Middleware) -> Middleware:
         """Register code that runs around every job (a decorator); the first one registered is the outermost."""
         self.middlewares.append(layer)
@@ -191,7 +220,17 @@ class Windlass:
         calls = list(calls)
         if foreign := [call for call in calls if call.app is not self]:
             raise ConfigurationError(f"{foreign[0]!r} belongs to {foreign[0].app!r}, not to {self!r}: enqueue it there")
-        return await self.place([call.job for call in calls])
+        parts = [call.jobs() for call in calls]
+        handles = {handle.id: handle for handle in await self.place([job for part in parts for job in part])}
+        return [handles[part[0].id] for part in parts]
+
+    async def signal(self, job_id: str, name: str, data: Any = None) -> bool:
+        """Tell a flow of an event, for its `flow.event(name)`. Answers whether it takes any: it is there, and has not finished.
+
+        The first signal of a name counts. Raises `InvalidArguments` or `PayloadTooLarge`.
+        """
+        data = write_json("the event", data, self.settings.max_payload)
+        return await (await self.broker()).deliver(check_id(job_id), name, data)
 
     def job(self, job_id: str) -> Handle[Any]:
         """A handle for an id, from anywhere. Raises `InvalidArguments` when it is no job id."""
@@ -202,11 +241,11 @@ class Windlass:
         placed = await (await self.broker()).enqueue(jobs)
         return [Handle(one.id, self, fresh=one.fresh) for one in placed]
 
-    def decode_result(self, job: Job) -> Any:
-        """The result of a finished job, by its task's annotation if it is known here. Raises `JobFailed`, `JobCancelled`."""
-        definition = self.definitions.get(job.task)
+    def decode(self, task: str, data: bytes) -> Any:
+        """A result of a task, by its annotation if it is known here. Raises `Undecodable`."""
+        definition = self.definitions.get(task)
         decode: Callable[..., Any] = definition.result.decode if definition else partial(read_json, "the result")
-        return outcome_of(job, partial(decode, limit=self.settings.max_payload))
+        return decode(data, limit=self.settings.max_payload)
 
     # --- connections
 

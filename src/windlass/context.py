@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property
 from itertools import islice
@@ -75,7 +75,10 @@ class Context:
         meta: Mapping[str, str],
         last_checkpoint: bytes | None = None,
         max_payload: float = inf,
+        entries: Sequence[Entry] = (),
     ) -> None:
+        self.claim = claim  # for a Flow
+        self.entries = entries
         self.job_id = claim.id
         self.task = claim.task
         self.queue = claim.queue

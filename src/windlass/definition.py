@@ -25,9 +25,10 @@ from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE, NewJob
 from windlass.core.payload import Arguments, Result
 from windlass.core.retry import Retry
 from windlass.core.schedule import Schedule, When
-from windlass.depends import Needs, Overrides, hints_of, needs_of
+from windlass.depends import Given, Needs, Overrides, hints_of, needs_of
 from windlass.errors import ConfigurationError, InvalidArguments, TaskDefinitionError
 from windlass.events import Events
+from windlass.flow import Flow
 from windlass.middleware import Middleware
 from windlass.settings import Settings
 
@@ -166,7 +167,12 @@ class Definition:
     @_compiled
     def needs(self) -> Needs:
         """What is injected, by parameter."""
-        return needs_of(self.function, self._hints, frozenset({Context}))
+        return needs_of(self.function, self._hints, frozenset({Context, Flow}))
+
+    @cached_property
+    def is_flow(self) -> bool:
+        """Whether the function is given a `Flow`."""
+        return any(isinstance(need, Given) and need.kind is Flow for need in self.needs.values())
 
     @_compiled
     def item(self) -> Item:
@@ -191,6 +197,21 @@ class Definition:
         return 0 if self.batch is None else len(values[self.item.parameter])
 
     @_compiled
+    def rest(self) -> tuple[str, Arguments]:
+        """The first parameter that travels, and the codec of the others: the first one is filled from letters."""
+        first = next(iter(self.arguments.signature.parameters.values()), None)
+        if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+            raise TaskDefinitionError(
+                f"{self.name} has no first parameter that could take the result of what comes before it"
+            )
+        return first.name, Arguments(self.name, self.function, self._hints, frozenset(self.needs) | {first.name})
+
+    @property
+    def takes_no_list(self) -> bool:
+        """Whether its first parameter is certainly none for a list."""
+        return self._hints.get(self.rest[0]) in (int, float, bool, str, bytes, dict)
+
+    @_compiled
     def result(self) -> Result:
         """The codec of the result."""
         hint = self._hints.get("return", Any) if self.batch is None else self.item.result
@@ -199,6 +220,8 @@ class Definition:
     def compile(self) -> None:
         """Build everything now; raises `TaskDefinitionError` for what can never work."""
         _ = self.needs, self.arguments, self.result
+        if self.is_flow and self.lane != "loop":
+            raise TaskDefinitionError(f'{self.name} takes a Flow, so it is an async def in lane "loop"')
 
 
 def define(
@@ -318,6 +341,15 @@ def stable_name(function: Callable[..., Any]) -> str:
     return f"{module}.{name}"
 
 
+async def _gathered() -> None:
+    """What stands for a group of jobs: it has waited for all of them, and their results are in its letters."""
+
+
+GATHER = "windlass.gather"
+BUILT_IN = {GATHER: define(_gathered, name=GATHER)}
+"""Tasks that every program knows."""
+
+
 class Program(Protocol):
     """What a worker needs of an app. `Windlass` is one."""
 
@@ -335,6 +367,10 @@ class Program(Protocol):
     def dependency_overrides(self) -> Overrides: ...
     @property
     def events(self) -> Events: ...
+    async def broker(self) -> Broker:
+        """The open broker of the running event loop."""
+        ...
+
     def make_broker(self) -> Broker:
         """A new, unopened broker over the app's store, for the calling thread's event loop."""
         ...

@@ -13,7 +13,7 @@ from windlass.broker.port import Broker
 from windlass.core.durations import Duration, date, seconds
 from windlass.core.job import Entry, Job, LogLine, NewJob, Progress, Reading
 from windlass.core.payload import Result, read_json
-from windlass.core.state import State
+from windlass.core.state import LIVE, State
 from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout, Undecodable
 from windlass.settings import Settings
 
@@ -23,8 +23,14 @@ T = TypeVar("T")
 WAIT = 20.0
 """Seconds of one waiting read; longer waits are several of them."""
 
+PAGE = 500
+"""Jobs of a workflow that are cancelled at once."""
+
 PAST_ALL_ENTRIES = 1 << 60
 """To `read` after this: how the job stands, without its journal."""
+
+UNTOLD = ("attempt", "letter", "step")
+"""Kinds of entries that are not for those who follow a job: they see its states."""
 
 _DATA: dict[str, Any] = {"progress": Progress, "log": LogLine, "chunk": Any, "checkpoint": Any}
 """What the data of an entry is decoded to."""
@@ -40,7 +46,7 @@ class App(Protocol):
     async def broker(self) -> Broker: ...
     async def place(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]: ...
     def job(self, job_id: str) -> Handle[Any]: ...
-    def decode_result(self, job: Job) -> Any: ...
+    def decode(self, task: str, data: bytes) -> Any: ...
     def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any: ...
 
 
@@ -111,9 +117,9 @@ class Handle(Generic[R]):
             broker = await self._app.broker()
             reading = await broker.read(self.id, after=PAST_ALL_ENTRIES, wait=left)
             if reading is None:
-                raise _not_found(self.id)
+                raise not_found(self.id)
             if reading.end is not None:
-                return cast(R, self._app.decode_result(reading.end))
+                return cast(R, outcome_of(reading.end, self._app.decode))
             if deadline is not None and time.monotonic() >= deadline:
                 raise ResultTimeout(
                     f"job {self.id} is still {reading.state} after {timeout}"
@@ -128,17 +134,27 @@ class Handle(Generic[R]):
         """The job as the store knows it now. Raises `JobNotFound`."""
         (job,) = await (await self._app.broker()).get([self.id])
         if job is None:
-            raise _not_found(self.id)
+            raise not_found(self.id)
         return job
 
     async def cancel(self) -> State:
         """Cancel the job: at once if it has not started, with the worker's next beat if it runs; answers its state.
 
-        A finished job is left as it is. Raises `JobNotFound`.
+        With it goes all that belongs to its workflow, or to its flow. A finished job is left as it is. Raises `JobNotFound`.
         """
-        states = await (await self._app.broker()).cancel([self.id])
+        broker = await self._app.broker()
+        states = await broker.cancel([self.id])
         if self.id not in states:
-            raise _not_found(self.id)
+            raise not_found(self.id)
+        roots: list[str] = [self.id]
+        while roots:
+            root, before = roots.pop(), None
+            while True:
+                jobs, before = await broker.find(states=LIVE, root=root, before=before, limit=PAGE)
+                await broker.cancel([job.id for job in jobs])
+                roots += [job.id for job in jobs if job.id != root and job.terms and job.terms.collects]
+                if before is None:
+                    break
         return states[self.id]
 
     async def events(self, after: int | None = None) -> AsyncGenerator[JobEvent]:
@@ -150,7 +166,7 @@ class Handle(Generic[R]):
         async with aclosing(self._readings(after or 0)) as readings:
             async for reading in readings:
                 for entry in reading.entries:
-                    if entry.kind != "attempt":  # the history's: whoever follows a job sees its states
+                    if entry.kind not in UNTOLD:
                         yield event_of(entry, self._app.settings.max_payload)
                 if reading.end is not None:
                     yield JobEvent("end", reading.end, reading.last + 1, reading.attempt)
@@ -182,7 +198,7 @@ class Handle(Generic[R]):
             broker = await self._app.broker()
             reading = await broker.read(self.id, after=after, wait=WAIT if seen else 0.0, seen=seen)
             if reading is None:
-                raise _not_found(self.id)
+                raise not_found(self.id)
             yield reading
             if reading.end is not None:
                 return
@@ -209,14 +225,15 @@ class Stream(Generic[T]):
                     outcome_of(reading.end, bytes)
 
 
-def _not_found(job_id: str) -> JobNotFound:
+def not_found(job_id: str) -> JobNotFound:
+    """There is no such job."""
     return JobNotFound(f"there is no job {job_id}; it never existed, or its time to be kept is over")
 
 
-def outcome_of(job: Job, decode: Callable[[bytes], Any]) -> Any:
+def outcome_of(job: Job, decode: Callable[[str, bytes], Any]) -> Any:
     """The result of a finished job, decoded. Raises `JobFailed` or `JobCancelled` when it has none."""
     if job.state is State.SUCCEEDED:
-        return decode(job.result or b"null")
+        return decode(job.task, job.result or b"null")
     if job.state is State.CANCELLED:
         raise JobCancelled(job.id, f"job {job.id} ({job.task}) was cancelled: {job.reason or 'no reason given'}")
     said = f"{job.error.type}: {job.error.message}" if job.error else "no reason recorded"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property, partial, update_wrapper
-from typing import Any, Generic, ParamSpec, cast
+from itertools import islice
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, cast, overload
 
 from msgspec.structs import replace
 from typing_extensions import TypeVar
@@ -15,30 +16,21 @@ from windlass.core.durations import Duration
 from windlass.core.ids import new_id
 from windlass.core.job import DEFAULT_PRIORITY, DEFAULT_QUEUE, NewJob
 from windlass.core.keys import Debounce, Throttle
-from windlass.core.payload import packer
+from windlass.core.payload import Fill, packer, with_fill
 from windlass.core.retry import Retry
+from windlass.core.terms import Terms
 from windlass.definition import Definition, Options
-from windlass.errors import JobExists
+from windlass.errors import ConfigurationError, JobError, JobExists, TaskDefinitionError
 from windlass.handle import App, Handle
+from windlass.workflow import Call as Call
+from windlass.workflow import Group, Inputs
 
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
-Given = TypeVar("Given", covariant=True)  # so that calls of several tasks go into one list
+S = TypeVar("S")
+T = TypeVar("T")
 Called = TypeVar("Called", default=R)  # what calling the task directly gives: R, or for async def a coroutine of R
-
-
-class Call(Generic[Given]):
-    """A job of `app`, its arguments checked and encoded, not yet enqueued (`task.bind(...)`)."""
-
-    __slots__ = ("app", "job")
-
-    def __init__(self, job: NewJob, app: App) -> None:
-        self.job = job
-        self.app = app
-
-    def __repr__(self) -> str:
-        return f"<Call {self.job.task} {self.job.id}>"
 
 
 class Task(Generic[P, R, Called]):
@@ -79,6 +71,48 @@ class Task(Generic[P, R, Called]):
         Where its key is taken, the handle tells: `fresh`.
         """
         return Call(self._new_job(args, kwargs), self.app)
+
+    def after(self, inputs: Inputs, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call[R]:
+        """Used by workflows: the call whose first argument is what `inputs` give. Raises `InvalidArguments` or `TaskDefinitionError`."""
+        first, rest = self.definition.rest
+        if inputs.listed and self.definition.takes_no_list:
+            raise TaskDefinitionError(f"{self.name} follows a group, so its first parameter {first!r} takes a list")
+        blank, pack = self._form
+        parts = len(inputs.calls) if inputs.listed else None
+        body = pack(rest.encode(args, kwargs, self.app.settings.max_payload))
+        job = replace(blank, id=new_id(), body=with_fill(body, Fill(first, parts, inputs.collects)))
+        return Call(job, self.app, inputs)
+
+    @overload
+    def map(
+        self: Task[Concatenate[T, ...], S, Any], items: Iterable[T], *, collect: Literal[False] = False
+    ) -> Group[S]: ...
+    @overload
+    def map(
+        self: Task[Concatenate[T, ...], S, Any], items: Iterable[T], *, collect: Literal[True]
+    ) -> Group[S | JobError]: ...
+    @overload
+    def map(
+        self: Task[Concatenate[list[T], ...], list[S], Any],
+        items: Iterable[T],
+        *,
+        chunk: int,
+        collect: Literal[False] = False,
+    ) -> Group[S]: ...
+    @overload
+    def map(
+        self: Task[Concatenate[list[T], ...], list[S], Any], items: Iterable[T], *, chunk: int, collect: Literal[True]
+    ) -> Group[S | JobError]: ...
+    def map(self: Any, items: Iterable[Any], *, chunk: int | None = None, collect: bool = False) -> Group[Any]:
+        """A job for each item: `async for size in await measure.map(photos).enqueue()`.
+
+        chunk: the task takes a list of so many items and returns the list of their results. collect: see `group`.
+        """
+        if chunk is not None and chunk < 1:
+            raise ConfigurationError(f"chunk={chunk}: a job takes at least one item")
+        items = iter(items)
+        pieces = items if chunk is None else iter(lambda: list(islice(items, chunk)), [])
+        return Group(self.app, [self.bind(one) for one in pieces], collects=collect, chunked=chunk is not None)
 
     def options(
         self,
@@ -128,13 +162,20 @@ class Task(Generic[P, R, Called]):
         blank, pack = self._form
         if not self._given.functions:
             return replace(blank, id=new_id(), body=pack(arguments))
-        key, terms = self._given.for_call(named())
+        key, terms = self._asked(named())
         return replace(blank, id=new_id(), body=pack(arguments), key=key, terms=terms)
+
+    def _asked(self, arguments: Mapping[str, Any]) -> tuple[str | None, Terms | None]:
+        """The key and the terms of a job with these arguments."""
+        key, terms = self._given.for_call(arguments)
+        return key, replace(terms or Terms(), collects=True) if self.definition.is_flow else terms
 
     def _checked(self, handles: list[Handle[Any]]) -> Handle[R]:
         (handle,) = handles
         if self._given.on_conflict == "raise" and not handle.fresh:
-            raise JobExists(handle.id, f"the job {handle.id} has the key of this call of {self.name}; nothing was stored")
+            raise JobExists(
+                handle.id, f"the job {handle.id} has the key of this call of {self.name}; nothing was stored"
+            )
         return handle
 
     @cached_property
@@ -145,7 +186,7 @@ class Task(Generic[P, R, Called]):
     def _form(self) -> tuple[NewJob, Callable[[bytes], bytes]]:
         """What all jobs that are enqueued through this have in common: a job without id and body, and what makes a body."""
         options, settings = self._given, self.app.settings
-        key, terms = (None, None) if options.functions else options.for_call({})
+        key, terms = (None, None) if options.functions else self._asked({})
         wait = options.debounce.delay if options.debounce else 0.0
         secret = sorted(self.definition.arguments.secret)
         pack = packer(timeout=self._options.timeout, retry=self._options.retry, meta=options.meta, secret=secret)

@@ -239,10 +239,10 @@ def release_spends(patch: Patch) -> None:
 
 @mutant("A job that runs again finds no checkpoint", {"U3": "broke off"})
 def checkpoint_forgotten(patch: Patch) -> None:
-    async def nothing(self: Any, run: Any) -> None:
-        return None
+    async def nothing(self: Any, run: Any) -> tuple[()]:
+        return ()
 
-    patch.set(Runner, "_load_checkpoint", nothing)
+    patch.set(Runner, "_load_journal", nothing)
 
 
 @mutant("A job of an unknown task fails", {"U4": "broke off", "I-1": "broke off"}, quick=True)

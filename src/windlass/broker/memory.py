@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from windlass.broker.damaged import progress
+from windlass.core import letters
 from windlass.core.job import (
     DAY,
     NOTHING,
@@ -45,7 +46,7 @@ from windlass.core.job import (
     Wish,
     Worker,
 )
-from windlass.core.keys import held_until, holds, let_go, put_off
+from windlass.core.keys import held_until, holds, let_go, put_off, replaceable
 from windlass.core.measures import FAULTS, STEPS, Fault, Mark, Report, Rollup, folded, report_of, seen, span, stale
 from windlass.core.order import Shares
 from windlass.core.outcome import (
@@ -58,6 +59,7 @@ from windlass.core.outcome import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspended,
     lost,
     orphaned,
 )
@@ -74,7 +76,7 @@ class _Record:
 
     `place` changes with every move, so that what older places left in a heap is known to be stale; 0: deleted.
     written: the number of the journal's last entry, or end. noted: the latest number that the present run gave to an entry.
-    became: the id of the job that it was replaced by last.
+    became: the id of the job that it was replaced by last. letters: the number of the entry that each letter is, by its name.
     """
 
     new: NewJob
@@ -86,10 +88,17 @@ class _Record:
     noted: int = 0
     became: JobId = ""
     journal: dict[int, Entry] = field(default_factory=dict)
+    letters: dict[str, int] = field(default_factory=dict)
 
     def change(self, **fields: Any) -> None:
         """Change what is seen from outside."""
         self.job = msgspec.structs.replace(self.job, **fields)
+
+    @property
+    def lacking(self) -> bool:
+        """Whether it waits for letters, and was never started."""
+        job = self.job
+        return job.state is State.WAITING and job.started_at is None and job.letters < job.awaited
 
     def expired(self, now: float) -> bool:
         """Whether it may not be started any more."""
@@ -147,6 +156,7 @@ class Space:
         self.scheduled: list[tuple[float, int, _Record]] = []
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
+        self.outbox: list[tuple[JobId, letters.Letter]] = []
         self.looked, self.trusted = -inf, -inf
         self.writers: dict[str, tuple[int, float]] = {}
         self.spans: dict[tuple[int, int], list[Rollup]] = {}
@@ -180,6 +190,7 @@ class Space:
         elif state.finished:
             keep = new.keep_failed if state is State.FAILED else new.keep
             heappush(self.finished, (max(now + keep, until), record.place, record))
+            self.outbox += _letters(record.job)
         self.wake(("job", new.id))
 
     def leave(self, record: _Record, to: State | None = None) -> None:
@@ -215,6 +226,40 @@ class Space:
         """Make a job ready, or scheduled when there is a delay; answers what became ready."""
         self.move(record, State.SCHEDULED if delay > 0 else State.READY, now, run_at=_date(now + delay), **fields)
         return [] if delay > 0 else [Ready(record.job.id, record.job.queue)]
+
+    def write(self, record: _Record, letter: letters.Letter, now: float) -> list[Ready]:
+        """Put a letter into a job's journal. The last one that is missing makes it ready, unless its own time is still to come."""
+        known, new = record.letters.get(letter.name), len(record.letters) + 1
+        if known is not None:
+            if record.job.started_at is not None:
+                return []
+            del record.journal[known]
+        record.written += 1
+        record.letters[letter.name] = record.written
+        record.journal[record.written] = Entry("letter", letters.write(letter), now, seq=record.written)
+        record.change(letters=len(record.letters))
+        self.wake(("job", record.job.id))
+        state, at = record.job.state, record.job.run_at.timestamp()
+        if known is not None or new != record.job.awaited or state not in (State.WAITING, State.SCHEDULED):
+            return []
+        return self.due(record, max(0.0, at - now) if state is State.WAITING else 0.0, now)
+
+    def post(self, now: float) -> list[Ready]:
+        """Write the letters of what has ended, and of what that ends in turn; answers what became ready."""
+        ready, failed = list[Ready](), list[tuple[Job, Outcome]]()
+        self.outbox.sort(key=lambda one: one[1].said != "succeeded")
+        for to, letter in self.outbox:  # which grows
+            record = self.jobs.get(to)
+            if record is None or record.new.terms is None or record.job.state is State.SUCCEEDED:
+                continue
+            if letter.said not in letters.FAILED or record.new.terms.collects:
+                ready += self.write(record, letter, now)
+            elif record.lacking:
+                self.move(record, State.FAILED, now, error=letters.missed(letter))
+                failed.append((record.job, Failed(letters.missed(letter))))
+        self.outbox.clear()
+        self.tell(failed, now)
+        return ready
 
     def remove(self, record: _Record) -> None:
         """Delete a job."""
@@ -334,7 +379,8 @@ class MemoryBroker:
         space, came_at = self._space, now
         replaces, record = new.terms is not None and new.terms.replaces, space.holder(new.key, now)
         known = space.jobs.get(new.id) or (space.jobs.get(space.became.get(new.id, "")) if replaces else None)
-        replaced = bool(replaces and record and not record.job.started_at and not record.job.state.finished)
+        waits = record and not record.job.started_at and not record.job.state.finished
+        replaced = bool(record and waits and replaceable(record.job.terms, new.terms))
         if found := known or (None if replaced else record):
             return Placed(found.job.id, found.job.state, fresh=False)
         run_at = max(now, now + new.delay, now if new.at is None else new.at)
@@ -344,9 +390,13 @@ class MemoryBroker:
             space.became.pop(record.became, None)
             space.leave(record)
             record.became, new = new.id, msgspec.structs.replace(new, id=record.job.id)
+        awaited = new.terms.letters if new.terms else 0
         job = Job(
-            **{name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")},
-            state=State.SCHEDULED if run_at > now else State.READY,
+            **{
+                name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")
+            },
+            state=State.WAITING if awaited else State.SCHEDULED if run_at > now else State.READY,
+            awaited=awaited,
             attempt=0,
             crashes=0,
             created_at=_date(came_at),
@@ -409,12 +459,12 @@ class MemoryBroker:
                 record = self._space.live(claim)
                 applied.append(record is not None)
                 ready += self._end(record, outcome, now) if record else []
-            return applied, ready
+            return applied, ready + self._space.post(now)
 
     def _end(self, record: _Record, outcome: Outcome, now: float) -> list[Ready]:
         """End the present run of `record`; answers what became ready."""
         space, job = self._space, record.job
-        if job.cancelling and isinstance(outcome, Retried | Snoozed | Released | Parked):
+        if job.cancelling and isinstance(outcome, Retried | Snoozed | Suspended | Released | Parked):
             outcome = Cancelled("cancelled while running")
             space.tell([(job, outcome)], now)
         match outcome:
@@ -430,6 +480,11 @@ class MemoryBroker:
                 return space.due(record, delay, now, error=error, queue=queue or job.queue, **counted)
             case Snoozed(delay):
                 return space.due(record, delay, now, attempt=job.attempt - 1)
+            case Suspended(awaited, delay):
+                fields = {"attempt": job.attempt - 1, "awaited": awaited if record.new.terms else 0}
+                if delay is not None or job.letters >= awaited:
+                    return space.due(record, (delay or 0.0) if job.letters < awaited else 0.0, now, **fields)
+                space.move(record, State.WAITING, now, run_at=_date(now), **fields)
             case Released():
                 record.releases += 1
                 return space.due(record, 0.0, now, attempt=job.attempt - (record.releases <= RELEASE_LIMIT))
@@ -514,6 +569,7 @@ class MemoryBroker:
                 if record.place and record.expired(now) and not record.job.state.finished:
                     expired.append(record)
             self._call_off(expired, "expired", now)
+            ready += space.post(now)
             while space.scheduled and space.scheduled[0][0] <= now and len(ready) < limit:
                 _, place, record = heappop(space.scheduled)
                 if record.place == place:
@@ -546,7 +602,7 @@ class MemoryBroker:
                     told.append((job, outcome))
                 ready += self._end(record, outcome, now)
             self._space.tell(told, now)
-            return ready
+            return ready + self._space.post(now)
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         with self._at(now) as now:
@@ -574,6 +630,7 @@ class MemoryBroker:
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
+        root: JobId | None = None,
         before: JobId | None = None,
         after: JobId | None = None,
         limit: int = 50,
@@ -587,6 +644,8 @@ class MemoryBroker:
             jobs = [self._space.jobs[one].job for one in looked_at]
         fit = (job for job in jobs if all(getattr(job, name) == value for name, value in wanted.items()))
         found = [job for job in fit if not states or job.state in states]
+        if root is not None:
+            found = [job for job in found if job.terms is not None and job.terms.root == root]
         last = looked_at[-1] if len(looked_at) < len(ids) else None
         return Found(found[:limit], found[limit - 1].id if len(found) > limit else last)
 
@@ -612,6 +671,7 @@ class MemoryBroker:
                 elif not record.job.state.finished:
                     waiting.append(record)
             self._call_off(waiting, "cancelled", now)
+            self._space.post(now)
             return {record.job.id: record.job.state for record in known}
 
     def _call_off(self, waiting: Sequence[_Record], reason: str, now: float) -> None:
@@ -631,14 +691,30 @@ class MemoryBroker:
                 if job.state in revivable and not taken:
                     self._space.keys |= {} if gone or job.key is None else {job.key: job.id}
                     record.written += job.state.finished
-                    ready += self._space.due(record, 0.0, now, crashes=0, reason=None, expires_at=None)
+                    forgotten = {"crashes": 0, "reason": None, "expires_at": None}
+                    if job.started_at is None and job.letters < job.awaited:
+                        self._space.move(record, State.WAITING, now, run_at=_date(now), **forgotten)
+                    else:
+                        ready += self._space.due(record, 0.0, now, **forgotten)
             return ready
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
-        with self._space.lock:
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        with self._at(now) as now:
+            record = self._space.jobs.get(job)
+            if record is None or record.new.terms is None or record.job.state.finished:
+                return False
+            self._space.write(record, letters.Letter(name, "event", "", data), now)
+            return True
+
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
+        with self._at(now) as now:
             gone = [record for record in self._space.known(ids) if record.job.state is not State.RUNNING]
             for record in gone:
                 self._space.remove(record)
+                if not record.job.state.finished:
+                    record.change(state=State.CANCELLED, reason="forgotten")
+                    self._space.outbox += _letters(record.job)
+            self._space.post(now)
             return [record.job.id for record in gone]
 
     async def pause(self, queue: str, paused: bool = True) -> None:
@@ -725,6 +801,19 @@ def _sight(fault: Fault) -> tuple[float, str]:
 
 def _date(moment: float) -> datetime:
     return datetime.fromtimestamp(moment, UTC)
+
+
+def _letters(job: Job) -> list[tuple[JobId, letters.Letter]]:
+    """What a job that has ended writes to others."""
+    if job.terms is None or not job.terms.to:
+        return []
+    ended: letters.End = Cancelled(job.reason or "")
+    if job.state is State.SUCCEEDED:
+        ended = Succeeded(job.result or b"null")
+    elif job.state is State.FAILED and job.error is not None:
+        ended = Failed(job.error)
+    letter = letters.of(job.id, job.task, ended)
+    return [(to, letter) for to in job.terms.to]
 
 
 def _claim(record: _Record, now: float, resumed: bool) -> Claim:

@@ -74,10 +74,11 @@ class Enqueues(Protocol):
         `fresh=False`, also within one call. Once the first has finished the key is free again; with `unique="started"`, once it has
         started, and then it never takes it again; with `unique_for`, not before so many seconds from its enqueueing, finished or not, and
         the job is kept until then. A key is taken as its job says, whatever the other one asks for.
-        With `replaces`, a job that has the key and never started becomes the new one: `fresh=False`, `replaced=True`, its id. It
-        keeps its id, and when it came; it is due as the new one says, but at the latest `latest` seconds after it came. A repeat of the
-        enqueueing that it became last leaves it as it is, also when it has finished; one of an earlier one counts as a new one.
-        A job with a `delay` or `at` in the future is scheduled; otherwise it is ready at once.
+        With `replaces`, a job that has the key and never started becomes the new one: `fresh=False`, `replaced=True`, its id; but not
+        where others wait for one of the two, or it for others. It keeps its id, and when it came; it is due as the new one says, but at
+        the latest `latest` seconds after it came. A repeat of the enqueueing that it became last leaves it as it is, also when it has
+        finished; one of an earlier one counts as a new one.
+        A job with a `delay` or `at` in the future is scheduled; otherwise it is ready at once. One whose terms ask for letters is waiting.
         """
         ...
 
@@ -128,9 +129,11 @@ class Claims(Protocol):
         Succeeded: succeeded, with its result. Failed: failed, with its error. Cancelled: cancelled, with its reason.
         Retried: scheduled (or ready, without a delay), the error kept. Snoozed: the same, and the attempt is given back.
         Retried with a `queue`: the job moves to that queue, and stands there from then on.
+        Suspended: waiting, until so many letters have come in all; with a `delay` scheduled, and ready then at the latest; ready at once,
+        if they have come. The attempt is given back.
         Released: ready at once, the attempt given back, at most RELEASE_LIMIT times. Parked: parked, the attempt given back.
         `crash` on Retried and Failed counts a crash and gives the attempt back.
-        A requested cancel beats Retried, Snoozed, Released and Parked: the job is cancelled
+        A requested cancel beats Retried, Snoozed, Suspended, Released and Parked: the job is cancelled
         ("cancelled while running"; no attempt given back, no crash counted); it does not beat Succeeded or Failed.
         A finished job frees its key in the same step.
         """
@@ -170,6 +173,31 @@ class Journals(Protocol):
         `last` is the number given last, whatever `after` is and whether or not that entry is still kept; 0 before the first.
         A finished job is answered at once, with `end` set. Otherwise, when there are no such entries, waits at most `wait` seconds
         for one, for the end, or (with `seen`) for a state or attempt other than the seen one; then answers with what there is.
+        """
+        ...
+
+
+class Letters(Protocol):
+    """What a job tells others of its end. They are the entries of kind "letter" in the journal of the job that they are for.
+
+    Whatever ends a job writes to all that its terms name in `to`, in the same step: `settle`, `cancel`, `promote` (an expiry), `reclaim`
+    (a quarantine), a letter that fails it, and `forget`, when it has not finished: then it "was cancelled", with the reason "forgotten".
+    The letter has the job's id as its name, and its result, its error (as it stands with the job) or the reason.
+    A job that is not stored when a letter to it is written, has succeeded, or has no terms, gets none.
+
+    A letter counts; but one that tells of a failure or a cancel counts only with a job that `collects`. Others it fails, if they wait and
+    have never been started ("PartFailed"); it is not kept then. That end writes its own letters, and counts in the history.
+    A letter whose name came before is not counted again: it takes the older one's place until its receiver is started first; from then
+    on the first one stays, so that what a run has read is what the next run reads.
+    A job that waits, and one that is scheduled with letters missing, is ready once as many have come as it awaits: of what waits since it
+    was enqueued, when its own time has come, too: until then it is scheduled. It is due then from that moment, or from its own time.
+    Of what ends in one call, successes are told first.
+    """
+
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        """Write a letter from outside: an event. Answers whether the job takes letters: it is there, has terms, and has not finished.
+
+        Delivering it again is harmless.
         """
         ...
 
@@ -233,6 +261,7 @@ class Inspects(Protocol):
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
+        root: JobId | None = None,
         before: JobId | None = None,
         after: JobId | None = None,
         limit: int = 50,
@@ -240,7 +269,7 @@ class Inspects(Protocol):
     ) -> Found:
         """Jobs that match every filter given (in one of these states, if any are), by descending id (the newest first), at most `limit`.
 
-        Only ids smaller than `before`, and larger than `after`.
+        root: the workflow that they belong to, by their terms. Only ids smaller than `before`, and larger than `after`.
         It looks at no more than `scan` jobs (of each of these states), whatever the store holds, and says how far it came: `next`, as
         `before`, continues the listing. None ends it: nothing more matches. There may be something more though nothing was found,
         and nothing more though `next` is given.
@@ -265,11 +294,12 @@ class Inspects(Protocol):
         """Make parked, scheduled, failed and cancelled jobs ready now, their crashes, reason and expiry forgotten; leave all others alone.
 
         Attempts stay counted: a job that failed its last attempt gets exactly one more.
+        Of these, what was never started and lacks letters waits again.
         If another job has its key meanwhile, it is left as it is; one that has let go of its key when it started needs none.
         """
         ...
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
         """Delete these jobs, journal included, unless they run; answers which were deleted."""
         ...
 
@@ -368,5 +398,5 @@ class Book(Protocol):
         ...
 
 
-class Broker(Opens, Enqueues, Claims, Journals, Upkeep, Inspects, Presence, Measures, Book, Protocol):
+class Broker(Opens, Enqueues, Claims, Journals, Letters, Upkeep, Inspects, Presence, Measures, Book, Protocol):
     """A whole broker."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from msgspec import MsgspecError
 from msgspec.structs import replace
 
 from windlass.broker.port import Broker
+from windlass.core import letters
 from windlass.core.job import Claim, Entry, Found, Job, JobId, NewJob, Placed, Reading, Ready
 from windlass.core.outcome import Outcome, Succeeded
 from windlass.core.seal import Seal, refused
@@ -66,6 +68,9 @@ class _Sealed:
             return Succeeded(self._seal.seal(outcome.result, "result", claim.id, claim.task))
         return outcome
 
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        return await self._broker.deliver(job, name, self._seal.seal(data, "event", job, name), now=now)
+
     async def append(self, pairs: Sequence[tuple[Claim, Sequence[Entry]]], *, now: float | None = None) -> list[bool]:
         closed = [(claim, [self._written(claim.id, entry) for entry in entries]) for claim, entries in pairs]
         return await self._broker.append(closed, now=now)
@@ -87,7 +92,20 @@ class _Sealed:
     def _read(self, job: JobId, entry: Entry) -> Entry:
         if entry.kind in CLEAR:
             return entry
+        if entry.kind == "letter":
+            return replace(entry, data=self._letter(job, entry.data))
         return replace(entry, data=self._open(entry.data, entry.kind, job, str(entry.attempt)))
+
+    def _letter(self, job: JobId, data: bytes) -> bytes:
+        """A letter, opened as what its sender sealed: its result, or what came with the event. Why a job failed is not sealed."""
+        try:
+            letter = letters.read(data)
+        except MsgspecError:
+            return data
+        about = {"succeeded": ("result", letter.name, letter.task), "event": ("event", job, letter.name)}.get(
+            letter.said
+        )
+        return letters.write(replace(letter, data=self._open(letter.data, *about))) if about else data
 
     async def get(self, ids: Sequence[JobId]) -> list[Job | None]:
         return [job and self._seen(job) for job in await self._broker.get(ids)]

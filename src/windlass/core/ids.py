@@ -40,6 +40,12 @@ def new_id() -> str:
     return f"{start}{rest * 4096 // 1_000_000:03x}-{random[:4]}-{random[4:]}"
 
 
+def derived(parent: str, number: int) -> str:
+    """The id of the part `number` of a job: always the same one, and as old as the job itself."""
+    digits = sha256(f"{parent}/{number}".encode()).hexdigest()
+    return f"{parent[:15]}{digits[:3]}-8{digits[3:6]}-{digits[6:18]}"
+
+
 def first_id_at(moment: float) -> str:
     """The smallest id that can be made at this Unix time: ids that are made from then on are not smaller, those made before are."""
     milliseconds, rest = divmod(max(0, int(moment * 1e9)), 1_000_000)

@@ -122,6 +122,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     attempt: attempts spent. started_at, worker: of the run that goes on, else of the latest. finished_at: None until finished.
     cancelling: it runs, and a cancel of it was asked for. reason: why it was cancelled or parked.
     error: the latest failure, kept until the job succeeds. progress: its latest "progress" entry.
+    letters: how many have come that count. awaited: how many it waits for in all, or waited for last.
     """
 
     id: JobId
@@ -146,6 +147,8 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     body: bytes = b""
     result: bytes | None = None
     terms: Terms | None = None
+    letters: int = 0
+    awaited: int = 0
 
     __repr__ = _shown
 
@@ -165,7 +168,8 @@ class Found(NamedTuple):
 class Entry(Struct, frozen=True, gc=False):
     """One line of a job's journal. `seq` counts from 1 within the job and is given by the store; `data` is JSON.
 
-    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint", "attempt" (Tried; for the history only).
+    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint", "attempt" (Tried; for the history only),
+    "letter" (letters.Letter; written by the store), "step" (what a flow remembers).
     number: that its run gave it, for the store: from 1, in the order in which it wrote them; 0: none.
     """
 

@@ -9,6 +9,11 @@ from windlass.core.durations import Duration, seconds
 from windlass.core.terms import Terms
 
 
+def replaceable(old: Terms | None, new: Terms | None) -> bool:
+    """Whether one job may become the other: not where others wait for one of them, or it for others."""
+    return new is not None and new.replaces and new.alone and (old is None or old.alone)
+
+
 def let_go(terms: Terms | None, started: bool) -> bool:
     """Whether a job that is not finished has its key no more."""
     return started and terms is not None and terms.unique == "started"

@@ -75,7 +75,8 @@ def percentile(histogram: Histogram, share: float) -> float | None:
 class Rollup(Struct, frozen=True, array_like=True):
     """What happened in the `step` seconds from `at` on: runs of a task in a queue, or jobs without one, that ended with an outcome.
 
-    outcome: "succeeded", "failed", "retried", "crashed" (retried after a crash), "cancelled", "snoozed", "released", "parked".
+    outcome: "succeeded", "failed", "retried", "crashed" (retried after a crash), "cancelled", "snoozed", "suspended",
+    "released", "parked".
     wait: from when they were due to their claim. run: from their start to their end, of those that were started. Neither is known of what
     the store tells itself.
     at, step: 0 in a report; the store dates it.

@@ -51,10 +51,21 @@ _WRONG = (ValueError, RecursionError, PayloadTooLarge)
 """What reading may raise: the errors of msgspec and of UTF-8 are ValueErrors."""
 
 
+class Fill(Struct, frozen=True, array_like=True, gc=False):
+    """Which parameter is filled from letters: with the one result, or the list of so many `parts`, with failures among them if `collects`.
+
+    The parts are the jobs whose ids are `derived` from the job's own.
+    """
+
+    parameter: str
+    parts: int | None = None
+    collects: bool = False
+
+
 class Envelope(Struct, gc=False):
     """A job's body. Fields that only a newer Windlass knows are ignored; a newer `v` is not understood.
 
-    secret: the arguments that are not to be shown.
+    secret: the arguments that are not to be shown. fill: what letters give.
     """
 
     args: Raw
@@ -63,6 +74,7 @@ class Envelope(Struct, gc=False):
     retry: dict[str, Any] | None = None
     meta: dict[str, str] = msgspec.field(default_factory=dict)
     secret: tuple[str, ...] = ()
+    fill: Fill | None = None
 
     def shown(self) -> dict[str, Any]:
         """The arguments, as everybody may see them. Raises `Undecodable`."""
@@ -100,6 +112,11 @@ def with_meta(body: bytes, more: Mapping[str, str]) -> bytes:
     """A body that `packer` made, with more tags."""
     envelope = _envelope_decoder.decode(body)
     return msgspec.json.encode(replace(envelope, meta={**envelope.meta, **more}))
+
+
+def with_fill(body: bytes, fill: Fill) -> bytes:
+    """A body that `packer` made, one parameter of which is filled from letters."""
+    return msgspec.json.encode(replace(_envelope_decoder.decode(body), fill=fill))
 
 
 def unpack(body: bytes, limit: float = inf) -> Envelope:
@@ -230,7 +247,9 @@ class Arguments:
 
     def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments by parameter name as the task will see them, defaults included. Raises `InvalidArguments`."""
-        defaults = {name: one.default for name, one in self.signature.parameters.items() if one.default is not one.empty}
+        defaults = {
+            name: one.default for name, one in self.signature.parameters.items() if one.default is not one.empty
+        }
         try:
             given: dict[str, Any] = self._validator.validate_python(self.bind(args, kwargs))
         except ValidationError as error:

@@ -9,7 +9,7 @@ class State(StrEnum):
     """Where a job stands."""
 
     SCHEDULED = "scheduled"  # its time has not come
-    WAITING = "waiting"  # for other jobs to finish
+    WAITING = "waiting"  # for letters: for other jobs to finish, or for an event
     READY = "ready"  # any worker may take it
     RUNNING = "running"  # one worker holds it
     PARKED = "parked"  # no worker could make sense of it; kept until one can
@@ -35,6 +35,7 @@ class Move(StrEnum):
     SUCCEED = "settle: succeeded"
     RETRY = "settle: retried"
     SNOOZE = "settle: snoozed"
+    SUSPEND = "settle: suspended"
     RELEASE = "settle: released"
     PARK = "settle: parked"
     FAIL = "settle: failed"
@@ -45,6 +46,9 @@ class Move(StrEnum):
     EXPIRE = "promote: expired"
     REVIVE = "revive"
     REPLACE = "enqueue: replaced"  # by another one with its key
+    LETTER = (
+        "letter"  # the last one that it waited for, or one that tells of a failure, to a job that does not collect them
+    )
 
 
 _S = State
@@ -53,14 +57,18 @@ TRANSITIONS: dict[tuple[State, Move], frozenset[State]] = {
     (_S.SCHEDULED, Move.CANCEL): frozenset({_S.CANCELLED}),
     (_S.SCHEDULED, Move.EXPIRE): frozenset({_S.CANCELLED}),
     (_S.SCHEDULED, Move.REVIVE): frozenset({_S.READY}),
+    (_S.SCHEDULED, Move.LETTER): frozenset({_S.READY}),
     (_S.WAITING, Move.PROMOTE): frozenset({_S.READY}),
+    (_S.WAITING, Move.LETTER): frozenset({_S.READY, _S.SCHEDULED, _S.FAILED}),
     (_S.WAITING, Move.CANCEL): frozenset({_S.CANCELLED}),
+    (_S.WAITING, Move.EXPIRE): frozenset({_S.CANCELLED}),
     (_S.READY, Move.CLAIM): frozenset({_S.RUNNING}),
     (_S.READY, Move.CANCEL): frozenset({_S.CANCELLED}),
     (_S.READY, Move.EXPIRE): frozenset({_S.CANCELLED}),
     (_S.RUNNING, Move.SUCCEED): frozenset({_S.SUCCEEDED}),
     (_S.RUNNING, Move.RETRY): frozenset({_S.READY, _S.SCHEDULED, _S.CANCELLED}),
     (_S.RUNNING, Move.SNOOZE): frozenset({_S.READY, _S.SCHEDULED, _S.CANCELLED}),
+    (_S.RUNNING, Move.SUSPEND): frozenset({_S.WAITING, _S.SCHEDULED, _S.READY, _S.CANCELLED}),
     (_S.RUNNING, Move.RELEASE): frozenset({_S.READY, _S.CANCELLED}),
     (_S.RUNNING, Move.PARK): frozenset({_S.PARKED, _S.CANCELLED}),
     (_S.RUNNING, Move.FAIL): frozenset({_S.FAILED}),
@@ -68,12 +76,11 @@ TRANSITIONS: dict[tuple[State, Move], frozenset[State]] = {
     (_S.RUNNING, Move.RECLAIM): frozenset({_S.READY, _S.CANCELLED}),
     (_S.RUNNING, Move.QUARANTINE): frozenset({_S.FAILED}),
     (_S.PARKED, Move.CANCEL): frozenset({_S.CANCELLED}),
-    (_S.PARKED, Move.REVIVE): frozenset({_S.READY}),
+    (_S.PARKED, Move.REVIVE): frozenset({_S.READY, _S.WAITING}),
     (_S.SCHEDULED, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY}),
-    (_S.WAITING, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY}),
     (_S.READY, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY}),
-    (_S.FAILED, Move.REVIVE): frozenset({_S.READY}),
-    (_S.CANCELLED, Move.REVIVE): frozenset({_S.READY}),
+    (_S.FAILED, Move.REVIVE): frozenset({_S.READY, _S.WAITING}),
+    (_S.CANCELLED, Move.REVIVE): frozenset({_S.READY, _S.WAITING}),
 }
 """Every legal move: (state, what happens) -> the states it may lead to. What is not here cannot happen."""
 

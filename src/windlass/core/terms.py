@@ -55,3 +55,8 @@ class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     latest: float = inf
 
     uses: tuple[Use, ...] = ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody waits for the job, and it waits for nobody."""
+        return not (self.root or self.to or self.letters)

@@ -11,11 +11,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
 from windlass import errors
 from windlass.context import Context, Open, enter
+from windlass.core import letters
 from windlass.core.batch import joined
 from windlass.core.durations import seconds
+from windlass.core.job import Claim, Entry
 from windlass.core.outcome import Died, Ending, ErrorInfo, Raised, Rejected, Said, Succeeded, Unknown, bounded
+from windlass.core.payload import Envelope
 from windlass.core.retry import error_name
 from windlass.core.secret import Values
 from windlass.definition import Definition, Program
@@ -28,8 +35,10 @@ from windlass.errors import (
     JobSignal,
     RetryAfter,
     Snooze,
+    StepFailed,
     UnreadableCheckpoint,
 )
+from windlass.flow import Flow
 from windlass.middleware import wrap
 
 Scrub = Callable[[str], str]
@@ -39,6 +48,13 @@ _FRAMES = 60
 EXIT = "SystemExit"
 """The type of the error of a job that called `sys.exit`: a crash, though its process may go on."""
 _NOTHING: Mapping[str, Any] = {}
+
+
+def fill(claim: Claim, envelope: Envelope, entries: Sequence[Entry]) -> Claim:
+    """The claim with what the letters in its journal give in its body. Raises `JobError` or `Undecodable`."""
+    assert envelope.fill is not None
+    args = letters.filled(claim.id, bytes(envelope.args), envelope.fill, letters.found(entries))
+    return replace(claim, body=msgspec.json.encode(replace(envelope, args=Raw(args), fill=None)))
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
@@ -65,19 +81,31 @@ class Caller:
 
         opened: gives the context of the run, to whoever asks for it.
         """
+        flow: Flow | None = None
+        given = dict[type, Any]()
         try:
             opened, items = _enter(opened, values), definition.items(values)
             if self.plain(definition):
                 args, kwargs = definition.arguments.arrange(values, _NOTHING)
                 return self._ended(definition, opened, items, await invoke(definition.function, args, kwargs))
             context = opened()
-            async with Resolver({Context: context}, self._program.dependency_overrides, self.worker) as resolver:
+            if definition.is_flow:
+                flow = given[Flow] = Flow(context.claim, context.entries, self._program.broker, self._max_payload)
+            async with Resolver(
+                {Context: context, **given}, self._program.dependency_overrides, self.worker
+            ) as resolver:
                 args, kwargs = definition.arguments.arrange(values, await resolver.resolve(definition.needs))
                 call = wrap(self._program.middlewares, context, lambda: invoke(definition.function, args, kwargs))
                 # Encoded before the dependencies close: a result may need its session to be read.
-                return self._ended(definition, opened, items, await call())
+                value = await call()
+                if flow is not None:
+                    flow.close()
+                if flow is None or flow.ending is None:
+                    return self._ended(definition, opened, items, value)
         except BaseException as error:
-            return ending_of(error, opened)
+            if flow is None or flow.ending is None:
+                return ending_of(error, opened)
+        return flow.ending
 
     def perform_here(self, definition: Definition, opened: Open, values: dict[str, Any]) -> Ending:
         """The same for a plain, sync function, in the calling thread. `JobInterrupted` may pass through."""
@@ -142,7 +170,7 @@ def ending_of(error: BaseException, opened: Open | None = None) -> Ending:
             message = f"asked to leave: sys.exit({scrub(repr(error.code)):.80})"
             return Died(ErrorInfo("crash", EXIT, message, _traceback(error, scrub), {"exit_code": code}))
         lineage = _lineage(error)
-        if isinstance(error, DependencyError) and error.__cause__ is not None:
+        if isinstance(error, DependencyError | StepFailed) and error.__cause__ is not None:
             lineage += _lineage(error.__cause__)
         return Raised(describe(error, scrub=scrub), lineage)
     except Exception as trouble:

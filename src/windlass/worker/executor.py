@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import cast
 
 import msgspec
 
-from windlass.core.job import Claim
+from windlass.core.job import Claim, Entry
 from windlass.core.outcome import (
     UNKNOWN_TASK,
     Died,
@@ -23,6 +23,7 @@ from windlass.core.outcome import (
     Failed,
     Outcome,
     Raised,
+    Rejected,
     Released,
     Retried,
     Succeeded,
@@ -33,17 +34,17 @@ from windlass.core.outcome import (
 from windlass.core.payload import Undecodable, policy_of, unpack
 from windlass.core.retry import Retry
 from windlass.definition import Definition
-from windlass.errors import TaskDefinitionError
+from windlass.errors import JobError, TaskDefinitionError
 from windlass.events import Events, JobEnded, JobStarted, WorkerChanged
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
 from windlass.worker import capture
-from windlass.worker.call import EXIT, describe
+from windlass.worker.call import EXIT, describe, fill
 from windlass.worker.journal import with_log
 from windlass.worker.link import Limited
 from windlass.worker.run import Identity, Lane, Run
 
-LoadCheckpoint = Callable[[Run], Awaitable[bytes | None]]
+LoadJournal = Callable[[Run], Awaitable[Sequence[Entry]]]
 
 
 class Executor:
@@ -55,7 +56,7 @@ class Executor:
         settings: Settings,
         settle: Callable[[Run, Outcome | None], None],
         events: Events,
-        load_checkpoint: LoadCheckpoint,
+        load_journal: LoadJournal,
     ) -> None:
         self.runs: dict[Run, None] = {}  # in the order of their start
         self.lanes: dict[str, Lane] = {}
@@ -65,7 +66,7 @@ class Executor:
         self._settings = settings
         self._settle = settle
         self._events = events
-        self._load_checkpoint = load_checkpoint
+        self._load_journal = load_journal
         self._loop = asyncio.get_running_loop()
         self._idle: asyncio.Future[None] | None = None
 
@@ -83,8 +84,9 @@ class Executor:
             envelope = run.envelope = unpack(claim.body, self._settings.max_payload)
             slot = self.lanes.get(definition.slot) or self.lanes[definition.lane]
             lane = (self._isolated(claim) if claim.crashes else None) or slot
-            # A child decodes for itself: what travels to it is the name and the bytes.
-            run.values = definition.decode(envelope.args) if lane.decodes else {}
+            reads = claim.resumed or envelope.fill is not None or definition.is_flow
+            if envelope.fill is None:
+                self._decode(run, lane)
         except KeyError:
             self.finish(run, Unknown(f"{UNKNOWN_TASK}{claim.task!a:.200} is registered in this worker"))
         except (Undecodable, TaskDefinitionError) as error:
@@ -96,7 +98,7 @@ class Executor:
             # The slot is taken now, though a checkpoint may have to be read first: the fetcher must not fill it again.
             run.lane, run.slot = lane, slot
             slot.busy += 1
-            if claim.resumed:
+            if reads:
                 run.task = self._loop.create_task(self._resume(run, lane))
             else:
                 self._begin(run, lane)
@@ -107,10 +109,29 @@ class Executor:
         lane = self.lanes.get("process") if claim.crashes == claim.crash_limit - 1 else None
         return lane if lane is not None and lane.usable else None
 
+    @staticmethod
+    def _decode(run: Run, lane: Lane) -> None:
+        # A child decodes for itself: what travels to it is the name and the bytes.
+        run.values = run.definition.decode(run.envelope.args) if lane.decodes else {}
+
     async def _resume(self, run: Run, lane: Lane) -> None:
-        """Start a run that is not the job's first: it goes on from the latest checkpoint."""
-        run.checkpoint = await self._load_checkpoint(run)
-        if not run.ended:
+        """Start a run that goes on from its journal: the latest checkpoint, what a flow remembers, what letters say."""
+        entries = await self._load_journal(run)
+        run.checkpoint = next((entry.data for entry in reversed(entries) if entry.kind == "checkpoint"), None)
+        if run.ended:
+            return
+        try:
+            if run.definition.is_flow:
+                run.entries = entries
+            if run.envelope.fill is not None:
+                run.claim = fill(run.claim, run.envelope, entries)
+                run.envelope = unpack(run.claim.body)
+                self._decode(run, lane)
+        except JobError as error:
+            self.finish(run, Rejected(error.error or ErrorInfo("reason", type(error).__name__, str(error))))
+        except Undecodable as error:
+            self.finish(run, Unknown(str(error)))
+        else:
             self._begin(run, lane)
 
     def _begin(self, run: Run, lane: Lane) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import inf
 from types import FunctionType
@@ -63,7 +63,7 @@ class Run(Struct, eq=False):
 
     definition, envelope, values: what is to be called, known before any lane sees the run.
     more: the claims of the jobs that run with it, in a batch. lane: where it runs.
-    slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
+    slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it. entries: its journal, for a flow.
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     thread: the native id of the thread in which its function is called; 0: the main one.
@@ -83,6 +83,7 @@ class Run(Struct, eq=False):
     task: asyncio.Task[None] | None = None
     context: Context | None = None
     checkpoint: bytes | None = None
+    entries: Sequence[Entry] = ()
     notes: Notes | None = None
     why: str | None = None
     told: str | None = None
@@ -108,6 +109,7 @@ class Run(Struct, eq=False):
                 meta=meta,
                 last_checkpoint=self.checkpoint,
                 max_payload=reports.max_payload,
+                entries=self.entries,
             )
             with _opening:
                 context = self.context = self.context or made

@@ -19,17 +19,19 @@ import os
 import random
 import socket
 import time
+from collections import ChainMap
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from math import inf
+from typing import cast
 
-from windlass.core.job import DEFAULT_QUEUE, Card, Pulse
+from windlass.core.job import DEFAULT_QUEUE, Card, Entry, Pulse
 from windlass.core.outcome import UNKNOWN_TASK
 from windlass.core.queues import Served, served
 from windlass.core.state import State
-from windlass.definition import Definition, Program
+from windlass.definition import BUILT_IN, Definition, Program
 from windlass.events import StoreTrouble, WorkerChanged
 from windlass.settings import Settings
 from windlass.worker import capture
@@ -117,7 +119,8 @@ class Runner:
             self.recorder.note,
             patience=settings.shutdown_timeout,
         )
-        executor = Executor(self.program.definitions, settings, self.settler.put, events, self._load_checkpoint)
+        known = ChainMap(BUILT_IN, cast(dict[str, Definition], self.program.definitions))
+        executor = Executor(known, settings, self.settler.put, events, self._load_journal)
         self.executor = executor
         self.caller = Caller(self.program, settings.max_payload)
         reports = Reports(self.journal.note, executor.began, executor.finish, settings.max_payload)
@@ -263,7 +266,7 @@ class Runner:
         self._say("lost", f"the store gave the jobs of {identity.worker} to others")
         self.executor.lose(identity)
 
-    async def _load_checkpoint(self, run: Run) -> bytes | None:
+    async def _load_journal(self, run: Run) -> Sequence[Entry]:
         for pause in pauses():
             try:
                 reading = await self.broker.read(run.claim.id)
@@ -271,9 +274,8 @@ class Runner:
                 self.program.events.emit(StoreTrouble("read", error))
                 await asyncio.sleep(pause)
                 continue
-            found = [entry.data for entry in reading.entries if entry.kind == "checkpoint"] if reading else []
-            return found[-1] if found else None
-        return None
+            return reading.entries if reading else ()
+        return ()
 
     async def _revive(self) -> None:
         """What was parked because nobody understood it gets another chance, if its task is known here.

@@ -19,6 +19,7 @@ from windlass.broker.redis.ear import job as topic_of
 from windlass.broker.redis.ear import work
 from windlass.broker.redis.history import KEPT, History
 from windlass.broker.redis.records import NOBODY, STATES, batched, full, short
+from windlass.core import letters
 from windlass.core.job import (
     DAY,
     SCAN,
@@ -49,9 +50,11 @@ from windlass.core.outcome import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspended,
     lost,
 )
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import BrokerUnavailable, InvalidArguments, StoreCorrupt
 
 R = TypeVar("R")
@@ -305,12 +308,13 @@ class RedisBroker(History):
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
+        root: JobId | None = None,
         before: JobId | None = None,
         after: JobId | None = None,
         limit: int = 50,
         scan: int = SCAN,
     ) -> Found:
-        filters = {"queue": queue, "task": task, "key": key}
+        filters = {"queue": queue, "task": task, "key": key, "root": root}
         return await looks.find(self._client, set(states), filters, (before, after), limit, scan)
 
     async def tally(self) -> list[QueueInfo]:
@@ -325,8 +329,12 @@ class RedisBroker(History):
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
         return _ready(await self._call("revive", _time(now), *map(short, ids))) if ids else []
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
-        return list(map(full, await self._call("forget", *map(short, ids)))) if ids else []
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        letter = letters.write(letters.Letter(name, "event", "", data))
+        return bool(await self._call("deliver", _time(now), short(job), name, letter))
+
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
+        return list(map(full, await self._call("forget", _time(now), *map(short, ids)))) if ids else []
 
     async def pause(self, queue: str, paused: bool = True) -> None:
         await self._call("pause", queue, int(paused))
@@ -355,22 +363,29 @@ def _ready(told: Sequence[bytes]) -> list[Ready]:
 
 
 def _arranged(jobs: Sequence[NewJob], ids: Sequence[bytes]) -> Iterator[Any]:
-    """Jobs as `enqueue.lua` takes them: runs of plain jobs, and single ones."""
-    run, options = list[bytes](), ("", "", 0)
+    """Jobs as `enqueue.lua` takes them: runs of plain jobs (with the same terms, if they only tell others), and single ones."""
+    run, options, terms, telling = list[bytes](), ("", "", 0), None, True
     for new, stored in zip(jobs, ids, strict=True):
-        plain = new.terms is None and new.key is None and new.expires is None and new.at is None and not new.delay
-        if run and (not plain or options != (new.queue, new.lane, new.priority)):
-            yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
+        if new.terms is not terms:
+            telling = new.terms is None or new.terms == Terms(root=new.terms.root, to=new.terms.to)
+        plain = telling and new.key is None and new.expires is None and new.at is None and not new.delay
+        if run and (not plain or new.terms is not terms or options != (new.queue, new.lane, new.priority)):
+            yield from (records.line_of(*options[:2]), options[2], len(run) // 2, _terms(terms), *run)
             run = []
+        terms = new.terms
         if plain:
             options = new.queue, new.lane, new.priority
             run += (stored, records.made(new))
         else:
             yield from (records.line_of(new.queue, new.lane), b"", stored, records.made(new))
             yield from (new.delay, b"" if new.at is None else new.at, b"" if new.key is None else f":{new.key}")
-            yield b"" if new.terms is None else msgspec.msgpack.encode(new.terms)
+            yield _terms(new.terms)
     if run:
-        yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
+        yield from (records.line_of(*options[:2]), options[2], len(run) // 2, _terms(terms), *run)
+
+
+def _terms(terms: Terms | None) -> bytes:
+    return b"" if terms is None else msgspec.msgpack.encode(terms)
 
 
 def _told(outcome: Outcome) -> tuple[Any, ...]:
@@ -387,6 +402,8 @@ def _told(outcome: Outcome) -> tuple[Any, ...]:
             return b"C", reason, 0, 0
         case Snoozed(delay):
             return b"Z", b"", delay, 0
+        case Suspended(awaited, delay):
+            return b"W", awaited, -1 if delay is None else delay, 0
         case Released():
             return b"L", b"", 0, 0
         case Parked(reason):

@@ -16,6 +16,7 @@ import msgspec
 
 from windlass.broker import damaged
 from windlass.broker.damaged import decoder
+from windlass.core import letters
 from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, QueueInfo, Reading, Wish, Worker
 from windlass.core.outcome import ErrorInfo, quarantined
 from windlass.core.state import State
@@ -172,22 +173,30 @@ def _split(line: str | None) -> tuple[str, str]:
     return queue, lane
 
 
-def seen(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0, terms: bytes | None = None) -> Job:
+def seen(stored: JobId, made: bytes, *rest: Any) -> Job:
     """A job as it is seen from outside, readable or not."""
     try:
-        return job(stored, made, where, progress, cancelling, terms)
+        return job(stored, made, *rest)
     except StoreCorrupt:
         return damaged.unreadable(stored, made)
 
 
 @decoder
-def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0, terms: bytes | None = None) -> Job:
-    """The same; raises `StoreCorrupt`."""
-    came = _made(made)
+def job(
+    stored: JobId,
+    made: bytes,
+    where: bytes | None,
+    progress: bytes | None,
+    cancelling: int = 0,
+    terms: bytes | None = None,
+    mail: bytes | None = None,
+) -> Job:
+    """The same, of what `seen` (lib.lua) says; raises `StoreCorrupt`."""
+    came, asked = _made(made), None if terms is None else _terms(terms)
+    known, _, awaited = (mail or b"0").partition(b" ")
     queue, lane = _split(came.line)
-    stand = Stand(NUMBERS[State.READY], 0, 0, 0, came.created, 0, 0, 0, None, None, False)
-    if where is not None:
-        stand = _stand(where)
+    never_moved = Stand(NUMBERS[State.READY], 0, 0, 0, came.created, 0, 0, 0, None, None, False)
+    stand = never_moved if where is None else _stand(where)
     return Job(
         id=stored,
         task=came.task,
@@ -210,7 +219,9 @@ def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None,
         progress=_progress(progress),
         body=came.body,
         result=stand.result,
-        terms=None if terms is None else _terms(terms),
+        terms=asked,
+        letters=int(known),
+        awaited=int(awaited or (asked.letters if asked else 0)),
     )
 
 
@@ -245,14 +256,24 @@ def entry(stored: bytes) -> Entry:
     """An entry that was stored. Raises `StoreCorrupt`."""
     number, _, rest = stored.partition(b":")
     found = _line(rest)
-    return Entry(found.kind, found.data, found.at, found.attempt, int(number))
+    return Entry(
+        found.kind, _letter(found.data) if found.kind == "letter" else found.data, found.at, found.attempt, int(number)
+    )
+
+
+def _letter(data: bytes) -> bytes:
+    """A letter, its error as it stands with the job: the stored one may begin with digits."""
+    letter = letters.read(data)
+    if letter.said != "failed" or letter.data.startswith(b"{"):
+        return data
+    return letters.write(msgspec.structs.replace(letter, data=msgspec.json.encode(_error(letter.data.decode()))))
 
 
 @decoder
 def reading(job_id: JobId, reply: Sequence[Any]) -> tuple[Reading, bytes | None]:
     """The answer of `read.lua`, and the number after which to go on when it does not hold all entries."""
     number, attempt, last, lines, *rest = reply
-    end = job(job_id, *rest) if len(rest) == 5 else None
+    end = job(job_id, *rest) if len(rest) == 6 else None
     return Reading(STATES[number], attempt, list(map(entry, lines)), end, last), rest[0] if len(rest) == 1 else None
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from math import inf
 from typing import TypeVar
 
-from windlass.broker.sqlite import history, looks, presence, putting, verbs
+from windlass.broker.sqlite import history, letters, looks, presence, putting, verbs
 from windlass.broker.sqlite.place import MEMORY, Place, file_system
 from windlass.broker.sqlite.schema import SAFE
 from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
@@ -159,7 +159,7 @@ class SqliteBroker:
         def enough(claims: list[Claim]) -> bool:
             return bool(claims) or self._wakes != wakes
 
-        look = partial(self._write, verbs.claim, (queues, room, worker, now))
+        look = partial(self._write, letters.claim, (queues, room, worker, now))
         return await self._until(look, enough, READY, queues, wait)
 
     def wake(self) -> None:
@@ -169,7 +169,7 @@ class SqliteBroker:
     async def settle(
         self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
     ) -> tuple[list[bool], list[Ready]]:
-        return await self._write(verbs.settle, (pairs, now)) if pairs else ([], [])
+        return await self._write(letters.settle, (pairs, now)) if pairs else ([], [])
 
     async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
         return await self._write(presence.beat, (worker, card, ttl, now))
@@ -213,7 +213,7 @@ class SqliteBroker:
     # --- upkeep -----------------------------------------------------------------------------------------------
 
     async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
-        return await self._write(verbs.promote, (limit, now))
+        return await self._write(letters.promote, (limit, now))
 
     async def reclaim(
         self,
@@ -224,7 +224,7 @@ class SqliteBroker:
         grace: float = 0.0,
         now: float | None = None,
     ) -> list[Ready]:
-        return await self._write(verbs.reclaim, (limit, workers, gap, grace, now))
+        return await self._write(letters.reclaim, (limit, workers, gap, grace, now))
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         return await self._write(verbs.prune, (limit, now))
@@ -241,25 +241,30 @@ class SqliteBroker:
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
+        root: JobId | None = None,
         before: JobId | None = None,
         after: JobId | None = None,
         limit: int = 50,
         scan: int = SCAN,
     ) -> Found:
-        filters = {"queue = ?": queue, "task = ?": task, "key = ?": key, "id < ?": before, "id > ?": after}
+        which = {"queue = ?": queue, "task = ?": task, "key = ?": key, "root = ?": root}
+        filters = {**which, "id < ?": before, "id > ?": after}
         return await self._look(looks.find, (states, filters, min(limit, scan), scan))
 
     async def tally(self) -> list[QueueInfo]:
         return await self._look(looks.tally, None)
 
     async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
-        return await self._write(verbs.cancel, (ids, now)) if ids else {}
+        return await self._write(letters.cancel, (ids, now)) if ids else {}
 
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
         return await self._write(verbs.revive, (ids, now)) if ids else []
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
-        return await self._write(verbs.forget, ids) if ids else []
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
+        return await self._write(letters.forget, (ids, now)) if ids else []
+
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        return await self._write(letters.deliver, (job, name, data, now))
 
     async def pause(self, queue: str, paused: bool = True) -> None:
         await self._write(verbs.pause, (queue, paused))

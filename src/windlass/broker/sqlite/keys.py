@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from windlass.broker.sqlite.order import terms_of
 from windlass.broker.sqlite.writer import Transaction
 from windlass.core.job import JobId, NewJob, Placed
-from windlass.core.keys import holds, let_go, put_off
+from windlass.core.keys import holds, let_go, put_off, replaceable
 from windlass.core.state import State
 
 
@@ -38,7 +38,7 @@ def met(tx: Transaction, new: NewJob, row: tuple[Any, ...]) -> Placed | None:
     old = holder(tx, new.key, row[6])
     if old is None:
         return None
-    if replaces and not old.started and not old.finished:
+    if not old.started and not old.finished and replaceable(terms_of(old.terms), new.terms):
         return _replace(tx, old, new, row)
     return Placed(old.id, State(old.state), fresh=False)
 
@@ -74,7 +74,7 @@ def _replace(tx: Transaction, old: Holder, new: NewJob, row: tuple[Any, ...]) ->
         tx.order.give_back(old.queue, old.lane, priority, terms_of(old.terms))
     became = State.SCHEDULED if run_at > now else State.READY
     rank = tx.order.place(new.queue, new.lane, new.priority, run_at, new.terms) if became is State.READY else (0, False)
-    held = row[15] and row[15] - now + old.created_at
+    held = row[16] and row[16] - now + old.created_at
     tx.run("move_places", 1)
     tx.run("keys_replace", old.id, *row[:5], became.value, now, run_at, *row[8:15], held, *rank)
     tx.count(old.queue, state, -1)

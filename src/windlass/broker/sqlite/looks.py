@@ -22,9 +22,15 @@ from windlass.errors import StoreCorrupt
 _entries = msgspec.json.Decoder(list[tuple[str, str, float, int, int]])
 
 
-RARE = ("scheduled", "parked", "failed", "cancelled")
+RARE = ("scheduled", "waiting", "parked", "failed", "cancelled")
 """The states of the index `job_rare`, as it names them: SQLite uses it for nothing else."""
-INDEXES = {"job_keyed": ("key", "id"), "job_rare": ("state", "id"), "job_filed": ("id",), "job_id": ("id",)}
+INDEXES = {
+    "job_keyed": ("key", "id"),
+    "job_root": ("root", "id"),
+    "job_rare": ("state", "id"),
+    "job_filed": ("id",),
+    "job_id": ("id",),
+}
 """What is walked, the newest first, and the columns that say where."""
 
 
@@ -37,15 +43,22 @@ def _seen(row: Sequence[Any]) -> Job:
     try:
         return decoded(row)
     except StoreCorrupt:
-        return unreadable(row[0], row[-3])
+        return unreadable(row[0], row[-5])
 
 
 @decoder
 def decoded(row: Sequence[Any]) -> Job:
     """The job of a row of `find`. Raises `StoreCorrupt`."""
-    names = "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
+    names = (
+        "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
+        " cancelling reason error progress body result letters awaited terms"
+    )
     fields = dict(
-        zip([*names.split(), "cancelling", "reason", "error", "progress", "body", "result", "terms"], row, strict=True)
+        zip(
+            names.split(),
+            row,
+            strict=True,
+        )
     )
     for name in ("created_at", "run_at", "started_at", "finished_at", "expires_at"):
         fields[name] = None if fields[name] is None else _date(fields[name])
@@ -55,6 +68,8 @@ def decoded(row: Sequence[Any]) -> Job:
     fields["progress"] = progress(fields["progress"])
     if fields["terms"] is not None:
         fields["terms"] = msgspec.json.decode(fields["terms"], type=Terms)
+    if fields["awaited"] is None:
+        fields["awaited"] = fields["terms"].letters if fields["terms"] else 0
     return Job(**fields)
 
 
@@ -99,6 +114,8 @@ def _way(tx: Transaction, given: Mapping[str, str], scan: int) -> tuple[str, lis
     state = given.get("state = ?")
     if "key = ?" in given:
         return "job_keyed", []
+    if "root = ?" in given:
+        return "job_root", []
     if state in RARE:
         return "job_rare", [f"state IN {RARE}"]
     if state in ("ready", "running") and tx.run("tally_of", state).fetchone()[0] <= scan:

@@ -37,12 +37,14 @@ def _new_row(new: NewJob, now: float) -> NewRow:
     if new.delay or new.at is not None:
         run_at = max(now + new.delay, now if new.at is None else new.at)
     state = State.SCHEDULED if run_at > now else State.READY
+    if new.terms is not None and new.terms.letters:
+        state = State.WAITING
     expires_at = None if new.expires is None else now + new.expires
     named = new.id, new.task, new.queue, new.lane, new.priority
-    terms = None if new.terms is None else msgspec.json.encode(new.terms)
+    terms = (None, None) if new.terms is None else (msgspec.json.encode(new.terms), new.terms.root)
     kept = new.crash_limit, new.keep, new.keep_failed
     ranked = held_until(new.terms, now), rank(new.priority, run_at), False
-    return new, (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, terms, *ranked)
+    return new, (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, *terms, *ranked)
 
 
 def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
@@ -60,7 +62,7 @@ def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
 def _stored(tx: Transaction, rows: list[NewRow], asking: bool) -> list[Placed]:
     values = [row for _, row in rows]
     if asking or tx.order.lines:
-        values = [(*row[:16], *_rank(tx, new, row)) for new, row in rows]
+        values = [(*row[:17], *_rank(tx, new, row)) for new, row in rows]
     write_rows(tx.con, "enqueue", values)
     placed = list[Placed]()
     for new, row in rows:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,15 +24,40 @@ from windlass.core.outcome import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspended,
     lost,
     orphaned,
 )
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import StoreCorrupt
 
 FOREVER = 1e12
 """Seconds; a number that SQLite can reckon with."""
 _CANCELLED = Cancelled("")
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is known of a job with terms only. letters: how many came. awaited: how many it awaits in all; None: as its terms say."""
+
+    task: str
+    hexed: str
+    started: bool
+    letters: int
+    awaited: int | None
+
+    @property
+    def terms(self) -> Terms:
+        """Its terms; none, if they cannot be read."""
+        try:
+            return msgspec.json.decode(bytes.fromhex(self.hexed), type=Terms)
+        except ValueError:
+            return Terms()
+
+    @property
+    def lacking(self) -> int:
+        """How many letters are missing."""
+        return (self.terms.letters if self.awaited is None else self.awaited) - self.letters
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -50,6 +75,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     run_at: float
     worker: str | None
     key: str | None
+    asked: Asked | None
 
 
 class Move(NamedTuple):
@@ -66,6 +92,7 @@ class Move(NamedTuple):
     error: ErrorInfo | None = None
     reason: str | None = None
     expires: bool = True
+    awaits: int | None = None
 
 
 rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
@@ -137,6 +164,8 @@ def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list
                 tx.count(row.queue, State.RUNNING, -1)
                 tx.count(row.queue, State.SUCCEEDED, 1)
                 tx.changed.append(row.id)
+                if row.asked is not None:
+                    tx.ended.append((row, outcome, now))
                 continue
             move = _after(row, outcome, now)
             moves.append(move)
@@ -159,7 +188,7 @@ def _running(tx: Transaction, claims: Sequence[Claim]) -> dict[tuple[int, JobId]
 
 def _after(row: Row, outcome: Outcome, now: float) -> Move:
     """What becomes of a running job that did not succeed."""
-    if row.cancelling and isinstance(outcome, Retried | Snoozed | Released | Parked):
+    if row.cancelling and isinstance(outcome, Retried | Snoozed | Suspended | Released | Parked):
         outcome = Cancelled("cancelled while running")
     move = _stays(row, State.CANCELLED)
     match outcome:
@@ -171,6 +200,8 @@ def _after(row: Row, outcome: Outcome, now: float) -> Move:
             return move._replace(attempt=row.attempt - crash, crashes=row.crashes + crash)
         case Snoozed(delay):
             return _due(move, delay, now)._replace(attempt=row.attempt - 1)
+        case Suspended():
+            return _suspended(move, outcome, now)._replace(attempt=row.attempt - 1)
         case Released():
             attempt = row.attempt - (row.releases < RELEASE_LIMIT)
             return _due(move, 0.0, now)._replace(attempt=attempt, releases=row.releases + 1)
@@ -180,6 +211,15 @@ def _after(row: Row, outcome: Outcome, now: float) -> Move:
             return move._replace(finished_at=now, reason=reason)
         case _:
             raise AssertionError(outcome)
+
+
+def _suspended(move: Move, outcome: Suspended, now: float) -> Move:
+    """Ready, if the letters are there."""
+    move = move._replace(awaits=outcome.letters)
+    there = (move.row.asked.letters if move.row.asked else 0) >= outcome.letters
+    if outcome.delay is not None or there:
+        return _due(move, 0.0 if there else outcome.delay or 0.0, now)
+    return move._replace(state=State.WAITING, run_at=now)
 
 
 def _due(move: Move, delay: float, now: float) -> Move:
@@ -206,14 +246,27 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
         if move.state is State.READY:
             ready.append(Ready(row.id, move.queue))
             tx.ready.add(move.queue)
+        if row.asked is not None:
+            _note_end(tx, move)
         error = None if move.error is None else msgspec.json.encode(move.error)
         counts = move.attempt, move.crashes, move.releases
         where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
         to = len(moves) - number, *ranks.get(row.place, (0, False))
         rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, *to))
+    awaiting = [(move.row.place, move.awaits) for move in moves if move.awaits is not None and move.row.asked]
+    write_rows(tx.con, "letters_await", awaiting)
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
     return ready
+
+
+def _note_end(tx: Transaction, move: Move) -> None:
+    """A job with terms may have somebody to tell of its end."""
+    row, at = move.row, move.finished_at or 0.0
+    if move.state is State.FAILED and move.error is not None:
+        tx.ended.append((row, Failed(move.error), at))
+    elif move.state is State.CANCELLED:
+        tx.ended.append((row, Cancelled(move.reason or ""), at))
 
 
 Append = Sequence[tuple[Claim, Sequence[Entry]]]
@@ -221,7 +274,7 @@ Append = Sequence[tuple[Claim, Sequence[Entry]]]
 
 def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
     running = _running(tx, [claim for pairs in calls for claim, _ in pairs])
-    found = numbers_of(tx.run("append_last", as_json({job for _, job in running})).fetchone()[0])
+    found = _numbers(tx, {job for _, job in running})
     last = {job: seq for job, seq, _, _ in found}
     noted = {(token, job): number for job, _, token, number in found}
     rows, answers = list[tuple[object, ...]](), list[list[bool]]()
@@ -239,6 +292,15 @@ def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
                 tx.changed.append(claim.id)
     write_rows(tx.con, "append", rows)
     return answers
+
+
+def _numbers(tx: Transaction, jobs: Iterable[JobId]) -> list[tuple[JobId, int, int, int]]:
+    return numbers_of(tx.run("append_last", as_json(jobs)).fetchone()[0])
+
+
+def last_numbers(tx: Transaction, jobs: Iterable[JobId]) -> dict[JobId, int]:
+    """The number that each job's journal gave last."""
+    return {job: seq for job, seq, _, _ in _numbers(tx, jobs)}
 
 
 # --- upkeep ---------------------------------------------------------------------------------------------------
@@ -328,14 +390,19 @@ def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
         if row.key is not None and (row.key in revived or not keys.taken_back(tx, row.id, row.key, now)):
             continue
         revived |= {row.key} if row.key is not None else set()
-        moves.append(_stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))
+        waits = row.asked is not None and not row.asked.started and row.asked.lacking > 0
+        to = _stays(row, State.WAITING if waits else State.READY)
+        moves.append(to._replace(run_at=now, crashes=0, expires=False))
     tx.run("revive_ended", as_json(move.row.place for move in moves))
     return _move(tx, moves)
 
 
-def _forget(tx: Transaction, ids: Sequence[JobId]) -> list[JobId]:
+def _forget(tx: Transaction, chosen: Chosen) -> list[JobId]:
+    ids, at = chosen
     rows = [row for row in _by_id(tx, "by_id", ids) if row.state is not State.RUNNING]
     _delete(tx, rows)
+    untold = [row for row in rows if row.asked is not None and not row.state.finished]
+    tx.ended += [(row, Cancelled("forgotten"), tx.now(at)) for row in untold]
     return [row.id for row in rows]
 
 
@@ -345,14 +412,11 @@ def _pause(tx: Transaction, wish: tuple[str, bool]) -> None:
     tx.ready.add(queue)
 
 
-def _handed_back(claims: list[Claim]) -> tuple[Verb[Any, Any], Any] | None:
-    """Claims whose caller is gone go back at once, not when a lease is over."""
-    return (settle, ([(claim, Released()) for claim in claims], None)) if claims else None
-
-
+# What `letters` goes on with.
+by_id, move, stays = _by_id, _move, _stays
 append = Verb(_append, turn=0)
 settle = Verb(_settle)
 # The last, so that it sees what its neighbours made ready. A power cut ends the process that holds a claim, so it may end the claim, too.
-claim = Verb.each(_claim, turn=2, undo=_handed_back, durable=False)
+claim = Verb.each(_claim, turn=2, durable=False)
 pause, promote, reclaim, prune = Verb.each(_pause), Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)
 cancel, revive, forget = Verb.each(_cancel), Verb.each(_revive), Verb.each(_forget)

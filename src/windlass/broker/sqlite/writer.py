@@ -51,6 +51,7 @@ class Transaction:
         self.ready: set[str] = set()
         self.changed: list[str] = []
         self.order = Order(con)
+        self.ended: list[Any] = []  # who is to be told: see `letters`
         self._tally: Counter[tuple[str, State]] = Counter()
 
     def now(self, now: float | None) -> float:

@@ -26,6 +26,7 @@ from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
 from windlass.testing.conformance.keys import Keeping, Replacing
+from windlass.testing.conformance.letters import Writing
 from windlass.testing.conformance.measures import Listing, Measuring, Speaking
 from windlass.testing.conformance.order import Ageing, Sharing
 from windlass.testing.conformance.presence import Beating
@@ -44,6 +45,7 @@ class Conformance(
     Settling,
     Beating,
     Journalling,
+    Writing,
     Promoting,
     Reclaiming,
     Pruning,

@@ -49,6 +49,10 @@ class App:
         """None of these tasks has a schedule."""
         raise AssertionError(name)
 
+    async def broker(self) -> Any:
+        """Only flows ask for it, and there are none."""
+        raise NotImplementedError
+
     def make_broker(self) -> Any:
         """A link of the calling process to the store."""
         return connect()

@@ -1,5 +1,6 @@
 #!lua
--- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
+-- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, terms ('' for
+-- none, else they only tell others), and as often: id, job;
 -- and single jobs with a due time, an expiry, a key or terms: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the
 -- key), terms ('' for none).
 -- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored, 0
@@ -34,32 +35,40 @@ end
 -- The new job of this id meets one: with its id, which became it, or with its key. Answers whether it did.
 local function met(id, made, delay, moment, key, terms)
   if call('HEXISTS', stored, id) == 1 then return is_known(id) end
-  local replaces = terms ~= '' and cmsgpack.unpack(terms).replaces
+  local asked = terms ~= '' and cmsgpack.unpack(terms) or {}
+  local replaces = asked.replaces
   local same = replaces and call('HGET', root .. 'named', id)
   if same and call('HEXISTS', stored, same) == 1 then return is_known(same) end
   local job = holder_of(key)
   if not job then return false end
-  if not (replaces and job.state < RUNNING and not job.started_at and job.whole) then return is_known(job.id) end
+  local waits = job.state < RUNNING and not job.started_at and job.whole
+  if not (replaces and waits and jobs.keys.alone(asked) and jobs.keys.alone(terms_of(job.id))) then return is_known(job.id) end
   local new = jobs.replace(job, id, made, terms, tonumber(delay), tonumber(moment) or now, now)
   tell_of(new.id, new.state, 2)
   known = true
   return true
 end
 
-local function plain(line, priority, many)
-  local number_of, ready = score(priority, now), {}
+local function plain(line, priority, many, terms)
+  local number_of, ready, asked, family = score(priority, now), {}, {}, {}
   local shared = call('HEXISTS', root .. 'clocks', line .. '\0' .. priority) == 1 and open_order()
-  for i = at + 3, at + 1 + many * 2, 2 do
+  for i = at + 4, at + 2 + many * 2, 2 do
     local id = ARGV[i]
     if call('HSETNX', stored, id, head .. ARGV[i + 1]) == 1 then
       added[id] = true
       local n = #ready
       ready[n + 1] = shared and shared.enter({id = id, line = line, priority = priority, run_at = now}) or number_of
       ready[n + 2] = id
+      if terms ~= '' then asked[n + 1], asked[n + 2], family[#family + 1] = id, terms, id end
     else
       is_known(id)
     end
     number = number + 1
+  end
+  if #asked > 0 then
+    local root_id = cmsgpack.unpack(terms).root
+    each('HSET', root .. 'terms', asked)
+    if root_id then each('SADD', root .. 'family:' .. root_id, family) end
   end
   if #ready > 0 then
     each('ZADD', root .. 'ready:' .. line, ready)
@@ -79,11 +88,12 @@ local function special(id, made, delay, moment, key, terms)
       call('HSET', root .. 'keys', sub(key, 2), id)
       if terms ~= '' then jobs.keys.hold(id, now, terms_of(id)) end
     end
-    local job = jobs.load(id)
+    local job, asked = jobs.load(id), terms ~= '' and cmsgpack.unpack(terms) or {}
+    if asked.root then call('SADD', root .. 'family:' .. asked.root, id) end
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
     job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
-    jobs.enter(job, job.run_at > now and SCHEDULED or READY, now)
-    if job.state == SCHEDULED then tell_of(id, SCHEDULED, 1) end
+    jobs.enter(job, asked.letters and asked.letters > 0 and WAITING or job.run_at > now and SCHEDULED or READY, now)
+    if job.state ~= READY then tell_of(id, job.state, 1) end
   end
   number = number + 1
 end
@@ -92,8 +102,8 @@ local function all()
   while at < #ARGV do
     if ARGV[at + 1] ~= '' then
       local many = tonumber(ARGV[at + 2])
-      plain(ARGV[at], tonumber(ARGV[at + 1]), many)
-      at = at + 3 + many * 2
+      plain(ARGV[at], tonumber(ARGV[at + 1]), many, ARGV[at + 3])
+      at = at + 4 + many * 2
     else
       special(unpack(ARGV, at + 2, at + 7))
       at = at + 8

@@ -42,7 +42,7 @@ end
 -- In which state a job is by the list that it stands in.
 local function state_by_list(id)
   for state, list in pairs({
-    [SCHEDULED] = 'scheduled', [RUNNING] = 'running', [PARKED] = 'parked',
+    [SCHEDULED] = 'scheduled', [WAITING] = 'waiting', [RUNNING] = 'running', [PARKED] = 'parked',
     [SUCCEEDED] = 'ended:5', [FAILED] = 'ended:6', [CANCELLED] = 'ended:7',
   }) do
     if call('ZSCORE', root .. list, id) then return state end
@@ -105,6 +105,7 @@ local order, keys = open_order(), open_keys()
 local function place_of(job)
   if job.state == READY then return 'ready:' .. job.line end
   if job.state == SCHEDULED then return 'scheduled', job.run_at end
+  if job.state == WAITING then return 'waiting', job.run_at end
   if job.state == RUNNING then return 'running' end
   if job.state == PARKED then return 'parked', job.run_at end
   local kept = (job.finished_at or 0) + (job.state == FAILED and job.keep_failed or job.keep)
@@ -112,6 +113,41 @@ local function place_of(job)
 end
 
 local changed, became_ready, removed, trouble = {}, {}, {}, nil
+local ended, asking = {}, nil -- who is to tell others of its end; whether any job has terms
+
+-- Terms that cannot be read ask for nothing.
+local function read_terms(stored)
+  local ok, terms = pcall(cmsgpack.unpack, stored)
+  return ok and type(terms) == 'table' and terms or {}
+end
+
+-- What a job asks for beside its turn; nil for a plain one.
+local function asked_of(id)
+  if asking == nil then asking = call('HLEN', root .. 'terms') > 0 end
+  local stored = asking and call('HGET', root .. 'terms', id)
+  return stored and read_terms(stored) or nil
+end
+
+-- How many letters a job lacks.
+local function lacking(id)
+  local terms = asked_of(id)
+  if not terms then return 0 end
+  return (tonumber(call('HGET', root .. 'awaits', id) or terms.letters) or 0) - call('HLEN', root .. 'mail:' .. id)
+end
+
+-- Remember that a job with terms has ended. said, data: what its letters tell, and what they carry (as msgpack's bytes, if it is a result).
+local function tell_of_end(id, task, terms, said, data, now)
+  if terms and type(terms.to) == 'table' and #terms.to > 0 then
+    ended[#ended + 1] = {id = id, task = task, to = terms.to, said = said, data = data, at = now}
+  end
+end
+
+-- Remember that a job with terms has succeeded: its result, as msgpack's bytes.
+local function succeeded(id, terms, result, now)
+  if not terms.to then return end
+  local ok, _, _, _, _, _, _, _, task = pcall(cmsgpack.unpack_limit, call('HGET', root .. 'jobs', id), 7, 1)
+  tell_of_end(id, ok and task or '?', terms, 'succeeded', result, now)
+end
 
 local function enter(job, state, now)
   job.state = state
@@ -120,8 +156,14 @@ local function enter(job, state, now)
   call('ZADD', root .. place, number or state == READY and order.enter(job), job.id)
   call('HSET', root .. 'states', job.id, stand_of(job))
   count(job.line, state, 1)
-  if job.key and state >= SUCCEEDED then
-    keys.free(job, now)
+  if state >= SUCCEEDED then
+    if job.key then keys.free(job, now) end
+    local terms = asked_of(job.id)
+    if terms and state == FAILED then
+      tell_of_end(job.id, job.task, terms, 'failed', job.error, now)
+    elseif terms and state == CANCELLED then
+      tell_of_end(job.id, job.task, terms, 'cancelled', cjson.encode(job.reason or ''), now)
+    end
   elseif job.key then
     call('HSETNX', root .. 'keys', job.key, job.id)
   end
@@ -166,7 +208,7 @@ local function replace(job, id, made, terms, delay, moment, now)
   end
   call('HSET', root .. 'jobs', job.id, made)
   call('HSET', root .. 'terms', job.id, terms)
-  terms = terms_of(job.id)
+  terms = asked_of(job.id)
   keys.hold(job.id, new.created, terms)
   keys.became(job, id)
   if job.expires then call('ZREM', root .. 'expiring', job.id) end
@@ -216,7 +258,13 @@ local function remove(job)
   call('ZREM', root .. place_of(job), job.id)
   if job.key then keys.free(job) end
   keys.became(job)
-  for _, key in ipairs({'jobs', 'states', 'keyed', 'held', 'terms'}) do call('HDEL', root .. key, job.id) end
+  for _, key in ipairs({'jobs', 'states', 'keyed', 'held'}) do call('HDEL', root .. key, job.id) end
+  local terms = asked_of(job.id)
+  if terms then
+    call('DEL', root .. 'mail:' .. job.id)
+    for _, key in ipairs({'terms', 'awaits'}) do call('HDEL', root .. key, job.id) end
+    if terms.root then call('SREM', root .. 'family:' .. terms.root, job.id) end
+  end
   removed[#removed + 1] = job.id
   if job.expires then call('ZREM', root .. 'expiring', job.id) end
   if call('HDEL', root .. 'journals', job.id) == 1 then call('DEL', root .. 'log:' .. job.id) end
@@ -229,8 +277,9 @@ local function try(what, ...)
   if not ok then trouble = type(why) == 'table' and why or redis.error_reply(why) end
 end
 
--- Tell everybody what moved, and the history; answers what became ready: id and queue in turn.
+-- Tell everybody what moved and what ended, and the history; answers what became ready: id and queue in turn.
 local function told()
+  if #ended > 0 then open_letters(load, asked_of, move, due, note, changed).send(ended) end
   if noted_at then pcall(open_history(), noted_at, rollups, sightings) end -- what is wrong with its keys, `record` tells
   if #removed > 0 then open_ids().remove(removed) end
   tell('watched', changed)
@@ -244,7 +293,16 @@ local function told()
   return answer
 end
 
--- How a run ended that did not succeed: "F" failed, "C" cancelled, "R" retried, "Z" snoozed, "L" released, "P" parked.
+-- Wait until so many letters have come in all, and for `delay` seconds at most, if that is not negative.
+local function suspend(job, letters, delay, now)
+  if asked_of(job.id) then call('HSET', root .. 'awaits', job.id, letters) end
+  local there = call('HLEN', root .. 'mail:' .. job.id) >= tonumber(letters)
+  if there or delay >= 0 then return due(job, there and 0 or delay, now) end
+  job.run_at = now
+  move(job, WAITING, now)
+end
+
+-- How a run ended that did not succeed: "F" failed, "C" cancelled, "R" retried, "Z" snoozed, "W" suspended, "L" released, "P" parked.
 -- crash: "1" if one is counted, else "0"; behind it the queue that a retried job moves to, if it does.
 local function finish(job, kind, text, delay, crash, now)
   if call('SISMEMBER', root .. 'cancelling', job.id) == 1 and kind ~= 'F' and kind ~= 'C' then
@@ -265,11 +323,13 @@ local function finish(job, kind, text, delay, crash, now)
   end
   job.attempt = job.attempt - 1
   if kind == 'Z' then return due(job, delay, now) end
+  if kind == 'W' then return suspend(job, text, delay, now) end
   job.reason = text
   move(job, PARKED, now)
 end
 
 return {
   load = load, listed = listed, replace = replace, keys = keys, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
-  cancel = cancel, note = note, try = try, told = told, changed = changed, trouble = function() return trouble end,
+  cancel = cancel, note = note, try = try, told = told, changed = changed, asked_of = asked_of, read_terms = read_terms, succeeded = succeeded,
+  lacking = lacking, tell_of_end = tell_of_end, trouble = function() return trouble end,
 }

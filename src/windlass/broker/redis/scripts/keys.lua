@@ -6,6 +6,9 @@ local function held_until(id) return tonumber(call('HGET', root .. 'held', id) o
 -- Whether a job that is not finished has its key no more.
 local function let_go(job) return job.started_at ~= nil and terms_of(job.id).unique == 'started' end
 
+-- Whether nobody waits for a job with these terms, and it waits for nobody.
+local function alone(terms) return not (terms.root or (terms.to and #terms.to > 0) or (terms.letters or 0) > 0) end
+
 -- Whether a job has its key now.
 local function holds(job, now) return now < held_until(job.id) or not (job.state >= SUCCEEDED or let_go(job)) end
 
@@ -33,4 +36,4 @@ local function became(job, id)
   end
 end
 
-return {held_until = held_until, let_go = let_go, holds = holds, hold = hold, free = free, became = became}
+return {alone = alone, held_until = held_until, let_go = let_go, holds = holds, hold = hold, free = free, became = became}

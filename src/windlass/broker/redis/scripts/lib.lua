@@ -11,6 +11,10 @@
 --   turns:LINE\0PRIORITY  zset  group -> the place of its last job (order.lua)
 --   scheduled       zset   id by due time
 --   terms           hash   id -> what it asks for beside its turn (terms.py: Terms, as msgpack); plain jobs have none
+--   awaits          hash   id -> how many letters it awaits in all, if that is not what its terms say
+--   mail:ID         hash   of each letter that came: its name -> its number in the journal
+--   family:ROOT     set    ids of the jobs of a workflow
+--   waiting         zset   id by the time from when on it waits, or before which it is not to start
 --   running         zset   id by the number of the worker that holds it
 --   parked          zset   id by the time it was parked
 --   ended:STATE     zset   id by the time to forget it, for each of the finished states
@@ -42,6 +46,7 @@
 
 local root, call = KEYS[1], redis.call
 local byte, sub, char, find, floor = string.byte, string.sub, string.char, string.find, math.floor
+local WAITING = 1
 local SCHEDULED, READY, RUNNING, PARKED, SUCCEEDED, FAILED, CANCELLED = 0, 2, 3, 4, 5, 6, 7
 local RUN = 4096 -- bytes of a run of ids
 local MANY = 1000 -- arguments that are unpacked at once: a call in Lua takes less than 8,000
@@ -148,14 +153,16 @@ local function tell(who, ids)
   end
 end
 
--- A job as it is seen from outside: as it came, its stand, its latest progress, whether it is to be cancelled, and its terms.
+-- A job as it is seen from outside: as it came, its stand, its latest progress, whether it is to be cancelled, its terms; and of a job that
+-- has terms how many letters came, and how many it awaits ('' for as many as the terms say).
 local function seen(id)
   local made = call('HGET', root .. 'jobs', id)
-  if not made then return false, false, false, 0, false end
+  if not made then return false, false, false, 0, false, false end
   local progress, numbers = false, numbers_of(id)
   if numbers and numbers[2] > 0 then
     progress = call('ZRANGEBYSCORE', root .. 'log:' .. id, numbers[2], numbers[2])[1] or false
   end
   local cancelling, terms = call('SISMEMBER', root .. 'cancelling', id), call('HGET', root .. 'terms', id)
-  return made, call('HGET', root .. 'states', id), progress, cancelling, terms
+  local letters = terms and call('HLEN', root .. 'mail:' .. id) .. ' ' .. (call('HGET', root .. 'awaits', id) or '')
+  return made, call('HGET', root .. 'states', id), progress, cancelling, terms, letters or false
 end

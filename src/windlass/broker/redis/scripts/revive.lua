@@ -21,7 +21,12 @@ for i = 2, #ARGV do
       call('HSET', root .. 'journals', job.id, cmsgpack.pack(numbers))
     end
     job.crashes, job.reason, job.timeless = 0, nil, true
-    jobs.due(job, 0, now)
+    if not job.started_at and jobs.lacking(job.id) > 0 then
+      job.run_at = now
+      jobs.move(job, WAITING, now)
+    else
+      jobs.due(job, 0, now)
+    end
   end
 end
 return jobs.told()

@@ -7,7 +7,7 @@
 local now, limit, at, number = clock(ARGV[1]), tonumber(ARGV[2]), 4, 0
 local done = double(now)
 local refused, stale = {}, {}
-local all, jobs, ready = {}, nil, {}
+local all, results, jobs, ready = {}, {}, nil, {}
 
 for _ = 1, tonumber(ARGV[3]) do
   local line, many = ARGV[at], tonumber(ARGV[at + 1])
@@ -26,7 +26,7 @@ for _ = 1, tonumber(ARGV[3]) do
         forget_at[keep] = string.format('%.17g', now + (seconds == seconds and seconds or 0))
       end
       local n = #applied + 1
-      applied[n], all[#all + 1] = id, id
+      applied[n], all[#all + 1], results[#all + 1] = id, id, at + 2
       moved[n * 2 - 1], moved[n * 2] = id, '\157\5' .. base .. done .. ARGV[at + 2]
       ended[n * 2 - 1], ended[n * 2] = forget_at[keep], id
     else
@@ -52,6 +52,17 @@ if #all > 0 then
         keys.free({id = id, key = keyed[i]}, now)
         local held = keys.held_until(id)
         if held > now then call('ZADD', root .. 'ended:' .. SUCCEEDED, 'GT', held, id) end
+      end
+    end
+  end
+  if call('HLEN', root .. 'terms') > 0 then
+    local terms, asked = values(root .. 'terms', all), {}
+    for i, id in ipairs(all) do
+      local stored = terms[i]
+      if stored then
+        jobs = jobs or open_jobs()
+        asked[stored] = asked[stored] or jobs.read_terms(stored)
+        jobs.succeeded(id, asked[stored], ARGV[results[i]], now)
       end
     end
   end

@@ -1,0 +1,116 @@
+-- Letters (port.py: Letters), for jobs.lua: `open_letters(...)` is given what it needs of that.
+
+local load, asked_of, move, due, note, changed = ...
+local boxes, opened, short = {}, {}, {}
+
+local function spelled(id)
+  return string.format('%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x', byte(id, 1, 16))
+end
+
+-- The 16 bytes of an id that is spelled out; nil for what is none.
+local function bytes_of(text)
+  local hex = type(text) == 'string' and #text == 36 and string.gsub(text, '-', '') or ''
+  if not find(hex, '^%x+$') or #hex ~= 32 then return nil end
+  return (string.gsub(hex, '%x%x', function(two) return char(tonumber(two, 16)) end))
+end
+
+local function binary(data)
+  if #data < 256 then return '\196' .. char(#data) .. data end
+  if #data < 65536 then return '\197' .. struct.pack('>I2', #data) .. data end
+  return '\198' .. struct.pack('>I4', #data) .. data
+end
+
+-- A job that letters are for, with what is written to it by this call; false when it takes none.
+local function box_of(id)
+  local box = boxes[id]
+  if box ~= nil then return box end
+  local job, terms = load(id), asked_of(id)
+  if job and terms and job.state ~= SUCCEEDED then
+    box = {
+      job = job, mail = root .. 'mail:' .. id, collects = terms.collects, entries = {}, numbers = numbers_of(id) or {0, 0, 0},
+      awaits = tonumber(call('HGET', root .. 'awaits', id) or terms.letters) or 0,
+    }
+    box.count = call('HLEN', box.mail)
+    opened[#opened + 1] = box
+  end
+  boxes[id] = box or false
+  return boxes[id]
+end
+
+-- Put a letter (as msgpack) into a box. The last one that is missing makes its job ready, unless its own time is still to come.
+local function put(box, name, letter, now)
+  local job, new = box.job, 1
+  local number = box.numbers[1] + 1
+  if call('HSETNX', box.mail, name, number) == 0 then
+    if job.started_at then return end
+    local old = tonumber(call('HGET', box.mail, name))
+    call('HSET', box.mail, name, number)
+    call('ZREMRANGEBYSCORE', root .. 'log:' .. job.id, old, old)
+    for i = #box.entries - 1, 1, -2 do
+      if box.entries[i] == old then table.remove(box.entries, i + 1) table.remove(box.entries, i) end
+    end
+    new = 0
+  end
+  local n = #box.entries
+  box.numbers[1], box.count = number, box.count + new
+  box.entries[n + 1], box.entries[n + 2] = number, number .. ':\148\166letter' .. binary(letter) .. double(now) .. '\0'
+  if new == 0 or box.count ~= box.awaits then return end
+  if job.state == WAITING and job.run_at > now then
+    move(job, SCHEDULED, now)
+  elseif job.state == WAITING or job.state == SCHEDULED then
+    due(job, 0, now)
+  end
+end
+
+-- A letter that tells of a failure fails who waits for it.
+local function fail(box, name, task, said, now)
+  local job, has = box.job, said == 'cancelled' and 'was cancelled' or 'failed'
+  if job.state ~= WAITING or job.started_at or box.count >= box.awaits then return end
+  local message = 'it waited for the job ' .. name .. ' (' .. task .. '), which ' .. has
+  job.error = '{"kind":"reason","type":"PartFailed","message":' .. cjson.encode(message) .. '}'
+  move(job, FAILED, now)
+  note(job, 'failed', now, 'PartFailed', message)
+end
+
+-- Write down what was put into boxes.
+local function close()
+  for _, box in ipairs(opened) do
+    if #box.entries > 0 then
+      each('ZADD', root .. 'log:' .. box.job.id, box.entries)
+      call('HSET', root .. 'journals', box.job.id, cmsgpack.pack(box.numbers))
+      changed[#changed + 1] = box.job.id
+    end
+  end
+end
+
+-- Tell of all that has ended, and of what that ends in turn: then `ended` grows.
+local function send(ended)
+  local at = 1
+  while at <= #ended do
+    local one = ended[at]
+    local name, data = spelled(one.id), one.said == 'succeeded' and one.data or binary(one.data)
+    local letter = '\148' .. cmsgpack.pack(name, one.said, one.task) .. data
+    for _, to in ipairs(one.to) do
+      short[to] = short[to] or bytes_of(to) or ''
+      local box = box_of(short[to])
+      if box and (one.said == 'succeeded' or box.collects) then
+        put(box, name, letter, one.at)
+      elseif box then
+        fail(box, name, one.task, one.said, one.at)
+      end
+    end
+    at = at + 1
+  end
+  close()
+end
+
+-- Put in one letter from outside; answers whether its job takes any.
+local function deliver(id, name, letter, now)
+  local box = box_of(id)
+  if not box or box.job.state >= SUCCEEDED then return 0 end
+  put(box, name, letter, now)
+  close()
+  return 1
+end
+
+return {send = send, deliver = deliver}

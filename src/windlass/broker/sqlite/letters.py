@@ -1,0 +1,142 @@
+"""Letters: after each verb that may have ended a job, what it ended is told to those who wait for it, in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from windlass.broker.damaged import decoder
+from windlass.broker.sqlite import history, verbs
+from windlass.broker.sqlite.schema import as_json, write_rows
+from windlass.broker.sqlite.verbs import Asked, Move, Row, Settle, by_id, move, stays
+from windlass.broker.sqlite.writer import Transaction, Verb
+from windlass.core import letters
+from windlass.core.job import Claim, JobId, Ready
+from windlass.core.letters import Letter
+from windlass.core.outcome import Failed, Outcome, Released, Succeeded
+from windlass.core.state import State
+
+I = TypeVar("I")  # noqa: E741  # what a verb is asked
+R = TypeVar("R")  # what it answers
+
+_names = decoder(msgspec.json.Decoder(list[tuple[JobId, str]]).decode)
+Sent = tuple[JobId, Letter, float]
+"""A letter, to whom it goes, and when it was written."""
+
+
+class Came(NamedTuple):
+    """What letters do to those that they are for: what becomes ready by them, and what fails."""
+
+    complete: dict[JobId, Move]
+    failed: dict[JobId, Move]
+
+
+def send(tx: Transaction) -> list[Ready]:
+    """Write the letters of what has ended, and of what that ends in turn; answers what became ready."""
+    ready, failed, now = list[Ready](), dict[JobId, Outcome](), 0.0
+    tx.ended.sort(key=lambda one: not isinstance(one[1], Succeeded))
+    while tx.ended:
+        ended, tx.ended = tx.ended, []
+        now = ended[0][2]
+        came = _write(tx, [one for row, outcome, at in ended for one in _letters(row.id, row.asked, outcome, at)])
+        ready += move(tx, list(came.complete.values()))
+        move(tx, list(came.failed.values()))
+        failed |= {job: Failed(one.error) for job, one in came.failed.items() if one.error is not None}
+    history.tell(tx, failed, now)
+    return ready
+
+
+def _letters(job: JobId, asked: Asked, outcome: letters.End, at: float) -> list[Sent]:
+    """What a job that has ended writes to others."""
+    to = asked.terms.to
+    letter = letters.of(job, asked.task, outcome) if to else None
+    return [(one, letter, at) for one in to if letter is not None]
+
+
+def _write(tx: Transaction, sent: Sequence[Sent]) -> Came:
+    """Put letters into the journals of those that they are for."""
+    rows = (
+        {row.id: (row, row.asked) for row in by_id(tx, "by_id", [one[0] for one in sent]) if row.asked is not None}
+        if sent
+        else {}
+    )
+    came, written = Came({}, {}), list[tuple[JobId, int, str, bytes, float]]()
+    if not rows:
+        return came
+    names = as_json((to, letter.name) for to, letter, _ in sent if to in rows)
+    known = set(_names(tx.run("letters_known", names).fetchone()[0]))
+    last = verbs.last_numbers(tx, rows)
+    counts = {job: asked.letters for job, (_, asked) in rows.items()}
+    for to, letter, at in sent:
+        row, asked = rows.get(to, (None, None))
+        if row is None or asked is None or row.state is State.SUCCEEDED:
+            continue
+        lacks = asked.letters + asked.lacking > counts[to] and to not in came.failed
+        if letter.said in letters.FAILED and not asked.terms.collects:
+            if lacks and row.state is State.WAITING and not asked.started:
+                error = letters.missed(letter)
+                came.failed[to] = stays(row, State.FAILED)._replace(finished_at=at, error=error)
+        elif (new := (to, letter.name) not in known) or not asked.started:
+            known.add((to, letter.name))
+            last[to], counts[to] = last[to] + 1, counts[to] + new
+            written.append((to, last[to], letter.name, letters.write(letter), at))
+            if lacks and counts[to] == asked.letters + asked.lacking and row.state in (State.WAITING, State.SCHEDULED):
+                came.complete[to] = _released(row, at)
+    changed = dict.fromkeys(one[0] for one in written)
+    write_rows(tx.con, "letters_write", written)
+    write_rows(tx.con, "letters_count", [(rows[job][0].place, counts[job]) for job in changed])
+    tx.changed += changed
+    return came
+
+
+def _released(row: Row, now: float) -> Move:
+    """The letters are there: it is ready, unless its own time is still to come."""
+    later = row.state is State.WAITING and row.run_at > now
+    return stays(row, State.SCHEDULED if later else State.READY)._replace(run_at=row.run_at if later else now)
+
+
+Event = tuple[JobId, str, bytes, float | None]
+
+
+def _deliver(tx: Transaction, event: Event) -> bool:
+    job, name, data, at = event
+    rows = [row for row in by_id(tx, "by_id", [job]) if row.asked is not None and not row.state.finished]
+    if rows:
+        move(tx, list(_write(tx, [(job, Letter(name, "event", "", data), tx.now(at))]).complete.values()))
+    return bool(rows)
+
+
+def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list[Ready]]]:
+    answers = verbs.settle.run(tx, calls)
+    answers[-1][1].extend(send(tx))
+    return answers
+
+
+def _telling(verb: Verb[I, list[Ready]]) -> Verb[I, list[Ready]]:
+    """A verb that answers what became ready, and its letters."""
+    return Verb(lambda tx, items: [answer + send(tx) for item in items for answer in verb.run(tx, [item])], verb.turn)
+
+
+def _then_told(verb: Verb[I, R]) -> Verb[I, R]:
+    """A verb that answers something else, and its letters."""
+
+    def run(tx: Transaction, items: list[I]) -> list[R]:
+        answers = verb.run(tx, items)
+        send(tx)
+        return answers
+
+    return Verb(run, verb.turn)
+
+
+def _handed_back(claims: list[Claim]) -> tuple[Verb[Any, Any], Any] | None:
+    """Claims whose caller is gone go back at once, not when a lease is over."""
+    return (settle, ([(claim, Released()) for claim in claims], None)) if claims else None
+
+
+claim = replace(verbs.claim, undo=_handed_back)
+settle, deliver = Verb(_settle), Verb.each(_deliver)
+promote, reclaim = _telling(verbs.promote), _telling(verbs.reclaim)
+cancel, forget = _then_told(verbs.cancel), _then_told(verbs.forget)
