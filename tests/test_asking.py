@@ -21,6 +21,26 @@ class Video:
     owner: str | None = None
 
 
+def of_video(video: Video, size: int) -> str:
+    return f"{video.id}:{size}"
+
+
+def of_film(film: int) -> int:
+    return film
+
+
+def owner(video: Video) -> str | None:
+    return video.owner
+
+
+def share(video: Video) -> float:
+    return 2 if video.owner == "paying" else 1
+
+
+def number(n: int) -> int:
+    return n
+
+
 @pytest.fixture
 def app() -> Windlass:
     return Windlass("memory://")
@@ -36,7 +56,7 @@ def test_a_plain_job_has_no_terms(app: Windlass) -> None:
 
 
 def test_a_function_of_the_arguments_makes_the_key(app: Windlass) -> None:
-    @app.task(key=lambda video, size: f"{video.id}:{size}")
+    @app.task(key=of_video)
     async def resize(video: Video, size: int = 100, quality: float = 0.5) -> None: ...
 
     assert resize.bind(Video(7), quality=1.0).job.key == "7:100"
@@ -66,18 +86,18 @@ def test_a_function_that_gives_no_text_is_told(app: Windlass, value: Any) -> Non
 def test_a_function_asks_for_arguments_that_there_are(app: Windlass) -> None:
     with pytest.raises(ConfigurationError, match=r"key=\.\.\. asks for film, and .*play takes video, loud"):
 
-        @app.task(key=lambda film: film)
+        @app.task(key=of_film)
         async def play(video: int, loud: bool = False) -> None: ...
 
     @app.task
     async def stop(video: int) -> None: ...
 
     with pytest.raises(ConfigurationError, match=r"fair_by=\.\.\. asks for 'film', which is no argument"):
-        stop.options(fair_by=lambda film: film).bind(1)
+        stop.options(fair_by=of_film).bind(1)
 
 
 def test_shares_and_ageing(app: Windlass) -> None:
-    @app.task(fair_by=lambda video: video.owner, weight=lambda video: 2 if video.owner == "paying" else 1, ageing="1m")
+    @app.task(fair_by=owner, weight=share, ageing="1m")
     async def encode(video: Video) -> None: ...
 
     assert encode.bind(Video(1, "paying")).job.terms == Terms(group="paying", weight=2.0, ageing=60.0)
@@ -155,10 +175,9 @@ async def test_on_conflict(app: Windlass) -> None:
     ) as told:
         await note.options(on_conflict="raise").enqueue("third")
     assert told.value.job_id == first.id
+    assert note.options(on_conflict="raise", key="other").delay("with another key").fresh
     with pytest.raises(JobExists):
-        note.options(on_conflict="raise", key=first.id).delay("other key") and note.options(on_conflict="raise").delay(
-            "k"
-        )
+        note.options(on_conflict="raise").delay("the sync twin")
     assert b"first" in (await first.info()).body
     replaced = await note.options(on_conflict="replace").enqueue("last")
     assert (replaced.id, replaced.fresh) == (first.id, False)
@@ -166,7 +185,7 @@ async def test_on_conflict(app: Windlass) -> None:
 
 
 async def test_of_bound_calls_the_handle_tells(app: Windlass) -> None:
-    @app.task(key=lambda n: n, on_conflict="raise")
+    @app.task(key=number, on_conflict="raise")
     async def task(n: int) -> None: ...
 
     handles = await app.enqueue_many(task.bind(n % 2) for n in range(4))
@@ -175,8 +194,8 @@ async def test_of_bound_calls_the_handle_tells(app: Windlass) -> None:
 
 
 async def test_debounced_by_its_arguments(app: Windlass) -> None:
-    @app.task(key=lambda document: document, debounce=Debounce("30s"))
-    async def index(document: int, text: str) -> None: ...
+    @app.task(key=number, debounce=Debounce("30s"))
+    async def index(n: int, text: str) -> None: ...
 
     one, two = await index.enqueue(1, "a"), await index.enqueue(2, "b")
     again = await index.enqueue(1, "c")

@@ -14,6 +14,7 @@ from windlass import (
     Call,
     CallNext,
     Context,
+    Debounce,
     Depends,
     Handle,
     Job,
@@ -22,6 +23,7 @@ from windlass import (
     Retry,
     State,
     Task,
+    Throttle,
     Windlass,
     current,
 )
@@ -60,6 +62,15 @@ async def count(*words: str, session: Session = Depends(get_session), **sizes: i
 
 @app.task
 def add(a: int, b: int) -> int:
+    return a + b
+
+
+def total(a: int, b: int) -> str:
+    return str(a + b)
+
+
+@app.task(key=total, fair_by=total, weight=0.5, throttle=Throttle("1m"))
+def add_once(a: int, b: int) -> int:
     return a + b
 
 
@@ -123,6 +134,10 @@ async def options() -> None:
         at=datetime.now(UTC), expires=60, timeout=1.5, retry=Retry(), keep="7d", queue="q", meta={"a": "b"}
     )
     assert_type(later.delay(1, 2), Handle[int])
+    once = add.options(key=total, unique="started", on_conflict="raise", fair_by="alice", weight=2, ageing="10m")
+    assert_type(await once.enqueue(1, 2), Handle[int])
+    assert_type(add.options(key="sum", debounce=Debounce("30s", longest="5m")).bind(1, 2), Call[int])
+    assert_type(add.options(key="sum", throttle=Throttle(timedelta(minutes=1))).bind(1, 2), Call[int])
     assert_type(later.bind(1, 2), Call[int])
     assert_type(later(1, 2), int)
 

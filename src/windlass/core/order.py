@@ -101,5 +101,5 @@ class Shares:
     def forget(self, now: float) -> None:
         """Forget the groups that have had all their turns, and the clocks that nobody needs any more."""
         for share in self.lines.values():
-            share.last = {group: last for group, last in share.last.items() if last > share.clock}
+            share.last = {group: last for group, last in share.last.items() if last > share.clock + 1 / STEPS}
         self.lines = {line: share for line, share in self.lines.items() if share.last or share.clock > now}

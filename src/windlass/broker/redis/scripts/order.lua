@@ -70,7 +70,7 @@ local function prune(now)
   local clocks = call('HGETALL', root .. 'clocks')
   for i = 1, #clocks, 2 do
     local turns = root .. 'turns:' .. clocks[i]
-    call('ZREMRANGEBYSCORE', turns, '-inf', clocks[i + 1])
+    call('ZREMRANGEBYSCORE', turns, '-inf', exact(clocks[i + 1] + 0.00002)) -- what reckoning with fractions leaves
     if call('EXISTS', turns) == 0 and tonumber(clocks[i + 1]) <= now then call('HDEL', root .. 'clocks', clocks[i]) end
   end
 end
