@@ -137,6 +137,16 @@ def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("page", ["workflows", "flows"])
+def test_the_examples_of_these_guides_pass(page: str, tmp_path: Path) -> None:
+    source = ROOT / f"docs/how-to/{page}.md"
+    write(source, tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nasyncio_mode = "auto"\n')
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files(source)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 async def test_the_scripts_of_the_tutorial_run(tmp_path: Path) -> None:
     """With a worker beside them, as the tutorial says."""
     write(ROOT / "docs/tutorial.md", tmp_path)
