@@ -43,7 +43,8 @@ The first number counts every line of Python (docstrings, imports, blank lines; 
 LONG_MODULES = {
     "broker/memory.py": "the model of the broker port: one class that is read beside the port, verb by verb",
 }
-BROKERS = {
+WIDE_CLASSES = {
+    "app.py:Windlass": "the front door: what a program asks of its app, each a thing of its own",
     "broker/memory.py:MemoryBroker": "implements all verbs of the port",
     "broker/sqlite/broker.py:SqliteBroker": "implements all verbs of the port",
     "broker/redis/broker.py:RedisBroker": "implements all verbs of the port",
@@ -122,7 +123,7 @@ def test_no_class_has_more_than_15_public_methods() -> None:
 
     classes = {place: len(public(node)) for place, node in units(ast.ClassDef)}
     too_wide = {place: count for place, count in classes.items() if count > PUBLIC_METHODS}
-    assert too_wide.keys() == BROKERS.keys() & classes.keys(), too_wide
+    assert too_wide.keys() == WIDE_CLASSES.keys() & classes.keys(), too_wide
 
 
 def code_lines(text: str) -> int:

@@ -26,7 +26,7 @@ from windlass.workflow import Call as Call
 from windlass.workflow import Group, Inputs
 
 P = ParamSpec("P")
-T = TypeVar("T")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
 T = TypeVar("T")
@@ -85,15 +85,15 @@ class Task(Generic[P, R, Called]):
 
     @overload
     def map(
-        self: Task[Concatenate[T, ...], S, Any], items: Iterable[T], *, collect: Literal[False] = False
+        self: Task[Concatenate[T, Q], S, Any], items: Iterable[T], *, collect: Literal[False] = False
     ) -> Group[S]: ...
     @overload
     def map(
-        self: Task[Concatenate[T, ...], S, Any], items: Iterable[T], *, collect: Literal[True]
+        self: Task[Concatenate[T, Q], S, Any], items: Iterable[T], *, collect: Literal[True]
     ) -> Group[S | JobError]: ...
     @overload
     def map(
-        self: Task[Concatenate[list[T], ...], list[S], Any],
+        self: Task[Concatenate[list[T], Q], list[S], Any],
         items: Iterable[T],
         *,
         chunk: int,
@@ -101,7 +101,7 @@ class Task(Generic[P, R, Called]):
     ) -> Group[S]: ...
     @overload
     def map(
-        self: Task[Concatenate[list[T], ...], list[S], Any], items: Iterable[T], *, chunk: int, collect: Literal[True]
+        self: Task[Concatenate[list[T], Q], list[S], Any], items: Iterable[T], *, chunk: int, collect: Literal[True]
     ) -> Group[S | JobError]: ...
     def map(self: Any, items: Iterable[Any], *, chunk: int | None = None, collect: bool = False) -> Group[Any]:
         """A job for each item: `async for size in await measure.map(photos).enqueue()`.

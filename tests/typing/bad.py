@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from windlass import Batch, Call, Context, Depends, Handle, Retry, Task, Windlass
+from windlass import Batch, Call, Context, Depends, Handle, Retry, Task, Windlass, group
 
 app = Windlass("memory://")
 
@@ -40,6 +40,21 @@ async def arguments() -> None:
     add.options(priority=9).delay("1", 2)  # error
     add(1)  # error
     await send_email(to=1)  # error
+
+
+@app.task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+async def workflows() -> None:
+    add.bind(1, 2).then(send_email)  # error
+    add.bind(1, 2).then(add)  # error
+    add.bind(1, 2).then(add, "3")  # error
+    add.bind(1, 2).then(add, c=3)  # error
+    group([add.bind(1, 2)]).then(add, 1)  # error
+    group([send_email.bind("a")]).then(total)  # error
+    group([transcode.bind(Path("a.mp4"), 1)]).then(total)  # error
 
 
 async def choices() -> None:

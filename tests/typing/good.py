@@ -16,6 +16,8 @@ from windlass import (
     Context,
     Debounce,
     Depends,
+    Flow,
+    Gathering,
     Handle,
     Job,
     JobEvent,
@@ -25,8 +27,11 @@ from windlass import (
     Task,
     Throttle,
     Windlass,
+    chain,
     current,
+    group,
 )
+from windlass.errors import JobError
 
 app = Windlass("memory://", name="shop", concurrency=20)
 Windlass()
@@ -125,6 +130,65 @@ async def binding() -> None:
     await app.enqueue_many([add.bind(1, 2), send_email.bind("a@example.com")])
     for job in await app.enqueue_many(add.bind(i, i) for i in range(3)):
         assert_type(await job, int)
+
+
+@app.task
+async def total(numbers: list[int], more: int = 0) -> str:
+    return str(sum(numbers) + more)
+
+
+@app.task
+async def doubled(numbers: list[int]) -> list[int]:
+    return numbers
+
+
+@app.task
+async def described(results: list[int | JobError]) -> str:
+    return str(results)
+
+
+@app.flow
+async def publish(video: Path, flow: Flow = Depends()) -> list[str]:
+    assert_type(await flow.run(add.bind(1, 2)), int)
+    assert_type(await flow.gather(flow.run(add.bind(1, 2)), flow.step(len, "a")), list[int])
+    assert_type(await flow.sleep("3d"), None)
+    assert_type(await flow.now(), datetime)
+    await flow.event("approved", timeout="1h")
+    return await flow.gather(flow.run(add.bind(1, 2).then(add, b=1).then(add, 2).then(as_text)))
+
+
+@app.flow(queue="slow", timeout="1m")
+async def quick(flow: Flow = Depends()) -> int:
+    return await flow.step(add_here, 1, b=2)
+
+
+async def add_here(a: int, *, b: int) -> int:
+    return a + b
+
+
+@app.task
+def as_text(number: int) -> str:
+    return str(number)
+
+
+async def workflows() -> None:
+    assert_type(add.bind(1, 2).then(as_text), Call[str])
+    assert_type(add.bind(1, 2).then(add, 3).then(add, b=3), Call[int])
+    assert_type(await add.bind(1, 2).then(as_text).enqueue(), Handle[str])
+    assert_type(add.bind(1, 2).then(as_text).delay(), Handle[str])
+    assert_type(group(add.bind(n, n) for n in range(3)).then(total, more=3), Call[str])
+    assert_type(group([add.bind(1, 2)], collect=True).then(described), Call[str])
+    gathering = await as_text.map([1, 2]).enqueue()
+    assert_type(gathering, Gathering[str])
+    assert_type(await gathering, list[str])
+    assert_type([one async for one in gathering], list[str])
+    assert_type(await gathering.progress(), Progress)
+    assert_type(await doubled.map([1, 2], chunk=2).enqueue(), Gathering[int])
+    assert_type(await as_text.map([1], collect=True).enqueue(), Gathering[str | JobError])
+    assert_type(await publish.enqueue(Path("a.mp4")), Handle[list[str]])
+    assert_type(await quick.enqueue(), Handle[int])
+    assert_type(chain(add.bind(1, 2), as_text), Call[Any])
+    assert_type(await app.signal("id", "approved", {"by": "me"}), bool)
 
 
 async def options() -> None:

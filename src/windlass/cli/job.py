@@ -114,9 +114,9 @@ def logs(
         last, wait = 0, 0.0
         while (reading := await broker.read(id, after=last, wait=wait)) is not None:
             for entry in reading.entries:
-                last, event = entry.seq, event_of(entry, store.settings.max_payload)
-                if event.kind == "log":
-                    _log(event, entry.at, as_json)
+                last = entry.seq
+                if entry.kind == "log":
+                    _log(event_of(entry, store.settings.max_payload), entry.at, as_json)
             if reading.end or not follow:
                 return
             wait = WAIT

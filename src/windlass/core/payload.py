@@ -53,7 +53,6 @@ _WRONG = (ValueError, RecursionError, PayloadTooLarge)
 
 class Fill(Struct, frozen=True, array_like=True, gc=False):
     """Which parameter is filled from letters: with the one result, or the list of so many `parts`, with failures among them if `collects`.
-
     The parts are the jobs whose ids are `derived` from the job's own.
     """
 

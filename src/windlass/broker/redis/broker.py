@@ -41,16 +41,9 @@ from windlass.core.job import (
 )
 from windlass.core.outcome import (
     RELEASE_LIMIT,
-    Cancelled,
-    ErrorInfo,
-    Failed,
     Outcome,
     Parked,
-    Released,
-    Retried,
-    Snoozed,
     Succeeded,
-    Suspended,
     lost,
 )
 from windlass.core.state import State
@@ -171,7 +164,7 @@ class RedisBroker(History):
                 succeeded[line] += (*run, records.binary(outcome.result))
                 places[line].append(place)
             else:
-                others += (*run, *_told(outcome))
+                others += (*run, *records.ended(outcome))
                 rest.append(place)
         args: list[Any] = [_time(now), RELEASE_LIMIT, len(succeeded)]
         for line, triples in succeeded.items():
@@ -386,27 +379,3 @@ def _arranged(jobs: Sequence[NewJob], ids: Sequence[bytes]) -> Iterator[Any]:
 
 def _terms(terms: Terms | None) -> bytes:
     return b"" if terms is None else msgspec.msgpack.encode(terms)
-
-
-def _told(outcome: Outcome) -> tuple[Any, ...]:
-    """An outcome other than a usual success as `settle.lua` takes it: kind, text, delay, crash (and the queue to move to behind it)."""
-    match outcome:
-        case Succeeded(result):
-            message = f"a result of {len(result):,} bytes is too large for Redis; {records.LARGEST:,} is the limit"
-            return b"F", msgspec.json.encode(ErrorInfo("result", "PayloadTooLarge", message)), 0, 0
-        case Failed(error, crash):
-            return b"F", msgspec.json.encode(error), 0, int(crash)
-        case Retried(delay, error, crash, queue):
-            return b"R", msgspec.json.encode(error), delay, f"{crash:d}{queue or ''}"
-        case Cancelled(reason):
-            return b"C", reason, 0, 0
-        case Snoozed(delay):
-            return b"Z", b"", delay, 0
-        case Suspended(awaited, delay):
-            return b"W", awaited, -1 if delay is None else delay, 0
-        case Released():
-            return b"L", b"", 0, 0
-        case Parked(reason):
-            return b"P", reason, 0, 0
-        case _:
-            raise AssertionError(outcome)

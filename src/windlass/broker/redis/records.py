@@ -18,7 +18,19 @@ from windlass.broker import damaged
 from windlass.broker.damaged import decoder
 from windlass.core import letters
 from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, QueueInfo, Reading, Wish, Worker
-from windlass.core.outcome import ErrorInfo, quarantined
+from windlass.core.outcome import (
+    Cancelled,
+    ErrorInfo,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    Suspended,
+    quarantined,
+)
 from windlass.core.state import State
 from windlass.core.terms import Terms
 from windlass.errors import PayloadTooLarge, StoreCorrupt
@@ -231,6 +243,30 @@ def told(stored: JobId, said: bytes) -> Reading:
     size = int.from_bytes(said[:4], "big")
     ended = job(stored, said[4 : 4 + size], said[4 + size :], None)
     return Reading(ended.state, ended.attempt, [], ended)
+
+
+def ended(outcome: Outcome) -> tuple[Any, ...]:
+    """An outcome other than a usual success as `settle.lua` takes it: kind, text, delay, crash (and the queue to move to behind it)."""
+    match outcome:
+        case Succeeded(result):
+            message = f"a result of {len(result):,} bytes is too large for Redis; {LARGEST:,} is the limit"
+            return b"F", msgspec.json.encode(ErrorInfo("result", "PayloadTooLarge", message)), 0, 0
+        case Failed(error, crash):
+            return b"F", msgspec.json.encode(error), 0, int(crash)
+        case Retried(delay, error, crash, queue):
+            return b"R", msgspec.json.encode(error), delay, f"{crash:d}{queue or ''}"
+        case Cancelled(reason):
+            return b"C", reason, 0, 0
+        case Snoozed(delay):
+            return b"Z", b"", delay, 0
+        case Suspended(awaited, delay):
+            return b"W", awaited, -1 if delay is None else delay, 0
+        case Released():
+            return b"L", b"", 0, 0
+        case Parked(reason):
+            return b"P", reason, 0, 0
+        case _:
+            raise AssertionError(outcome)
 
 
 def _progress(line: bytes | None) -> Progress | None:

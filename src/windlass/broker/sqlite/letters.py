@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,8 +10,9 @@ import msgspec
 
 from windlass.broker.damaged import decoder
 from windlass.broker.sqlite import history, verbs
+from windlass.broker.sqlite.moves import Asked, Move, Row, stays
 from windlass.broker.sqlite.schema import as_json, write_rows
-from windlass.broker.sqlite.verbs import Asked, Move, Row, Settle, by_id, move, stays
+from windlass.broker.sqlite.verbs import Settle, by_id, move
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core import letters
 from windlass.core.job import Claim, JobId, Ready
@@ -56,38 +57,52 @@ def _letters(job: JobId, asked: Asked, outcome: letters.End, at: float) -> list[
     return [(one, letter, at) for one in to if letter is not None]
 
 
+class Box(NamedTuple):
+    """Somebody whom letters are for. awaits: how many it awaits in all."""
+
+    row: Row
+    started: bool
+    collects: bool
+    awaits: int
+
+
+def _boxes(tx: Transaction, to: Iterable[JobId]) -> dict[JobId, tuple[Box, int]]:
+    """Those who take letters, each with the number of those that came."""
+    found = [(row, row.asked) for row in by_id(tx, "by_id", list(to)) if row.asked and row.state is not State.SUCCEEDED]
+    return {
+        row.id: (Box(row, asked.started, asked.terms.collects, asked.letters + asked.lacking), asked.letters)
+        for row, asked in found
+    }
+
+
 def _write(tx: Transaction, sent: Sequence[Sent]) -> Came:
     """Put letters into the journals of those that they are for."""
-    rows = (
-        {row.id: (row, row.asked) for row in by_id(tx, "by_id", [one[0] for one in sent]) if row.asked is not None}
-        if sent
-        else {}
-    )
+    boxes = _boxes(tx, dict.fromkeys(one[0] for one in sent)) if sent else {}
+    counts = {job: letters for job, (_, letters) in boxes.items()}
+    kept = [one for one in sent if one[0] in boxes and (one[1].said not in letters.FAILED or boxes[one[0]][0].collects)]
+    known, last = set[tuple[JobId, str]](), dict[JobId, int]()
+    if kept:
+        known |= set(_names(tx.run("letters_known", as_json((to, one.name) for to, one, _ in kept)).fetchone()[0]))
+        last = verbs.last_numbers(tx, {one[0] for one in kept})
     came, written = Came({}, {}), list[tuple[JobId, int, str, bytes, float]]()
-    if not rows:
-        return came
-    names = as_json((to, letter.name) for to, letter, _ in sent if to in rows)
-    known = set(_names(tx.run("letters_known", names).fetchone()[0]))
-    last = verbs.last_numbers(tx, rows)
-    counts = {job: asked.letters for job, (_, asked) in rows.items()}
     for to, letter, at in sent:
-        row, asked = rows.get(to, (None, None))
-        if row is None or asked is None or row.state is State.SUCCEEDED:
+        if to not in boxes:
             continue
-        lacks = asked.letters + asked.lacking > counts[to] and to not in came.failed
-        if letter.said in letters.FAILED and not asked.terms.collects:
-            if lacks and row.state is State.WAITING and not asked.started:
+        box = boxes[to][0]
+        state, lacks = box.row.state, counts[to] < box.awaits and to not in came.failed
+        if letter.said in letters.FAILED and not box.collects:
+            if lacks and state is State.WAITING and not box.started:
                 error = letters.missed(letter)
-                came.failed[to] = stays(row, State.FAILED)._replace(finished_at=at, error=error)
-        elif (new := (to, letter.name) not in known) or not asked.started:
+                came.failed[to] = stays(box.row, State.FAILED)._replace(finished_at=at, error=error)
+        elif (new := (to, letter.name) not in known) or not box.started:
             known.add((to, letter.name))
             last[to], counts[to] = last[to] + 1, counts[to] + new
             written.append((to, last[to], letter.name, letters.write(letter), at))
-            if lacks and counts[to] == asked.letters + asked.lacking and row.state in (State.WAITING, State.SCHEDULED):
-                came.complete[to] = _released(row, at)
+            if lacks and counts[to] == box.awaits and state in (State.WAITING, State.SCHEDULED):
+                came.complete[to] = _released(box.row, at)
     changed = dict.fromkeys(one[0] for one in written)
     write_rows(tx.con, "letters_write", written)
-    write_rows(tx.con, "letters_count", [(rows[job][0].place, counts[job]) for job in changed])
+    write_rows(tx.con, "letters_count", [(boxes[job][0].row.place, counts[job]) for job in changed])
     tx.changed += changed
     return came
 

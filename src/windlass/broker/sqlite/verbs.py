@@ -3,96 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
 from windlass.broker.damaged import decoder
 from windlass.broker.sqlite import history, keys
+from windlass.broker.sqlite.moves import Move, Row, after, stays
 from windlass.broker.sqlite.presence import card_of
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import DAY, Card, Claim, Entry, JobId, Ready
 from windlass.core.outcome import (
-    RELEASE_LIMIT,
     Cancelled,
-    ErrorInfo,
     Failed,
     Outcome,
-    Parked,
-    Released,
-    Retried,
-    Snoozed,
     Succeeded,
-    Suspended,
     lost,
     orphaned,
 )
 from windlass.core.state import State
-from windlass.core.terms import Terms
 from windlass.errors import StoreCorrupt
 
 FOREVER = 1e12
 """Seconds; a number that SQLite can reckon with."""
 _CANCELLED = Cancelled("")
-
-
-class Asked(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is known of a job with terms only. letters: how many came. awaited: how many it awaits in all; None: as its terms say."""
-
-    task: str
-    hexed: str
-    started: bool
-    letters: int
-    awaited: int | None
-
-    @property
-    def terms(self) -> Terms:
-        """Its terms; none, if they cannot be read."""
-        try:
-            return msgspec.json.decode(bytes.fromhex(self.hexed), type=Terms)
-        except ValueError:
-            return Terms()
-
-    @property
-    def lacking(self) -> int:
-        """How many letters are missing."""
-        return (self.terms.letters if self.awaited is None else self.awaited) - self.letters
-
-
-class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a decision about a job is made from."""
-
-    place: int
-    id: JobId
-    queue: str
-    state: State
-    attempt: int
-    crashes: int
-    crash_limit: int
-    releases: int
-    cancelling: bool
-    run_at: float
-    worker: str | None
-    key: str | None
-    asked: Asked | None
-
-
-class Move(NamedTuple):
-    """Where a job goes, and what is different then."""
-
-    row: Row
-    state: State
-    queue: str
-    run_at: float
-    attempt: int
-    crashes: int
-    releases: int
-    finished_at: float | None = None
-    error: ErrorInfo | None = None
-    reason: str | None = None
-    expires: bool = True
-    awaits: int | None = None
 
 
 rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
@@ -167,7 +101,7 @@ def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list
                 if row.asked is not None:
                     tx.ended.append((row, outcome, now))
                 continue
-            move = _after(row, outcome, now)
+            move = after(row, outcome, now)
             moves.append(move)
             if move.state is State.READY:
                 ready.append(Ready(row.id, move.queue))
@@ -184,51 +118,6 @@ def _running(tx: Transaction, claims: Sequence[Claim]) -> dict[tuple[int, JobId]
     """The claims that are live, by token and id: a claim's token is the place of its job, which the job leaves with the run."""
     rows = _look(tx, "settle_chosen", as_json(claim.token for claim in claims))
     return {(row.place, row.id): row for row in rows if row.state is State.RUNNING}
-
-
-def _after(row: Row, outcome: Outcome, now: float) -> Move:
-    """What becomes of a running job that did not succeed."""
-    if row.cancelling and isinstance(outcome, Retried | Snoozed | Suspended | Released | Parked):
-        outcome = Cancelled("cancelled while running")
-    move = _stays(row, State.CANCELLED)
-    match outcome:
-        case Failed(error, crash):
-            move = move._replace(state=State.FAILED, finished_at=now, error=error)
-            return move._replace(attempt=row.attempt - crash, crashes=row.crashes + crash)
-        case Retried(delay, error, crash, queue):
-            move = _due(move, delay, now)._replace(queue=queue or row.queue, error=error)
-            return move._replace(attempt=row.attempt - crash, crashes=row.crashes + crash)
-        case Snoozed(delay):
-            return _due(move, delay, now)._replace(attempt=row.attempt - 1)
-        case Suspended():
-            return _suspended(move, outcome, now)._replace(attempt=row.attempt - 1)
-        case Released():
-            attempt = row.attempt - (row.releases < RELEASE_LIMIT)
-            return _due(move, 0.0, now)._replace(attempt=attempt, releases=row.releases + 1)
-        case Parked(reason):
-            return move._replace(state=State.PARKED, reason=reason, attempt=row.attempt - 1)
-        case Cancelled(reason):
-            return move._replace(finished_at=now, reason=reason)
-        case _:
-            raise AssertionError(outcome)
-
-
-def _suspended(move: Move, outcome: Suspended, now: float) -> Move:
-    """Ready, if the letters are there."""
-    move = move._replace(awaits=outcome.letters)
-    there = (move.row.asked.letters if move.row.asked else 0) >= outcome.letters
-    if outcome.delay is not None or there:
-        return _due(move, 0.0 if there else outcome.delay or 0.0, now)
-    return move._replace(state=State.WAITING, run_at=now)
-
-
-def _due(move: Move, delay: float, now: float) -> Move:
-    return move._replace(state=State.SCHEDULED if delay > 0 else State.READY, run_at=now + delay)
-
-
-def _stays(row: Row, state: State) -> Move:
-    """To another state, and nothing else is different."""
-    return Move(row, state, row.queue, row.run_at, row.attempt, row.crashes, row.releases)
 
 
 def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
@@ -311,10 +200,10 @@ Batch = tuple[int, float | None]
 def _promote(tx: Transaction, batch: Batch) -> list[Ready]:
     limit, now = batch[0], tx.now(batch[1])
     expired = _look(tx, "promote_expired", now, limit)
-    _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired])
+    _move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired])
     history.tell(tx, {row.id: _CANCELLED for row in expired}, now)
     due = sorted(_look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
-    return _move(tx, [_stays(row, State.READY) for row in due])
+    return _move(tx, [stays(row, State.READY) for row in due])
 
 
 Reclaim = tuple[int, Sequence[str] | None, float, float, float | None]
@@ -337,7 +226,7 @@ def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
         for row in rows:
             spent = row.crashes, row.crash_limit, row.cancelling
             outcome = orphaned(words, *spent, blameless=said.blameless)
-            moves.append(_after(row, outcome, now))
+            moves.append(after(row, outcome, now))
             told[row.id] = _CANCELLED if moves[-1].state is State.CANCELLED else outcome
     history.tell(tx, told, now)
     return _move(tx, moves)
@@ -377,7 +266,7 @@ def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
         tx.run("cancel_running", as_json(row.place for row in running))
         tx.changed += [row.id for row in running]
     waiting = [row for row in rows if row.state is not State.RUNNING and not row.state.finished]
-    _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting])
+    _move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting])
     cancelled = {row.id: _CANCELLED for row in waiting}
     history.tell(tx, cancelled, now)
     return {row.id: State.CANCELLED if row.id in cancelled else row.state for row in rows}
@@ -391,8 +280,7 @@ def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
             continue
         revived |= {row.key} if row.key is not None else set()
         waits = row.asked is not None and not row.asked.started and row.asked.lacking > 0
-        to = _stays(row, State.WAITING if waits else State.READY)
-        moves.append(to._replace(run_at=now, crashes=0, expires=False))
+        moves.append(stays(row, State.WAITING if waits else State.READY)._replace(run_at=now, crashes=0, expires=False))
     tx.run("revive_ended", as_json(move.row.place for move in moves))
     return _move(tx, moves)
 
@@ -413,7 +301,7 @@ def _pause(tx: Transaction, wish: tuple[str, bool]) -> None:
 
 
 # What `letters` goes on with.
-by_id, move, stays = _by_id, _move, _stays
+by_id, move = _by_id, _move
 append = Verb(_append, turn=0)
 settle = Verb(_settle)
 # The last, so that it sees what its neighbours made ready. A power cut ends the process that holds a claim, so it may end the claim, too.

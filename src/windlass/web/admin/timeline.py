@@ -16,7 +16,7 @@ from windlass.web.admin.shapes import Span, SpanError
 
 KEPT = 200
 """Jobs whose runs are remembered."""
-DELAYED = ("retried", "snoozed")
+DELAYED = ("retried", "snoozed", "suspended")
 """Outcomes after which a job waits for its time; after the others it is ready at once."""
 _WAITS = {State.SCHEDULED: "scheduled", State.WAITING: "waiting", State.READY: "ready", State.CANCELLED: "ready"}
 
@@ -82,7 +82,8 @@ def _runs(job: Job, tries: list[Try]) -> Iterator[Span]:
     if started is None or (tries and tries[-1][1] >= started.timestamp()):
         return
     ended = job.state.finished
-    kind = job.state.value if ended or job.state is State.RUNNING else "crashed"
+    interrupted = "suspended" if job.awaited else "crashed"
+    kind = job.state.value if ended or job.state is State.RUNNING else interrupted
     # Who takes back a lost worker's job knows only when that was: then the job was due again.
     until = job.finished_at if ended else None if kind == "running" else max(job.run_at, started)
     error = None if kind in ("running", "succeeded") else _error(job.error)
