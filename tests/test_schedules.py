@@ -14,7 +14,8 @@ from windlass.core.state import State
 from windlass.definition import Definition
 from windlass.errors import TaskDefinitionError, Undecodable, UnknownSchedule, UnknownTask
 from windlass.testing import Harness
-from windlass.worker.ticker import SHELF, Ticker
+from windlass.timetable import SHELF
+from windlass.worker.ticker import Ticker
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from windlass.core.secret import Values
 from windlass.definition import Definition, Makes, Options, scheduled, scheduled_job
 from windlass.errors import ConfigurationError, Undecodable, UnknownSchedule
 from windlass.handle import Handle
-from windlass.worker.ticker import SHELF, forget, noted, shelf
+from windlass.timetable import SHELF, forget, noted, shelf
 
 EDITABLE = ("when", "args", "options", "on_missed", "window", "overlap", "jitter")
 

@@ -14,7 +14,8 @@ from httpx2 import ASGITransport, AsyncClient
 from windlass import Cron, Every, Schedule, Secret, Windlass
 from windlass.core import schedule as core
 from windlass.fastapi import Access, Role, dashboard
-from windlass.worker.ticker import SHELF, Ticker
+from windlass.timetable import SHELF
+from windlass.worker.ticker import Ticker
 
 CONTRACT = Contract()
 _numbers = count()
