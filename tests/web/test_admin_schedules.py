@@ -84,6 +84,14 @@ async def test_one_is_added_and_shown(client: AsyncClient) -> None:
     assert len(one["day"]) <= 2
 
 
+async def test_a_secret_that_comes_back_as_it_was_shown_keeps_its_value(app: Windlass, client: AsyncClient) -> None:
+    await add(client, args={"region": "eu", "token": "hush-hush"})
+    await post(client, "nine", {"action": "edit", "args": {"region": "us", "token": "[secret]"}})
+    assert (await app.schedules.get("nine")).args == {"region": "us", "token": "hush-hush"}
+    await post(client, "nine", {"action": "edit", "args": {"region": "us", "token": "other"}})
+    assert (await app.schedules.get("nine")).args["token"] == "other"
+
+
 async def test_what_fires_often_is_told_as_a_band(client: AsyncClient) -> None:
     await add(client, "often", when={"kind": "every", "seconds": 60})
     await add(client, "hourly", when={"kind": "every", "seconds": 3600})

@@ -18,12 +18,7 @@ from windlass.core.durations import date
 from windlass.core.job import DAY
 from windlass.core.schedule import OnMissed, Overlap, Schedule, When
 from windlass.definition import scheduled_job
-from windlass.errors import (
-    ConfigurationError,
-    InvalidArguments,
-    UnknownSchedule,
-    UnknownTask,
-)
+from windlass.errors import ConfigurationError, InvalidArguments, UnknownSchedule, UnknownTask
 from windlass.schedules import EDITABLE, Planned
 from windlass.web.admin.access import Operator, Role, Viewer
 from windlass.web.admin.actions import Affected, Created, body_of, documented_body, make
