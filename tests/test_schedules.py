@@ -14,7 +14,8 @@ from windlass.core.state import State
 from windlass.definition import Definition
 from windlass.errors import TaskDefinitionError, Undecodable, UnknownSchedule, UnknownTask
 from windlass.testing import Harness
-from windlass.worker.ticker import SHELF, Ticker
+from windlass.timetable import SHELF
+from windlass.worker.ticker import Ticker
 
 
 @pytest.fixture
@@ -222,3 +223,18 @@ def test_secret_arguments_are_known_as_such(app: Windlass) -> None:
 def test_arguments_of_a_schedule_are_small(app: Windlass) -> None:
     with pytest.raises((InvalidArguments, TaskDefinitionError), match="max_payload"):
         declared(app, schedule=Schedule(Every("1h"), args={"region": "x" * 70_000}))
+
+
+async def test_an_edit_without_a_change_seals_anew() -> None:
+    old, new = secrets.token_bytes(32), secrets.token_bytes(32)
+    keys = {"old": old}, {"new": new, "old": old}, {"new": new}
+    before, meanwhile, after = (Windlass("memory://rotated", seal=Seal.signing(ring)) for ring in keys)
+    one = await before.schedules.add(before.task(name="nightly")(nightly), Cron("0 3 * * *"))
+    assert await after.schedules.list() == []
+    assert await meanwhile.schedules.edit("nightly") == one
+    assert [planned.schedule for planned in await after.schedules.list()] == [one]
+    for app in (before, meanwhile, after):
+        await app.close()
+
+
+async def nightly() -> None: ...

@@ -21,11 +21,11 @@ from windlass.core import schedule as core
 from windlass.core.durations import date
 from windlass.core.job import Job, JobId, NewJob
 from windlass.core.schedule import Schedule, When
-from windlass.core.secret import Values
+from windlass.core.secret import SHOWN, Values
 from windlass.definition import Definition, Makes, Options, scheduled, scheduled_job
 from windlass.errors import ConfigurationError, Undecodable, UnknownSchedule
 from windlass.handle import Handle
-from windlass.worker.ticker import SHELF, forget, noted, shelf
+from windlass.timetable import SHELF, forget, noted, shelf
 
 EDITABLE = ("when", "args", "options", "on_missed", "window", "overlap", "jitter")
 
@@ -113,6 +113,7 @@ class Schedules:
     async def edit(self, name: str, **fields: Any) -> Schedule:
         """Change fields of a `Schedule` (when, args, options, on_missed, window, overlap, jitter); answers it as it is kept.
 
+        An argument that was shown as a secret, and comes back so, keeps its value.
         Raises `ConfigurationError` for nonsense, `UnknownTask` for arguments of a task that is not this app's.
         """
         if unknown := fields.keys() - {*EDITABLE}:
@@ -124,6 +125,8 @@ class Schedules:
         Options.parse(**new.options)
         if "args" in fields:
             self._app.get_task(old.task)
+            back = {one: old.args[one] for one in old.secret if one in old.args and new.args.get(one) == SHOWN}
+            new = replace(new, args=new.args | back)
             new = replace(new, args=scheduled(self._app.definitions[old.task], new).args)
         return await self._put(new)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from windlass import Batch, Call, Context, Depends, Handle, Retry, Task, Windlass, group
+from windlass import Batch, Call, Context, Cron, Depends, Every, Handle, Retry, Schedule, Task, Windlass, group
 
 app = Windlass("memory://")
 
@@ -22,6 +22,11 @@ def transcode(video: Path, height: int, ctx: Context = Depends()) -> list[int]:
 @app.task
 def add(a: int, b: int) -> int:
     return a + b
+
+
+app.task(schedule="0 9 * * *")  # error
+Schedule(Cron("0 9 * * *"), overlap="never")  # error
+Every([])  # error
 
 
 async def arguments() -> None:

@@ -14,8 +14,10 @@ from windlass import (
     Call,
     CallNext,
     Context,
+    Cron,
     Debounce,
     Depends,
+    Every,
     Flow,
     Gathering,
     Handle,
@@ -23,6 +25,7 @@ from windlass import (
     JobEvent,
     Progress,
     Retry,
+    Schedule,
     State,
     Task,
     Throttle,
@@ -58,6 +61,24 @@ async def send_email(to: str, subject: str = "hello") -> None: ...
 def transcode(video: Path, height: int, ctx: Context = Depends()) -> Report:
     ctx.progress(40, 100, "encoding")
     return Report(height)
+
+
+@app.task(schedule=Cron("0 9 * * mon-fri", tz="Europe/Berlin"))
+async def wake_up() -> None: ...
+
+
+@app.task(
+    schedule=[Every("15m"), Every(timedelta(hours=1)), Schedule(Every(60), args={"n": 1}, window=timedelta(hours=1))]
+)
+def tick(n: int = 0) -> None: ...
+
+
+async def schedules() -> None:
+    one = await app.schedules.add(tick, Schedule(Cron("* * * * *"), name="often", overlap="skip", jitter="5s"))
+    assert_type(one, Schedule)
+    assert_type(await app.schedules.add("tick", Every("1h")), Schedule)
+    assert_type((await app.schedules.list())[0].ticks[0].job, Job | None)
+    assert_type(await app.schedules.run("often"), Handle[Any])
 
 
 @app.task(name="count", keep=timedelta(days=1), meta={"team": "media"})

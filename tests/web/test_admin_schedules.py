@@ -14,7 +14,8 @@ from httpx2 import ASGITransport, AsyncClient
 from windlass import Cron, Every, Schedule, Secret, Windlass
 from windlass.core import schedule as core
 from windlass.fastapi import Access, Role, dashboard
-from windlass.worker.ticker import SHELF, Ticker
+from windlass.timetable import SHELF
+from windlass.worker.ticker import Ticker
 
 CONTRACT = Contract()
 _numbers = count()
@@ -81,6 +82,14 @@ async def test_one_is_added_and_shown(client: AsyncClient) -> None:
     assert one["arguments"]["value"] == {"region": "eu", "token": "[secret]"}
     assert len(one["next"]) == 5
     assert len(one["day"]) <= 2
+
+
+async def test_a_secret_that_comes_back_as_it_was_shown_keeps_its_value(app: Windlass, client: AsyncClient) -> None:
+    await add(client, args={"region": "eu", "token": "hush-hush"})
+    await post(client, "nine", {"action": "edit", "args": {"region": "us", "token": "[secret]"}})
+    assert (await app.schedules.get("nine")).args == {"region": "us", "token": "hush-hush"}
+    await post(client, "nine", {"action": "edit", "args": {"region": "us", "token": "other"}})
+    assert (await app.schedules.get("nine")).args["token"] == "other"
 
 
 async def test_what_fires_often_is_told_as_a_band(client: AsyncClient) -> None:

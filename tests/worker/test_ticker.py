@@ -26,9 +26,10 @@ from windlass.core.state import State
 from windlass.errors import BrokerUnavailable
 from windlass.events import Event, StoreBack, StoreTrouble
 from windlass.failpoints import armed
+from windlass.timetable import NOTED, SHELF, noted
 from windlass.worker import ticker as module
 from windlass.worker.runner import working
-from windlass.worker.ticker import IDLE, LOOK, NOTED, SHELF, STALE, Ticker, noted
+from windlass.worker.ticker import IDLE, LOOK, STALE, Ticker
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()
 ROOM = {"loop": 100, "thread": 100}
@@ -372,6 +373,7 @@ async def test_what_makes_no_sense_is_told_of_once_and_holds_up_nothing(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     await scene.broker.put(SHELF, "a", b"nonsense")
+    await scene.broker.put("ticks/s", "nonsense", b"\xff")
     await scene.put(replace(every("1m", options={"priority": 77}), name="b"))
     await scene.put(every("1m"))
     ticker = scene.ticker()

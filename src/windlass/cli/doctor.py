@@ -20,7 +20,7 @@ from windlass.cli.output import Json, document, table
 from windlass.core.job import Job, QueueInfo, StoreInfo, Worker
 from windlass.core.state import State
 from windlass.errors import DurabilityUnavailable, TaskDefinitionError, WindlassError
-from windlass.worker.ticker import shelf
+from windlass.timetable import shelf
 
 PARKED_LOOKED_AT = 200
 DANGER = "DANGER: "

@@ -30,16 +30,13 @@ from windlass.broker.port import Broker
 from windlass.core import schedule as schedules
 from windlass.core.durations import date
 from windlass.core.job import JobId
-from windlass.core.schedule import BATCH, Schedule, tick_id, tick_name, tick_of
+from windlass.core.schedule import BATCH, Schedule, tick_id, tick_name
 from windlass.definition import Program, scheduled_job
 from windlass.errors import BrokerError, Undecodable, WindlassError
 from windlass.events import StoreBack, StoreTrouble
 from windlass.failpoints import failpoint
+from windlass.timetable import NOTED, SHELF, Noted, forget, noted, shelf, ticks_of
 
-SHELF = "schedules"
-"""The shelf of the schedules, by name."""
-NOTED = 10
-"""Ticks of a schedule that stay noted."""
 IDLE = 20.0
 """Seconds between two looks for a first schedule."""
 LOOK = 2.0
@@ -48,41 +45,9 @@ SPREAD = 0.05
 """Seconds after a tick within which tickers come one by one: the later ones find it noted."""
 STALE = 30.0
 """Seconds after which what was read is looked at anew before a job is made of it."""
-PAGE = 500
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 logger = logging.getLogger("windlass")
-Noted = list[tuple[float, JobId]]
-"""Ticks that were seen to, the latest first, each with the job that there is for it."""
-
-
-def ticks_of(name: str) -> str:
-    """The shelf of a schedule's latest ticks, each with the id of the job that there is for it."""
-    return f"ticks/{name}"
-
-
-async def shelf(broker: Broker) -> list[tuple[str, bytes]]:
-    """All schedules, by name, as they are kept."""
-    found: list[tuple[str, bytes]] = []
-    while leaves := await broker.leaves(SHELF, after=found[-1][0] if found else None, limit=PAGE):
-        found += leaves
-        if len(leaves) < PAGE:
-            break
-    return found
-
-
-async def noted(broker: Broker, name: str) -> Noted:
-    """The latest ticks of a schedule."""
-    leaves = await broker.leaves(ticks_of(name), limit=NOTED, newest_first=True)
-    return [(tick_of(tick), job.decode()) for tick, job in leaves]
-
-
-async def forget(broker: Broker, name: str) -> bool:
-    """Take a schedule out of the book, and its ticks; answers whether it was there."""
-    there = await broker.remove(SHELF, name)
-    for tick, _ in await broker.leaves(ticks_of(name), limit=NOTED):
-        await broker.remove(ticks_of(name), tick)
-    return there
 
 
 class _Known(NamedTuple):

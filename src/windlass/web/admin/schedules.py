@@ -18,24 +18,57 @@ from windlass.core.durations import date
 from windlass.core.job import DAY
 from windlass.core.schedule import OnMissed, Overlap, Schedule, When
 from windlass.definition import scheduled_job
-from windlass.errors import (
-    ConfigurationError,
-    InvalidArguments,
-    UnknownSchedule,
-    UnknownTask,
-)
+from windlass.errors import ConfigurationError, InvalidArguments, UnknownSchedule, UnknownTask
 from windlass.schedules import EDITABLE, Planned
 from windlass.web.admin.access import Operator, Role, Viewer
 from windlass.web.admin.actions import Affected, Created, body_of, documented_body, make
 from windlass.web.admin.actions import Nothing as Empty
 from windlass.web.admin.audit import audited
 from windlass.web.admin.desk import Desk, answer
-from windlass.web.admin.shapes import Payload, ScheduleList, ScheduleRow
+from windlass.web.admin.shapes import Payload, Shape
 from windlass.web.problems import Problem, documented
 from windlass.web.repeats import Repeatable
 
 MOST = 48
 """Ticks of the next day that are told; what fires more often is drawn as a band."""
+
+
+class Tick(Shape):
+    """A moment at which a schedule fired. outcome: the state of its job, "skipped", or "gone"."""
+
+    at: datetime
+    id: str
+    outcome: str
+
+
+class ScheduleRow(Shape):
+    """A schedule. said: `when`, in plain English. edited: where it differs from the code.
+
+    next: its next five ticks. day: those of the next 24 hours; null: too many to be told. ticks: the latest, the last one first.
+    """
+
+    name: str
+    task: str
+    said: str
+    when: dict[str, Any]
+    arguments: Payload
+    options: dict[str, Any]
+    on_missed: str
+    window: float
+    overlap: str
+    jitter: float
+    paused: bool
+    origin: Literal["code", "run time"]
+    edited: list[str]
+    next: list[datetime]
+    day: list[datetime] | None
+    ticks: list[Tick]
+
+
+class ScheduleList(Shape):
+    """All schedules."""
+
+    schedules: list[ScheduleRow]
 
 
 class ScheduleAction(Struct, forbid_unknown_fields=True):

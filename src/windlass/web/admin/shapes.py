@@ -329,44 +329,6 @@ class TaskDetail(Shape):
     series: Series
 
 
-class Tick(Shape):
-    """A moment at which a schedule fired. outcome: the state of its job, "skipped", or "gone"."""
-
-    at: datetime
-    id: str
-    outcome: str
-
-
-class ScheduleRow(Shape):
-    """A schedule. said: `when`, in plain English. edited: where it differs from the code.
-
-    next: its next five ticks. day: those of the next 24 hours; null: too many to be told. ticks: the latest, the last one first.
-    """
-
-    name: str
-    task: str
-    said: str
-    when: dict[str, Any]
-    arguments: Payload
-    options: dict[str, Any]
-    on_missed: str
-    window: float
-    overlap: str
-    jitter: float
-    paused: bool
-    origin: Literal["code", "run time"]
-    edited: list[str]
-    next: list[datetime]
-    day: list[datetime] | None
-    ticks: list[Tick]
-
-
-class ScheduleList(Shape):
-    """All schedules."""
-
-    schedules: list[ScheduleRow]
-
-
 class Store(Shape):
     """The live store."""
 
