@@ -107,6 +107,7 @@ class Windlass:
         memory: int | str | None = None,
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
+        needs: dict[str, int] | None = None,
         meta: dict[str, str] | None = None,
     ) -> TaskDecorator: ...
     @overload
@@ -126,6 +127,7 @@ class Windlass:
         memory: int | str | None = None,
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
+        needs: dict[str, int] | None = None,
         meta: dict[str, str] | None = None,
     ) -> BatchDecorator: ...
     def task(self, function: Any = None, /, **given: Any) -> Any:
@@ -135,6 +137,7 @@ class Windlass:
         queue, priority (0 to 9), timeout, retry, keep, expires, meta: defaults for every job; see `Task.options`.
         memory: limit of a run in lane "process". crash_limit: processes that may die under one job before it is quarantined.
         on_oom: in lane "process", the queue for the next run after one that died for want of memory; `memory` does not hold there.
+        needs: resources, {"gpu": 1}, of a worker that has them (`--has gpu=2`); `ctx.devices` says which.
         batch: jobs that run together; the function takes a list of items, one of each job, and gives a list of results.
         Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
         """

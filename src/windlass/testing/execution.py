@@ -64,6 +64,7 @@ class Execution:
             retry = policy_of(envelope, definition.options.retry or retry)
             values = definition.decode(envelope.args)
             context = await self._context(broker, claim, envelope, entries)
+            context.devices = {name: tuple(range(amount)) for name, amount in definition.resources.items()}
             ending = await self.caller.perform(definition, lambda: context, values, self._invoke(definition))
         except Undecodable as error:
             ending = Unknown(str(error))
