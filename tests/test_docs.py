@@ -123,6 +123,7 @@ GUIDES = (
     "dashboard",
     "metrics",
     "processes-and-limits",
+    "queues-and-resources",
     "resumable-jobs",
     "streaming",
     "tracing",
@@ -149,6 +150,7 @@ def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:
 RUNS = {
     "resumable-jobs": "import crawl, train; go(crawl.crawl.bind(), 2), go(train.train.bind(3), 0.125)",
     "batches": "import images, careful; go(images.generate.bind('a cow'), 'a picture of a cow'), go(careful.shorten.bind('x'), 'x')",
+    "queues-and-resources": "import gpu; go(gpu.train.bind(3), '3 epochs on device 0')",
     "streaming": "import answers; go(answers.answer.bind('What?'), 'It is forty-two.', ['It', 'is', 'forty-two.'])",
 }
 """What becomes of the jobs of a guide."""

@@ -134,6 +134,7 @@ class Windlass:
         memory: int | str | None = None,
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
+        needs: dict[str, int] | None = None,
         meta: dict[str, str] | None = None,
         schedule: When | Schedule | Sequence[When | Schedule] = (),
     ) -> TaskDecorator: ...
@@ -154,6 +155,7 @@ class Windlass:
         memory: int | str | None = None,
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
+        needs: dict[str, int] | None = None,
         meta: dict[str, str] | None = None,
     ) -> BatchDecorator: ...
     def task(self, function: Any = None, /, **given: Any) -> Any:
@@ -166,6 +168,7 @@ class Windlass:
         memory: limit of a run in lane "process". crash_limit: processes that may die under one job before it is quarantined.
         on_oom: in lane "process", the queue for the next run after one that died for want of memory; `memory` does not hold there.
         schedule: when it runs by itself: `Cron`, `Every`, a `Schedule`, or several.
+        needs: resources, {"gpu": 1}, of a worker that has them (`--has gpu=2`); `ctx.devices` says which.
         batch: jobs that run together; the function takes a list of items, one of each job, and gives a list of results.
         Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
         """

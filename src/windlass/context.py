@@ -17,6 +17,7 @@ from windlass.core.durations import Duration, seconds
 from windlass.core.job import Claim, Entry, LogLine, Progress
 from windlass.core.outcome import bounded
 from windlass.core.payload import Undecodable, check_size, read_json, write_json
+from windlass.core.resources import Devices
 from windlass.core.secret import SHOWN, texts
 from windlass.errors import ConfigurationError, InvalidArguments, Snooze, UnreadableCheckpoint, WindlassError
 
@@ -64,7 +65,7 @@ class Context:
     job_id: stable over all attempts, so fit as an idempotency key for side effects. token: grows with every run; the fence.
     attempt: from 1. crashes: how often a process died under this job before. meta: the tags given at enqueue.
     enqueued_at, due_at: when it was enqueued, and since when it was due (Unix time).
-    max_payload: the bytes of a chunk or checkpoint at most.
+    max_payload: the bytes of a chunk or checkpoint at most. devices: the indexes of what it has of each resource that it needs.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Context:
         last_checkpoint: bytes | None = None,
         max_payload: float = inf,
         entries: Sequence[Entry] = (),
+        devices: Devices | None = None,
     ) -> None:
         self.claim = claim  # for a Flow
         self.entries = entries
@@ -88,6 +90,7 @@ class Context:
         self.enqueued_at = claim.enqueued_at
         self.due_at = claim.due_at
         self.meta = meta
+        self.devices: Devices = devices or {}
         self._sink = sink
         self._found = last_checkpoint
         self._loops = 0

@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, wraps
 from pathlib import Path
@@ -23,6 +23,7 @@ from windlass.core.batch import Batch, Item, item_of
 from windlass.core.durations import Duration, seconds, size
 from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE, NewJob
 from windlass.core.payload import Arguments, Result
+from windlass.core.resources import Amounts, amounts
 from windlass.core.retry import Retry
 from windlass.core.schedule import Schedule, When
 from windlass.depends import Given, Needs, Overrides, hints_of, needs_of
@@ -136,11 +137,13 @@ class Definition:
     on_oom: str | None = None
     schedules: tuple[Schedule, ...] = ()
     batch: Batch | None = None
+    resources: Amounts = field(default_factory=dict)
 
     @cached_property
     def slot(self) -> str:
-        """The lane that its jobs are stored with. A batch has slots of its own."""
-        return self.lane if self.batch is None else f"{self.lane}:{self.name}"
+        """The lane that its jobs are stored with: who needs resources has one of its own, "process+gpu=1", and so has each batch."""
+        lane = "+".join([self.lane, *map("%s=%d".__mod__, self.resources.items())])
+        return lane if self.batch is None else f"{lane}:{self.name}"
 
     @property
     def queue(self) -> str:
@@ -234,6 +237,7 @@ def define(
     on_oom: str | None = None,
     schedule: When | Schedule | Sequence[When | Schedule] = (),
     batch: Batch | None = None,
+    needs: Amounts | None = None,
     **options: Any,
 ) -> Definition:
     """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
@@ -250,8 +254,6 @@ def define(
         raise TaskDefinitionError(f'{function.__qualname__}: memory=... can only be enforced in lane "process"')
     if crash_limit < 1:
         raise TaskDefinitionError(f"{function.__qualname__}: crash_limit is at least 1")
-    if batch is not None and not isinstance(batch, Batch):
-        raise TaskDefinitionError(f"{function.__qualname__}: batch=... takes a Batch(size=...), not {batch!r:.80}")
     definition = Definition(
         name=name,
         function=function,
@@ -261,8 +263,9 @@ def define(
         crash_limit=crash_limit,
         on_oom=on_oom,
         batch=batch,
+        resources=amounts(needs or {}),
     )
-    _check_on_oom(definition)
+    _check(definition)
     several = schedule if isinstance(schedule, Sequence) else [schedule]
     definition.schedules = tuple(scheduled(definition, one, n * (len(several) > 1)) for n, one in enumerate(several, 1))
     if len({one.name for one in definition.schedules}) < len(several):
@@ -295,8 +298,10 @@ def scheduled(definition: Definition, schedule: When | Schedule, number: int = 0
     )
 
 
-def _check_on_oom(definition: Definition) -> None:
-    queue, name = definition.on_oom, definition.function.__qualname__
+def _check(definition: Definition) -> None:
+    queue, name, batch = definition.on_oom, definition.function.__qualname__, definition.batch
+    if batch is not None and not isinstance(batch, Batch):
+        raise TaskDefinitionError(f"{name}: batch=... takes a Batch(size=...), not {batch!r:.80}")
     if queue is None:
         return
     if definition.lane != "process":

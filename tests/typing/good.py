@@ -257,7 +257,7 @@ async def resuming(ctx: Context) -> None:
     assert_type(ctx.resumed_from, Any)
 
 
-@app.task(batch=Batch(size=8, wait="50ms", by=len), lane="process", timeout=60)
+@app.task(batch=Batch(size=8, wait="50ms", by=len), lane="process", timeout=60, needs={"gpu": 1})
 def draw(prompts: list[str], ctx: Context = Depends()) -> list[Report]:
     return [Report(len(prompt)) for prompt in prompts]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_tasks import LANES, app
+from trees import tree
 
 from windlass import Batch, Job, JobCancelled, JobFailed, Retry, State, Windlass
 from windlass.core.job import NewJob
@@ -290,3 +293,21 @@ async def test_jobs_that_were_stored_before_the_task_had_a_batch_run_alone(runne
     task = app.get_task("loop")
     (old,) = await app.place([NewJob(id=task.bind("a").job.id, task="loop", body=task.bind("a").job.body, lane="loop")])
     assert (await old.result(timeout=20))[0] == "a"
+
+
+async def test_a_runner_that_is_killed_in_the_midst_of_a_batch_loses_no_job(tmp_path: Path, until: Any) -> None:
+    """In a worker of its own, with a supervisor above; each job runs again, in another batch."""
+    producer = Windlass(f"sqlite:///{tmp_path}/jobs.db")
+    for name in ("loop", "process"):
+        known = app.get_task(name).definition
+        producer.task(name=name, lane=known.lane, batch=known.batch, crash_limit=5)(known.function)
+    words = [*"abcdef", f"wait {tmp_path / 'mark'}"]
+    jobs = [await producer.get_task(name).enqueue(word) for word in words for name in ("loop", "process")]
+    with tree(producer, tmp_path / "log", "batch_tasks:app") as worker:
+        await until((tmp_path / "mark").exists)
+        os.kill(worker.runners[0], signal.SIGKILL)
+        go(tmp_path / "mark")
+        results = [await job.result(timeout=40) for job in jobs]
+    assert [word for word, _ in results] == [word for word in words for _ in range(2)]
+    assert {(await job.info()).attempt for job in jobs} == {1}
+    await producer.close()

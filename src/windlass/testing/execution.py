@@ -68,6 +68,7 @@ class Execution:
                 envelope = unpack(fill(claim, envelope, written).body)
             values = definition.decode(envelope.args)
             context = self._context(claim, envelope, written, entries)
+            context.devices = {name: tuple(range(amount)) for name, amount in definition.resources.items()}
             ending = await self.caller.perform(definition, lambda: context, values, self._invoke(definition))
         except Undecodable as error:
             ending = Unknown(str(error))

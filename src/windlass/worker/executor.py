@@ -32,9 +32,10 @@ from windlass.core.outcome import (
     decide,
 )
 from windlass.core.payload import Undecodable, policy_of, unpack
+from windlass.core.resources import told
 from windlass.core.retry import Retry
 from windlass.definition import Definition
-from windlass.errors import JobError, TaskDefinitionError
+from windlass.errors import ConfigurationError, JobError
 from windlass.events import Events, JobEnded, JobStarted, WorkerChanged
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
@@ -82,14 +83,14 @@ class Executor:
             failpoint("worker.before_start")
             definition = run.definition = self._definitions[claim.task]
             envelope = run.envelope = unpack(claim.body, self._settings.max_payload)
-            slot = self.lanes.get(definition.slot) or self.lanes[definition.lane]
-            lane = (self._isolated(claim) if claim.crashes else None) or slot
+            slot = self._lane(definition)
+            lane = (self._isolated(claim) if claim.crashes and not definition.resources else None) or slot
             reads = claim.resumed or envelope.fill is not None or definition.is_flow
             if envelope.fill is None:
                 self._decode(run, lane)
         except KeyError:
             self.finish(run, Unknown(f"{UNKNOWN_TASK}{claim.task!a:.200} is registered in this worker"))
-        except (Undecodable, TaskDefinitionError) as error:
+        except (Undecodable, ConfigurationError) as error:
             self.finish(run, Unknown(str(error)))
         except Exception as error:
             self.finish(run, Raised(describe(error), ("builtins.Exception",)))
@@ -102,6 +103,13 @@ class Executor:
                 run.task = self._loop.create_task(self._resume(run, lane))
             else:
                 self._begin(run, lane)
+
+    def _lane(self, definition: Definition) -> Lane:
+        """The lane of a task's jobs. A job may have been stored before its task was a batch, or had needs."""
+        lane = self.lanes.get(definition.slot)
+        if lane is None and definition.resources:
+            raise ConfigurationError(f"it needs {told(definition.resources)}, which this worker does not have (--has)")
+        return lane or self.lanes[definition.lane]
 
     def _isolated(self, claim: Claim) -> Lane | None:
         """The lane for a job's last chance before it is quarantined: a child of its own, where the culprit of the crashes is found out

@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from math import inf
 from typing import Any, cast
 
+from windlass.core.resources import told
 from windlass.core.urls import masked
 from windlass.definition import Program
 from windlass.errors import BrokerError, ConfigurationError, WindlassError
@@ -175,6 +176,10 @@ def prepare(orders: Orders) -> tuple[Program, Settings, Ready]:
             f"{found.target} names its store itself ({masked(program.url)}): --url {masked(str(orders.url))} is in vain"
         )
     settings = replace(program.settings, **orders.settings)
+    if settings.has and settings.runners > 1:
+        raise ConfigurationError(
+            f"{settings.runners} runners would all hand out the same devices ({told(settings.has)}); use one runner"
+        )
     ready = Ready(
         url=program.url,
         name=program.name,

@@ -62,7 +62,7 @@ class Run(Struct, eq=False):
     """A claim from the moment it is ours until its outcome is stored.
 
     definition, envelope, values: what is to be called, known before any lane sees the run.
-    more: the claims of the jobs that run with it, in a batch. lane: where it runs.
+    more: the claims of the jobs that run with it, in a batch. devices: what it has of each resource. lane: where it runs.
     slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it. entries: its journal, for a flow.
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
@@ -77,6 +77,7 @@ class Run(Struct, eq=False):
     envelope: Envelope = _LATER
     values: dict[str, Any] = _LATER
     more: list[Claim] = []
+    devices: dict[str, tuple[int, ...]] = {}
     lane: Lane | None = None
     slot: Lane | None = None
     place: Any = None
@@ -110,6 +111,7 @@ class Run(Struct, eq=False):
                 last_checkpoint=self.checkpoint,
                 max_payload=reports.max_payload,
                 entries=self.entries,
+                devices=self.devices,
             )
             with _opening:
                 context = self.context = self.context or made

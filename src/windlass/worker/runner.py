@@ -30,6 +30,7 @@ from typing import cast
 from windlass.core.job import DEFAULT_QUEUE, Card, Entry, Pulse
 from windlass.core.outcome import UNKNOWN_TASK
 from windlass.core.queues import Served, served
+from windlass.core.resources import Pool
 from windlass.core.state import State
 from windlass.definition import BUILT_IN, Definition, Program
 from windlass.events import StoreTrouble, WorkerChanged
@@ -43,6 +44,7 @@ from windlass.worker.heart import HeartThread
 from windlass.worker.identity import Identities, Keeper
 from windlass.worker.journal import Journal
 from windlass.worker.lanes.batch import BatchLane
+from windlass.worker.lanes.devices import DeviceLane
 from windlass.worker.lanes.loop import LoopLane
 from windlass.worker.lanes.process import ProcessLane
 from windlass.worker.lanes.thread import ThreadLane
@@ -98,6 +100,7 @@ class Runner:
         self._stack = AsyncExitStack()
         self._upkeep: Upkeep | None = None
         self.process_lanes: list[ProcessLane] = []
+        self._sharing = 0
         self._build(keeper)
 
     def _build(self, keeper: Keeper | None) -> None:
@@ -124,14 +127,7 @@ class Runner:
         self.executor = executor
         self.caller = Caller(self.program, settings.max_payload)
         reports = Reports(self.journal.note, executor.began, executor.finish, settings.max_payload)
-        self.processes = self._process_lane(settings.processes, reports)
-        for lane in (
-            LoopLane(settings.concurrency, reports, self.caller),
-            ThreadLane(settings.threads, reports, self.caller),
-            self.processes,
-            *[self._batch_lane(one, reports) for one in self.program.definitions.values() if one.batch is not None],
-        ):
-            executor.lanes[lane.name] = lane
+        self._add_lanes(reports)
         self.fetcher = Fetcher(
             broker,
             lambda: self.queues.order(random.random),
@@ -142,22 +138,48 @@ class Runner:
             full=lambda: self.settler.backlog >= BACKLOG,
         )
 
-    def _process_lane(self, slots: int, reports: Reports) -> ProcessLane:
+    def _add_lanes(self, reports: Reports) -> None:
+        """The three that there always are, and those of tasks that need more than one of their slots, if we have it."""
+        settings, lanes, pool = self.settings, self.executor.lanes, Pool(self.settings.has)
+        slots = {"loop": settings.concurrency, "thread": settings.threads, "process": settings.processes}
+        for name, most in slots.items():
+            lanes[name] = self._lane(name, most, reports)
+        self.processes = self.process_lanes[0]
+        for one in self.program.definitions.values():
+            if one.slot not in lanes and (not one.resources or pool.most(one.resources)):
+                lanes[one.slot] = self._own_lane(one, slots[one.lane], pool, reports)
+
+    def _lane(self, name: str, slots: int, reports: Reports) -> Lane:
+        if name == "loop":
+            return LoopLane(slots, reports, self.caller)
+        if name == "thread":
+            return ThreadLane(slots, reports, self.caller)
         lane = ProcessLane(replace(self.settings, processes=slots), reports, self.program)
         self.process_lanes.append(lane)
         return lane
 
-    def _batch_lane(self, definition: Definition, reports: Reports) -> Lane:
-        """A lane for the batches of one task, with slots, threads and children of its own."""
-        batch = definition.batch
-        assert batch is not None
-        match definition.lane:
-            case "loop":
-                return BatchLane(definition, reports, lambda inner: LoopLane(batch.runs, inner, self.caller))
-            case "thread":
-                return BatchLane(definition, reports, lambda inner: ThreadLane(batch.runs, inner, self.caller))
-            case "process":
-                return BatchLane(definition, reports, lambda inner: self._process_lane(batch.runs, inner))
+    def _own_lane(self, task: Definition, slots: int, pool: Pool, reports: Reports) -> Lane:
+        """A lane for a batch, for jobs that need resources, or for a batch that does; its slots and children are its own."""
+
+        def inner(reports: Reports) -> Lane:
+            return self._lane(task.lane, task.batch.runs if task.batch else slots, reports)
+
+        def with_devices(reports: Reports) -> Lane:
+            lane = DeviceLane(task.slot, task.resources, pool, reports, inner)
+            lane.on_change = self._on_devices
+            self._sharing += 1
+            return lane
+
+        make = with_devices if task.resources else inner
+        return make(reports) if task.batch is None else BatchLane(task, reports, make)
+
+    def _on_devices(self, taken: bool) -> None:
+        """There is room again; or less than a claim has offered that waits for another lane with the same devices."""
+        if not taken:
+            for lane in self.executor.lanes.values():
+                lane.wake()
+        elif self._sharing > 1:
+            self.broker.wake()
 
     async def start(self) -> None:
         """Start all parts. When one cannot start, those before it are stopped again, and its error is raised."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from windlass.core.job import Job, QueueInfo, Worker
+from windlass.core.resources import needs_of
 from windlass.core.state import State
 from windlass.web.admin.words import length, plural
 
@@ -56,6 +57,8 @@ def _ready(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | N
         yield f"No living worker takes the queue {job.queue}. Start one: windlass worker -q {job.queue}"
     elif not taking:
         yield f"{plural(len(serving), 'worker')} of the queue {job.queue} take nothing new: they are quiet, or about to stop."
+    elif not slots and (needs := needs_of(job.lane)):
+        yield f"It needs {needs}, and no living worker of the queue {job.queue} has that. Start one: windlass worker --has {needs}"
     elif not slots:
         yield f"No worker of the queue {job.queue} has slots in the lane {job.lane}."
     elif busy >= slots:

@@ -60,7 +60,12 @@ class Child:
             if isinstance(message, Start):
                 # Here, not in the loop: a Stop may follow before the loop turns.
                 self._context = Context(
-                    message.claim, self._note, meta={}, last_checkpoint=message.checkpoint, max_payload=limit
+                    message.claim,
+                    self._note,
+                    meta={},
+                    last_checkpoint=message.checkpoint,
+                    max_payload=limit,
+                    devices=message.devices,
                 )
                 self._interrupting = False
                 self._loop.call_soon_threadsafe(self._inbox.put_nowait, message)
