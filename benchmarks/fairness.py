@@ -29,7 +29,10 @@ ROUNDS = 5
 def jobs(owner: str | None, many: int) -> list[NewJob]:
     """Jobs of one tenant, who is their task."""
     terms = None if owner is None else Terms(group=owner)
-    return [NewJob(id=new_id(), task=owner or "plain", body=b"{}", queue="shared" if owner else "plain", terms=terms) for _ in range(many)]
+    return [
+        NewJob(id=new_id(), task=owner or "plain", body=b"{}", queue="shared" if owner else "plain", terms=terms)
+        for _ in range(many)
+    ]
 
 
 async def enqueue(broker: Broker, new: list[NewJob]) -> None:
@@ -62,7 +65,10 @@ async def costs(broker: Broker, sample: int) -> dict[str, list[float]]:
     """Microseconds of CPU for each job, in turns: enqueued, and claimed and settled; without groups, and of a hundred groups."""
     told: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        for name, queue, owners in (("plain", "plain", [None]), ("groups", "shared", [f"small{n}" for n in range(TENANTS + 1)])):
+        for name, queue, owners in (
+            ("plain", "plain", [None]),
+            ("groups", "shared", [f"small{n}" for n in range(TENANTS + 1)]),
+        ):
             new = [job for owner in owners for job in jobs(owner, sample // len(owners))]
             times = [time.process_time()]
             await enqueue(broker, new)
@@ -92,7 +98,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100_000, help="of the big tenant")
     parser.add_argument("--redis", default="redis://127.0.0.1:6379/15", help="an empty database")
     args = parser.parse_args()
-    print("| store | starts until the 99 are done | us: enqueue, plain | start, plain | enqueue, 100 groups | start, 100 groups |")
+    print(
+        "| store | starts until the 99 are done | us: enqueue, plain | start, plain | enqueue, 100 groups | start, 100 groups |"
+    )
     print("|---|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder:
         urls = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/jobs.db", "redis": args.redis}

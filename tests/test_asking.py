@@ -103,7 +103,9 @@ def test_shares_and_ageing(app: Windlass) -> None:
     assert encode.bind(Video(1, "paying")).job.terms == Terms(group="paying", weight=2.0, ageing=60.0)
     assert encode.bind(Video(1, "other")).job.terms == Terms(group="other", ageing=60.0)
     assert encode.bind(Video(1)).job.terms == Terms(ageing=60.0)
-    assert encode.options(fair_by="all", weight=0.5).bind(Video(1)).job.terms == Terms(group="all", weight=0.5, ageing=60.0)
+    assert encode.options(fair_by="all", weight=0.5).bind(Video(1)).job.terms == Terms(
+        group="all", weight=0.5, ageing=60.0
+    )
 
 
 def test_debounce_and_throttle(app: Windlass) -> None:
@@ -168,7 +170,9 @@ async def test_on_conflict(app: Windlass) -> None:
     first = await note.enqueue("first")
     second = await note.options(on_conflict="return").enqueue("second")
     assert (second.id, first.fresh, second.fresh) == (first.id, True, False)
-    with pytest.raises(JobExists, match=f"the job {first.id} has the key of this call of .*note; nothing was stored") as told:
+    with pytest.raises(
+        JobExists, match=f"the job {first.id} has the key of this call of .*note; nothing was stored"
+    ) as told:
         await note.options(on_conflict="raise").enqueue("third")
     assert told.value.job_id == first.id
     assert note.options(on_conflict="raise", key="other").delay("with another key").fresh

@@ -78,11 +78,15 @@ class Asking(Struct, frozen=True, kw_only=True):
         if self.fair_by is None and self.weight is not None:
             raise ConfigurationError("weight=... is the share of a group: give a fair_by=..., too")
         bursts = self.debounce or self.throttle
-        keyed = Terms() if key is None else Terms(
-            unique=self.unique or ("started" if bursts else "finished"),
-            unique_for=self.throttle.unique_for if self.throttle else 0.0,
-            replaces=self.on_conflict == "replace" or self.debounce is not None,
-            latest=self.debounce.latest if self.debounce else inf,
+        keyed = (
+            Terms()
+            if key is None
+            else Terms(
+                unique=self.unique or ("started" if bursts else "finished"),
+                unique_for=self.throttle.unique_for if self.throttle else 0.0,
+                replaces=self.on_conflict == "replace" or self.debounce is not None,
+                latest=self.debounce.latest if self.debounce else inf,
+            )
         )
         terms = replace(keyed, group=group, weight=weight, ageing=self.ageing or inf)
         return key, None if terms == Terms() else terms
@@ -109,7 +113,11 @@ def check_functions(asking: Asking, function: Callable[..., Any]) -> None:
 
 def _named(function: Callable[..., object]) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
-    return [one.name for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    return [
+        one.name
+        for one in parameters
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
 
 
 def _called(name: str, function: Callable[..., object], arguments: Mapping[str, Any]) -> Any:

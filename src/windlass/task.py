@@ -123,7 +123,9 @@ class Task(Generic[P, R, Called]):
     def _checked(self, handles: list[Handle[Any]]) -> Handle[R]:
         (handle,) = handles
         if self._given.on_conflict == "raise" and not handle.fresh:
-            raise JobExists(handle.id, f"the job {handle.id} has the key of this call of {self.name}; nothing was stored")
+            raise JobExists(
+                handle.id, f"the job {handle.id} has the key of this call of {self.name}; nothing was stored"
+            )
         return handle
 
     @cached_property

@@ -275,7 +275,9 @@ async def test_again_makes_the_same_job(client: AsyncClient, broker: Broker, sen
     assert (bytes(told.args), told.timeout, told.meta, told.retry) == (bytes(was.args), 60, {"tenant": "a"}, was.retry)
 
 
-async def test_again_takes_its_turn_as_the_first_did_and_replaces_nobody(client: AsyncClient, broker: Broker, send: Any) -> None:
+async def test_again_takes_its_turn_as_the_first_did_and_replaces_nobody(
+    client: AsyncClient, broker: Broker, send: Any
+) -> None:
     options = {"fair_by": "ann", "weight": 2.0, "ageing": "1m", "key": "k", "debounce": Debounce("1m")}
     job = await send.options(**options).enqueue("ann")
     await job.cancel()

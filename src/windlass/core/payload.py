@@ -230,7 +230,9 @@ class Arguments:
 
     def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments by parameter name as the task will see them, defaults included. Raises `InvalidArguments`."""
-        defaults = {name: one.default for name, one in self.signature.parameters.items() if one.default is not one.empty}
+        defaults = {
+            name: one.default for name, one in self.signature.parameters.items() if one.default is not one.empty
+        }
         try:
             given: dict[str, Any] = self._validator.validate_python(self.bind(args, kwargs))
         except ValidationError as error:

@@ -43,7 +43,10 @@ class Order(Shares):
     def enter(self, moved: Mapping[int, tuple[str, float]]) -> dict[int, tuple[int, bool]]:
         """What `place` says of jobs that become ready: by their places so far, the queue and the due time of each."""
         asked = self._asked(moved)
-        return {place: self.place(queue, *asked[place][1:3], run_at, asked[place][3]) for place, (queue, run_at) in moved.items()}
+        return {
+            place: self.place(queue, *asked[place][1:3], run_at, asked[place][3])
+            for place, (queue, run_at) in moved.items()
+        }
 
     def leave(self, places: Iterable[int]) -> None:
         """These jobs, which were ready, go without having had their turn."""

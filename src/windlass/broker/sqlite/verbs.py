@@ -71,7 +71,9 @@ class Move(NamedTuple):
 rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
 numbers_of = decoder(msgspec.json.Decoder(list[tuple[JobId, int, int, int]]).decode)
 claimed_of = decoder(
-    msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None]]).decode
+    msgspec.json.Decoder(
+        list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None]]
+    ).decode
 )
 """What is stored, decoded. All of them raise `StoreCorrupt`."""
 

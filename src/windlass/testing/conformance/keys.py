@@ -197,7 +197,9 @@ class Replacing(Chapter):
         first = await _knock(broker, NOW, delay=10.0)
         last = job(key="k", delay=10.0, terms=REPLACES, body=b"last")
         for now, replaced in ((NOW + 5, True), (NOW + 9, False)):
-            assert await second.enqueue([last], now=now) == [Placed(first, State.SCHEDULED, fresh=False, replaced=replaced)]
+            assert await second.enqueue([last], now=now) == [
+                Placed(first, State.SCHEDULED, fresh=False, replaced=replaced)
+            ]
             assert (await look(broker, first)).run_at == date(NOW + 15)
         await broker.promote(now=NOW + 15)
         await hire(broker, now=NOW + 15)

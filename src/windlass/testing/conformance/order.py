@@ -186,7 +186,10 @@ class Ageing(Chapter):
 
     async def test_without_it_priorities_are_strict(self, broker: Broker) -> None:
         """It counts as one of the default priority: what does not age is above or below it for ever."""
-        low, aged = await add(broker, priority=4), await add(broker, now=NOW + 20, priority=0, terms=Terms(ageing=1000.0))
+        low, aged = (
+            await add(broker, priority=4),
+            await add(broker, now=NOW + 20, priority=0, terms=Terms(ageing=1000.0)),
+        )
         high = await add(broker, now=NOW + 90, priority=6)
         await hire(broker, ttl=100.0)
         assert [claim.id for claim in await take(broker)] == [high, aged, low]
