@@ -115,7 +115,7 @@ class Task(Generic[P, R, Called]):
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         arguments = self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload)
         blank, pack = self._form
-        if not self._given.functions:
+        if not self._depends:
             return replace(blank, id=new_id(), body=pack(arguments))
         key, terms = self._given.for_call(self.definition.arguments.named(args, kwargs))
         return replace(blank, id=new_id(), body=pack(arguments), key=key, terms=terms)
@@ -129,6 +129,11 @@ class Task(Generic[P, R, Called]):
         return handle
 
     @cached_property
+    def _depends(self) -> bool:
+        """Whether what is asked for depends on the arguments."""
+        return bool(self._given.functions)
+
+    @cached_property
     def _given(self) -> Options:
         return self._options.over(self.definition.options)
 
@@ -136,7 +141,7 @@ class Task(Generic[P, R, Called]):
     def _form(self) -> tuple[NewJob, Callable[[bytes], bytes]]:
         """What all jobs that are enqueued through this have in common: a job without id and body, and what makes a body."""
         options, settings = self._given, self.app.settings
-        key, terms = (None, None) if options.functions else options.for_call({})
+        key, terms = (None, None) if self._depends else options.for_call({})
         wait = options.debounce.delay if options.debounce else 0.0
         secret = sorted(self.definition.arguments.secret)
         pack = packer(timeout=self._options.timeout, retry=self._options.retry, meta=options.meta, secret=secret)
