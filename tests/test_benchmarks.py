@@ -25,3 +25,12 @@ def test_the_worker_can_be_profiled() -> None:
     done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "us of CPU per job, 500 at once" in done.stdout
+
+
+def test_fairness_is_measured() -> None:
+    """A twentieth of the work; the bar holds for it, too."""
+    command = [sys.executable, "fairness.py", "--store", "memory", "--store", "sqlite", "--jobs", "5000"]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    starts = [int(line.split("|")[2].replace(",", "")) for line in done.stdout.splitlines()[2:]]
+    assert starts == [1000, 1000]

@@ -160,7 +160,7 @@ class Task(Generic[P, R, Called]):
     def _made(self, arguments: bytes, named: Callable[[], dict[str, Any]]) -> NewJob:
         """A new job with these arguments. named: gives them by name, for the functions that ask for something in their place."""
         blank, pack = self._form
-        if not self._given.functions:
+        if not self._depends:
             return replace(blank, id=new_id(), body=pack(arguments))
         key, terms = self._asked(named())
         return replace(blank, id=new_id(), body=pack(arguments), key=key, terms=terms)
@@ -179,6 +179,11 @@ class Task(Generic[P, R, Called]):
         return handle
 
     @cached_property
+    def _depends(self) -> bool:
+        """Whether what is asked for depends on the arguments."""
+        return bool(self._given.functions)
+
+    @cached_property
     def _given(self) -> Options:
         return self._options.over(self.definition.options)
 
@@ -186,7 +191,7 @@ class Task(Generic[P, R, Called]):
     def _form(self) -> tuple[NewJob, Callable[[bytes], bytes]]:
         """What all jobs that are enqueued through this have in common: a job without id and body, and what makes a body."""
         options, settings = self._given, self.app.settings
-        key, terms = (None, None) if options.functions else self._asked({})
+        key, terms = (None, None) if self._depends else self._asked({})
         wait = options.debounce.delay if options.debounce else 0.0
         secret = sorted(self.definition.arguments.secret)
         pack = packer(timeout=self._options.timeout, retry=self._options.retry, meta=options.meta, secret=secret)

@@ -819,4 +819,4 @@ def _letters(job: Job) -> list[tuple[JobId, letters.Letter]]:
 def _claim(record: _Record, now: float, resumed: bool) -> Claim:
     job, limit, enqueued = record.job, record.new.crash_limit, record.job.created_at.timestamp()
     start = (job.id, record.token, job.task, job.queue, job.lane, job.body, job.attempt, job.crashes)
-    return Claim(*start, limit, enqueued, now, resumed, job.run_at.timestamp())
+    return Claim(*start, limit, enqueued, now, resumed, job.run_at.timestamp(), job.key)

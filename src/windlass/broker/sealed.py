@@ -2,6 +2,7 @@
 way out.
 
 Not sealed, for the stores read or judge them: a job's name, queue, times and counts, its progress, and why it failed.
+The body of a job that may take another one's place is bound to its key: it does not know whose id it will have.
 What does not open comes out as bytes that are no JSON (`core.seal.refused`): who decodes them says why, and a worker parks the job.
 """
 
@@ -43,7 +44,7 @@ class _Sealed:
         return getattr(self._broker, name)
 
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
-        closed = [replace(job, body=self._seal.seal(job.body, "body", job.id, job.task)) for job in jobs]
+        closed = [replace(job, body=self._seal.seal(job.body, "body", _place(job), job.task)) for job in jobs]
         return await self._broker.enqueue(closed, now=now)
 
     async def claim(
@@ -56,7 +57,7 @@ class _Sealed:
         now: float | None = None,
     ) -> list[Claim]:
         claims = await self._broker.claim(queues, room, worker, wait=wait, now=now)
-        return [replace(claim, body=self._open(claim.body, "body", claim.id, claim.task)) for claim in claims]
+        return [replace(claim, body=self._body(claim)) for claim in claims]
 
     async def settle(
         self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
@@ -119,7 +120,13 @@ class _Sealed:
         if result is not None or job.state is State.SUCCEEDED:
             # Success without a sealed result is somebody else's word.
             result = self._open(result or b"", "result", job.id, job.task)
-        return replace(job, body=self._open(job.body, "body", job.id, job.task), result=result)
+        return replace(job, body=self._body(job), result=result)
+
+    def _body(self, job: Claim | Job) -> bytes:
+        try:
+            return self._seal.open(job.body, "body", job.id, job.task)
+        except NotOpened as error:
+            return refused(error) if job.key is None else self._open(job.body, "body", _named(job.key), job.task)
 
     async def put(self, shelf: str, name: str, data: bytes, most: int | None = None) -> None:
         data = self._seal.seal(data, shelf, name) if shelf in SEALED else data
@@ -138,3 +145,12 @@ class _Sealed:
             return self._seal.open(data, *about)
         except NotOpened as error:
             return refused(error)
+
+
+def _place(job: NewJob) -> str:
+    """What its body is bound to."""
+    return _named(job.key) if job.key is not None and job.terms is not None and job.terms.replaces else job.id
+
+
+def _named(key: str) -> str:
+    return f"key {key}"

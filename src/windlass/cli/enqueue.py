@@ -56,7 +56,7 @@ def enqueue(
         (placed,) = await broker.enqueue([new])
         if not placed.fresh:
             became = "it became this one" if placed.replaced else "nothing was stored"
-            talk(f"the unfinished job {placed.id} has the key {new.key!r} already; {became}")
+            talk(f"the job {placed.id} has the key {new.key!r} already; {became}")
         if not wait:
             document(placed) if as_json else line(placed.id)
             return

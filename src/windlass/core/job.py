@@ -98,6 +98,7 @@ class Claim(Struct, frozen=True, gc=False):
     claimed_at: float
     resumed: bool = True
     due_at: float = 0.0
+    key: str | None = None
 
     __repr__ = _shown
 

@@ -175,7 +175,7 @@ def _claim(stored: bytes, token: int, made: bytes, former: bytes | None, now: fl
         attempt, crashes, resumed = stand.attempt + 1, stand.crashes, stand.started_at is not None
         due_at = stand.run_at
     queue, lane = _split(job.line)
-    spent = (attempt, crashes, job.crash_limit, job.created, now, resumed, due_at)
+    spent = (attempt, crashes, job.crash_limit, job.created, now, resumed, due_at, job.key)
     return Claim(full(stored), token, job.task, queue, lane, job.body, *spent)
 
 

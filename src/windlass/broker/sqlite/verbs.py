@@ -32,7 +32,9 @@ _CANCELLED = Cancelled("")
 rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
 numbers_of = decoder(msgspec.json.Decoder(list[tuple[JobId, int, int, int]]).decode)
 claimed_of = decoder(
-    msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None]]).decode
+    msgspec.json.Decoder(
+        list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None]]
+    ).decode
 )
 """What is stored, decoded. All of them raise `StoreCorrupt`."""
 
@@ -70,9 +72,9 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
-        for _, due_at, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text in found:
+        for _, due_at, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text, key in found:
             body = bytes.fromhex(text) if text is not None else tx.run("claim_body", place).fetchone()[0]
-            spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed), due_at)
+            spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed), due_at, key)
             claims.append(Claim(job, place, task, queue, lane, body, *spent))
             room[lane] -= 1
             tx.changed.append(job)

@@ -130,6 +130,15 @@ class Replacing(Chapter):
         assert (claim.id, claim.body, claim.crash_limit, claim.enqueued_at) == (first, b"new", 7, NOW)
         assert await broker.promote(now=NOW + 60) == []
 
+    async def test_the_expiry_is_the_new_ones(self, broker: Broker) -> None:
+        """Of one that does not expire: none."""
+        first = await add(broker, key="k", expires=5.0)
+        assert await add(broker, key="k", terms=REPLACES) == first
+        await broker.promote(now=NOW + 9)
+        assert await state(broker, first) is State.READY
+        await hire(broker)
+        assert [claim.id for claim in await take(broker, now=NOW + 9)] == [first]
+
     async def test_it_is_put_off(self, broker: Broker) -> None:
         """Due as the new one says: the last counts."""
         first = await _knock(broker, NOW, delay=10.0)

@@ -43,6 +43,15 @@ class Sharing(Chapter):
         await _fill(broker, "a", 5)
         assert Counter(await _groups(broker, 4)) == {"a": 2, "b": 2}
 
+    async def test_who_was_away_has_saved_nothing(self, broker: Broker) -> None:
+        """Turns that a group did not take are nobody's: it comes back as a newcomer does."""
+        await _fill(broker, "a", 1)
+        await _fill(broker, "b", 100)
+        await hire(broker)
+        await _groups(broker, 60)
+        await _fill(broker, "a", 20)
+        assert Counter(await _groups(broker, 10)) == {"a": 5, "b": 5}
+
     async def test_weights(self, broker: Broker) -> None:
         """As often as their weight says."""
         await _fill(broker, "double", 40, weight=2.0)

@@ -317,7 +317,7 @@ async def make(
         if await repeats.found(broker, job, placed):
             entry.add("a repeat")
         elif not placed.fresh and not placed.replaced:
-            detail = f"the unfinished job {placed.id} has its key: nothing was stored"
+            detail = f"the job {placed.id} has its key: nothing was stored"
             raise Problem(HTTPStatus.CONFLICT, "key-taken", detail, id=placed.id)
         entry.add(f"job {placed.id}")
     return Created(id=placed.id)

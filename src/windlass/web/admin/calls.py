@@ -15,6 +15,7 @@ from windlass.core.ids import new_id
 from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob
 from windlass.core.payload import Undecodable, check_size, read_json, unpack
 from windlass.core.secret import SHOWN
+from windlass.core.terms import Terms
 from windlass.definition import Definition, Options
 from windlass.errors import ConfigurationError, InvalidArguments
 from windlass.web.problems import Problem
@@ -52,7 +53,16 @@ def again(app: Windlass, job: Job, arguments: bytes, given: dict[str, Any]) -> N
         crash_limit=definition.crash_limit if definition else DEFAULT_CRASH_LIMIT,
         keep=settings.keep if keep is None else keep,
         keep_failed=settings.keep_failed if keep is None else keep,
+        terms=_again(job.terms),
     )
+
+
+def _again(terms: Terms | None) -> Terms | None:
+    """What asks for a place in the line stays; what is about other jobs, or about the time at which the first one came, does not."""
+    if terms is None:
+        return None
+    kept = Terms(group=terms.group, weight=terms.weight, ageing=terms.ageing, unique=terms.unique)
+    return None if kept == Terms() else kept
 
 
 def run(app: Windlass, task: str, arguments: bytes, given: dict[str, Any]) -> NewJob:
