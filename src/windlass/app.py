@@ -16,7 +16,7 @@ from windlass.broker.url import make_broker
 from windlass.connections import Connections
 from windlass.core.batch import Batch
 from windlass.core.durations import Duration
-from windlass.core.ids import check_id
+from windlass.core.ids import check_id, is_id
 from windlass.core.job import DEFAULT_CRASH_LIMIT, NewJob, StoreInfo
 from windlass.core.keys import Debounce, Throttle
 from windlass.core.payload import read_json, write_json
@@ -28,6 +28,7 @@ from windlass.errors import (
     BrokerUnavailable,
     ConfigurationError,
     DuplicateTask,
+    InvalidArguments,
     StoreFull,
     TaskDefinitionError,
     UnknownTask,
@@ -232,6 +233,10 @@ class Windlass:
 
         The first signal of a name counts. Raises `InvalidArguments` or `PayloadTooLarge`.
         """
+        if not 0 < len(name) <= 255 or not name.isprintable() or is_id(name):
+            raise InvalidArguments(
+                f"an event has a name of 1 to 255 printable characters that is no job's id, not {name!r:.80}"
+            )
         data = write_json("the event", data, self.settings.max_payload)
         return await (await self.broker()).deliver(check_id(job_id), name, data)
 

@@ -13,6 +13,7 @@ from windlass import (
     Depends,
     Flow,
     Handle,
+    InvalidArguments,
     JobFailed,
     Retry,
     State,
@@ -379,3 +380,12 @@ async def test_a_part_with_a_key_is_refused(jobs: Harness) -> None:
         await flow_of([keyed]).enqueue()
         with pytest.raises(ConfigurationError, match="has a key"):
             await jobs.drain()
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "x" * 256, "0192f0c1-2a3b-7c4d-8e5f-0123456789ab"])
+async def test_an_event_has_a_name_of_its_own(jobs: Harness, name: str) -> None:
+    """No job's id: it would stand in the place of that job's result."""
+    async with jobs:
+        handle = await approval.enqueue()
+        with pytest.raises(InvalidArguments, match="an event has a name"):
+            await app.signal(handle.id, name)

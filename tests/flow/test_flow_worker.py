@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from windlass import Depends, Flow, Seal, State, Windlass, group
+from windlass.core.job import Card
 from windlass.core.letters import found
+from windlass.worker.executor import Executor
 from windlass.worker.runner import working
 
 
@@ -83,3 +85,27 @@ async def test_flows_that_wait_hold_nothing(app: Windlass) -> None:
         for handle in handles[:3]:
             assert await app.signal(handle.id, "go", 1)
             assert await handle == 1
+
+
+async def test_a_flow_that_crashed_goes_on_where_its_journal_is(app: Windlass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other jobs have their last chance in a child process; a child does not know what the flow remembers."""
+    asked = list[str]()
+    monkeypatch.setattr(Executor, "_isolated", lambda _, claim: asked.append(claim.task))
+
+    @app.flow(crash_limit=2, name="flow")
+    async def crashed(flow: Flow = Depends()) -> int:
+        return await flow.step(abs, -1)
+
+    @app.task(crash_limit=2, name="task")
+    async def task() -> int:
+        return 2
+
+    flow, plain = await crashed.enqueue(), await task.enqueue()
+    broker = await app.broker()
+    await broker.beat("dead", Card(host="here", pid=1), 60.0)
+    assert len(await broker.claim(["default"], {"loop": 2}, "dead")) == 2
+    await broker.beat("dead", Card(host="here", pid=1), 0.0)
+    await broker.reclaim(workers=["dead"])
+    async with working(app):
+        assert (await flow.result(timeout=20), await plain.result(timeout=20)) == (1, 2)
+    assert asked == ["task"]

@@ -71,6 +71,15 @@ def _randoms() -> list[str]:
     return [digits[at : at + 16] for at in range(0, len(digits), 16)]
 
 
+def is_id(text: str) -> bool:
+    """Whether some job may have this id."""
+    try:
+        UUID(text)
+        return True
+    except ValueError:
+        return False
+
+
 def check_id(text: str) -> str:
     """`text` in canonical form; raises `InvalidArguments` when it is no UUID."""
     try:

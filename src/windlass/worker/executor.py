@@ -84,7 +84,8 @@ class Executor:
             definition = run.definition = self._definitions[claim.task]
             envelope = run.envelope = unpack(claim.body, self._settings.max_payload)
             slot = self._lane(definition)
-            lane = (self._isolated(claim) if claim.crashes and not definition.resources else None) or slot
+            isolated = claim.crashes and not definition.resources and not definition.is_flow  # whose journal is here
+            lane = (self._isolated(claim) if isolated else None) or slot
             reads = claim.resumed or envelope.fill is not None or definition.is_flow
             if envelope.fill is None:
                 self._decode(run, lane)

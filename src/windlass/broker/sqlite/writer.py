@@ -68,6 +68,7 @@ class Transaction:
 
     def finish(self) -> None:
         """Write what was left for the end."""
+        assert not self.ended, "a verb ended a job and told nobody: see `letters`"
         self.order.save()
         if deltas := [(queue, state, jobs) for (queue, state), jobs in self._tally.items() if jobs]:
             self.run("tally_add", msgspec.json.encode(deltas).decode())

@@ -279,7 +279,7 @@ end
 
 -- Tell everybody what moved and what ended, and the history; answers what became ready: id and queue in turn.
 local function told()
-  if #ended > 0 then open_letters(load, asked_of, move, due, note, changed).send(ended) end
+  if #ended > 0 then open_letters(load, asked_of, move, due, note, changed, try).send(ended) end
   if noted_at then pcall(open_history(), noted_at, rollups, sightings) end -- what is wrong with its keys, `record` tells
   if #removed > 0 then open_ids().remove(removed) end
   tell('watched', changed)

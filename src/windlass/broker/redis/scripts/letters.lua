@@ -1,6 +1,6 @@
 -- Letters (port.py: Letters), for jobs.lua: `open_letters(...)` is given what it needs of that.
 
-local load, asked_of, move, due, note, changed = ...
+local load, asked_of, move, due, note, changed, try = ...
 local boxes, opened, short = {}, {}, {}
 
 local function spelled(id)
@@ -72,14 +72,21 @@ local function fail(box, name, task, said, now)
   note(job, 'failed', now, 'PartFailed', message)
 end
 
--- Write down what was put into boxes.
-local function close()
-  for _, box in ipairs(opened) do
-    if #box.entries > 0 then
-      each('ZADD', root .. 'log:' .. box.job.id, box.entries)
-      call('HSET', root .. 'journals', box.job.id, cmsgpack.pack(box.numbers))
-      changed[#changed + 1] = box.job.id
-    end
+-- Write down what was put into a box.
+local function close(box)
+  if #box.entries == 0 then return end
+  each('ZADD', root .. 'log:' .. box.job.id, box.entries)
+  call('HSET', root .. 'journals', box.job.id, cmsgpack.pack(box.numbers))
+  changed[#changed + 1] = box.job.id
+end
+
+-- Tell one job of the end of another.
+local function tell_one(to, name, one, letter)
+  local box = box_of(to)
+  if box and (one.said == 'succeeded' or box.collects) then
+    put(box, name, letter, one.at)
+  elseif box then
+    fail(box, name, one.task, one.said, one.at)
   end
 end
 
@@ -92,16 +99,11 @@ local function send(ended)
     local letter = '\148' .. cmsgpack.pack(name, one.said, one.task) .. data
     for _, to in ipairs(one.to) do
       short[to] = short[to] or bytes_of(to) or ''
-      local box = box_of(short[to])
-      if box and (one.said == 'succeeded' or box.collects) then
-        put(box, name, letter, one.at)
-      elseif box then
-        fail(box, name, one.task, one.said, one.at)
-      end
+      try(tell_one, short[to], name, one, letter)
     end
     at = at + 1
   end
-  close()
+  for _, box in ipairs(opened) do try(close, box) end
 end
 
 -- Put in one letter from outside; answers whether its job takes any.
@@ -109,7 +111,7 @@ local function deliver(id, name, letter, now)
   local box = box_of(id)
   if not box or box.job.state >= SUCCEEDED then return 0 end
   put(box, name, letter, now)
-  close()
+  close(box)
   return 1
 end
 
