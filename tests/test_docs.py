@@ -119,12 +119,14 @@ def test_examples_compile_and_import_what_exists(page: Path) -> None:
 
 GUIDES = (
     "batches",
-    "fastapi",
     "dashboard",
+    "fairness",
+    "fastapi",
+    "keys",
     "metrics",
     "processes-and-limits",
-    "queues-and-resources",
     "resumable-jobs",
+    "schedules",
     "streaming",
     "tracing",
 )
@@ -137,6 +139,16 @@ def test_the_files_of_a_guide_can_be_imported(name: str, tmp_path: Path) -> None
     program = "; ".join(f"import {file.removesuffix('.py')}" for file in files(page) if file != "tour.py")
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["fairness", "flows", "keys", "workflows"])
+def test_the_tests_in_a_guide_pass(name: str, tmp_path: Path) -> None:
+    write(page := ROOT / f"docs/how-to/{name}.md", tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nasyncio_mode = "auto"\n')
+    tests = [file for file in files(page) if file.startswith("test_")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:

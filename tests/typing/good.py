@@ -91,11 +91,11 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def total(a: int, b: int) -> str:
+def pair(a: int, b: int) -> str:
     return str(a + b)
 
 
-@app.task(key=total, fair_by=total, weight=0.5, throttle=Throttle("1m"))
+@app.task(key=pair, fair_by=pair, weight=0.5, throttle=Throttle("1m"))
 def add_once(a: int, b: int) -> int:
     return a + b
 
