@@ -219,7 +219,7 @@ async def options() -> None:
         at=datetime.now(UTC), expires=60, timeout=1.5, retry=Retry(), keep="7d", queue="q", meta={"a": "b"}
     )
     assert_type(later.delay(1, 2), Handle[int])
-    once = add.options(key=total, unique="started", on_conflict="raise", fair_by="alice", weight=2, ageing="10m")
+    once = add.options(key=pair, unique="started", on_conflict="raise", fair_by="alice", weight=2, ageing="10m")
     assert_type(await once.enqueue(1, 2), Handle[int])
     assert_type(add.options(key="sum", debounce=Debounce("30s", longest="5m")).bind(1, 2), Call[int])
     assert_type(add.options(key="sum", throttle=Throttle(timedelta(minutes=1))).bind(1, 2), Call[int])
