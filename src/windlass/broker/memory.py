@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from windlass.broker.damaged import progress
+from windlass.core.gates import Gates, LimitInfo, Stander, shown, uses_of
 from windlass.core.job import (
     DAY,
     NOTHING,
@@ -60,6 +61,7 @@ from windlass.core.outcome import (
     orphaned,
 )
 from windlass.core.state import State
+from windlass.core.terms import gate_name
 
 T = TypeVar("T")
 Topic = tuple[str, str]
@@ -81,6 +83,7 @@ class _Record:
     releases: int = 0
     written: int = 0
     noted: int = 0
+    stander: Stander | None = None
     journal: dict[int, Entry] = field(default_factory=dict)
 
     def change(self, **fields: Any) -> None:
@@ -141,6 +144,7 @@ class Space:
         self.scheduled: list[tuple[float, int, _Record]] = []
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
+        self.gates = Gates()
         self.looked, self.trusted = -inf, -inf
         self.writers: dict[str, tuple[int, float]] = {}
         self.spans: dict[tuple[int, int], list[Rollup]] = {}
@@ -155,7 +159,32 @@ class Space:
         return now >= self.trusted
 
     def enter(self, record: _Record, state: State, now: float, **fields: Any) -> None:
-        """Put a job that stands nowhere into `state`."""
+        """Put a job that stands nowhere into `state`; one that has limits, and would be ready, to its first gate."""
+        limited = record.stander if state is State.READY else None
+        self.put(record, State.WAITING if limited else state, now, **fields)
+        if limited:
+            limited.since, limited.queue = record.job.run_at.timestamp(), record.job.queue
+            self.gates.arrive(limited, now)
+
+    def pass_on(self, now: float) -> list[Ready]:
+        """Let pass whoever may, after something has changed at the gates; answers what became ready."""
+        ready = list[Ready]()
+        for one in self.gates.pass_on(now):
+            record: _Record = one.record
+            self.counts[record.job.queue][State.WAITING] -= 1
+            self.put(record, State.READY, now)
+            ready.append(Ready(record.job.id, record.job.queue))
+        return ready
+
+    def hold(self, now: float, *, gates: Collection[str] = (), queue: str | None = None) -> None:
+        """Whoever passed one of these gates, or is of this queue, and has not started, goes back to the gate."""
+        for record in self.jobs.values():
+            if (one := record.stander) and record.job.state is State.READY:
+                if record.job.queue == queue or any(use.gate in gates for use in one.uses):
+                    self.move(record, State.READY, now)
+
+    def put(self, record: _Record, state: State, now: float, **fields: Any) -> None:
+        """Write down that a job stands in `state`."""
         record.change(state=state, cancelling=False, finished_at=_date(now) if state.finished else None, **fields)
         record.place = next(self.serial)
         new, queue, run_at = record.new, record.job.queue, record.job.run_at.timestamp()
@@ -172,9 +201,13 @@ class Space:
             heappush(self.finished, (now + keep, record.place, record))
         self.wake(("job", new.id))
 
-    def leave(self, record: _Record) -> None:
-        """Take a job out of the state it stands in, and with it whatever it holds there."""
+    def leave(self, record: _Record, to: State | None, now: float) -> None:
+        """Take a job out of the state it stands in, and with it whatever it holds there. to: where it goes."""
         job, record.place = record.job, 0
+        if record.stander and to is State.RUNNING:
+            self.gates.start(record.stander.uses, now)
+        elif record.stander:
+            self.gates.leave(record.stander, job.state, now, ends=to is None or to.finished or to is State.PARKED)
         self.counts[job.queue][job.state] -= 1
         if job.key is not None and self.keys.get(job.key) == job.id:
             del self.keys[job.key]
@@ -185,17 +218,17 @@ class Space:
 
     def move(self, record: _Record, state: State, now: float, **fields: Any) -> None:
         """From where it stands to `state`."""
-        self.leave(record)
+        self.leave(record, state, now)
         self.enter(record, state, now, **fields)
 
     def due(self, record: _Record, delay: float, now: float, **fields: Any) -> list[Ready]:
         """Make a job ready, or scheduled when there is a delay; answers what became ready."""
         self.move(record, State.SCHEDULED if delay > 0 else State.READY, now, run_at=_date(now + delay), **fields)
-        return [] if delay > 0 else [Ready(record.job.id, record.job.queue)]
+        return [Ready(record.job.id, record.job.queue)] if record.job.state is State.READY else []
 
-    def remove(self, record: _Record) -> None:
+    def remove(self, record: _Record, now: float) -> None:
         """Delete a job."""
-        self.leave(record)
+        self.leave(record, None, now)
         del self.jobs[record.job.id]
         self.wake(("job", record.job.id))
 
@@ -295,7 +328,9 @@ class MemoryBroker:
 
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
         with self._at(now) as now:
-            return [self._place(new, now) for new in jobs]
+            placed = [self._place(new, now) for new in jobs]
+            self._space.pass_on(now)
+            return [Placed(one.id, self._space.jobs[one.id].job.state, one.fresh) for one in placed]
 
     def _place(self, new: NewJob, now: float) -> Placed:
         space = self._space
@@ -313,6 +348,10 @@ class MemoryBroker:
             expires_at=None if new.expires is None else _date(now + new.expires),
         )
         record = space.jobs[new.id] = _Record(new, job)
+        if uses := uses_of(new.terms):
+            record.stander = Stander(new.id, uses, new.priority, run_at, new.queue, record)
+            if job.state is State.READY:
+                space.gates.define(record.stander, now)
         space.enter(record, job.state, now)
         if job.expires_at is not None:
             heappush(space.expiring, (job.expires_at.timestamp(), record.place, record))
@@ -363,8 +402,10 @@ class MemoryBroker:
             for claim, outcome in pairs:
                 record = self._space.live(claim)
                 applied.append(record is not None)
+                if record and record.stander and claim.meters:
+                    self._space.hold(now, gates=self._space.gates.meter(record.stander, claim.meters, now))
                 ready += self._end(record, outcome, now) if record else []
-            return applied, ready
+            return applied, ready + self._space.pass_on(now)
 
     def _end(self, record: _Record, outcome: Outcome, now: float) -> list[Ready]:
         """End the present run of `record`; answers what became ready."""
@@ -473,8 +514,10 @@ class MemoryBroker:
                 _, place, record = heappop(space.scheduled)
                 if record.place == place:
                     space.move(record, State.READY, now)
-                    ready.append(Ready(record.job.id, record.job.queue))
-            return ready
+                    ready += [Ready(record.job.id, record.job.queue)] if record.job.state is State.READY else []
+            opening = [(at, name) for name, gate in space.gates.gates.items() if (at := gate.opens) is not None and at <= now]
+            space.gates.touched.update(name for _, name in nsmallest(limit, opening))
+            return ready + space.pass_on(now)
 
     async def reclaim(
         self,
@@ -501,7 +544,7 @@ class MemoryBroker:
                     told.append((job, outcome))
                 ready += self._end(record, outcome, now)
             self._space.tell(told, now)
-            return ready
+            return ready + self._space.pass_on(now)
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         with self._at(now) as now:
@@ -509,8 +552,9 @@ class MemoryBroker:
             while space.finished and space.finished[0][0] <= now and pruned < limit:
                 _, place, record = heappop(space.finished)
                 if record.place == place:
-                    space.remove(record)
+                    space.remove(record, now)
                     pruned += 1
+            space.gates.forget(space.gates.gates, now)
             for name in [name for name, one in space.workers.items() if not one.held and one.until + DAY <= now]:
                 del space.workers[name]
             space.writers = {name: (last, at) for name, (last, at) in space.writers.items() if at + DAY > now}
@@ -566,6 +610,7 @@ class MemoryBroker:
                 elif not record.job.state.finished:
                     waiting.append(record)
             self._call_off(waiting, "cancelled", now)
+            self._space.pass_on(now)
             return {record.job.id: record.job.state for record in known}
 
     def _call_off(self, waiting: Sequence[_Record], reason: str, now: float) -> None:
@@ -584,19 +629,39 @@ class MemoryBroker:
                 if job.state in revivable and not taken:
                     record.written += job.state.finished
                     ready += self._space.due(record, 0.0, now, crashes=0, reason=None, expires_at=None)
-            return ready
+            return ready + self._space.pass_on(now)
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
-        with self._space.lock:
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
+        with self._at(now) as now:
             gone = [record for record in self._space.known(ids) if record.job.state is not State.RUNNING]
             for record in gone:
-                self._space.remove(record)
+                self._space.remove(record, now)
+            self._space.pass_on(now)
             return [record.job.id for record in gone]
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
-        with self._space.lock:
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
+        with self._at(now) as now:
             (self._space.paused.add if paused else self._space.paused.discard)(queue)
+            self._space.gates.pause(queue, paused, now)
+            if paused:
+                self._space.hold(now, queue=queue)
+            self._space.pass_on(now)
             self._space.wake(("queue", queue))
+
+    async def limits(
+        self,
+        names: Sequence[tuple[str, str]] | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 50,
+        now: float | None = None,
+    ) -> list[LimitInfo]:
+        with self._at(now) as now:
+            gates = self._space.gates.gates
+            wanted = sorted(gates) if names is None else [gate_name(*one) for one in names]
+            past = (one for one in wanted if one in gates and (after is None or one > gate_name(*after)))
+            found = (shown(one, gates[one], now) for one in past)
+            return list(islice(filter(None, found), limit))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         with self._at(now) as now:

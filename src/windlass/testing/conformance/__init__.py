@@ -25,6 +25,7 @@ from windlass.testing.conformance.claim import Claiming
 from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
+from windlass.testing.conformance.limits import Limiting
 from windlass.testing.conformance.measures import Listing, Measuring, Speaking
 from windlass.testing.conformance.presence import Beating
 from windlass.testing.conformance.settle import Settling
@@ -46,6 +47,7 @@ class Conformance(
     Measuring,
     Speaking,
     Listing,
+    Limiting,
     Bookkeeping,
     Waiting,
     Crowding,
