@@ -157,6 +157,7 @@ def shown(name: str, gate: Gate, now: float) -> LimitInfo | None:
     idle = gate.idle
     if limit == PAUSED or (idle is not None and idle <= now):
         return None
+    gate = replace(gate)
     gate.refill(now)
     closed = datetime.fromtimestamp(min(gate.closed, 2**37), UTC) if gate.closed > now else None
     level = None if gate.rate == inf else gate.level
@@ -269,10 +270,10 @@ class Gates:
         """Let pass whoever may, at the gates where something has changed; answers them. What nobody needs any more is forgotten."""
         passed, names = list[Stander](), set[str]()
         while self.touched:
-            name = min(self.touched)
-            passed += self._pass(name, now)
-            self.touched.discard(name)
-            names.add(name)
+            names |= self.touched
+            some, self.touched = sorted(self.touched), set()
+            for name in some:
+                passed += self._pass(name, now)
         self.forget(names, now)
         return passed
 
@@ -315,7 +316,7 @@ class Gates:
             if use.gate != admitting:
                 gate = self.gate(use, now)
                 first = self._first(use.gate, gate)
-                if (first is not None and _key(first, use.gate, gate) < _key(job, use.gate, gate)) or not gate.admits(
+                if (first is not None and key_of(first, use.gate, gate) < key_of(job, use.gate, gate)) or not gate.admits(
                     job.id, use, now
                 ):
                     return use.gate, gate
@@ -329,7 +330,7 @@ class Gates:
     def push(self, job: Stander, name: str, gate: Gate) -> None:
         """Put a job into the line of a gate."""
         job.at, self._pushed = name, self._pushed + 1
-        heappush(self.lines[name], (_key(job, name, gate), self._pushed, job))
+        heappush(self.lines[name], (key_of(job, name, gate), self._pushed, job))
 
     def _first(self, name: str, gate: Gate) -> Stander | None:
         """Who stands first at a gate. Of those who left, entries may remain in the line."""
@@ -347,7 +348,7 @@ class Gates:
             heappop(line)
 
 
-def _key(job: Stander, name: str, gate: Gate) -> Key:
+def key_of(job: Stander, name: str, gate: Gate) -> Key:
     use = job.use(name)
     kind = -job.priority if not use.ordered else FIRST if gate.turn == job.id else IN_ORDER
     return kind, job.since, job.id

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from windlass.broker.damaged import decoder
-from windlass.broker.sqlite import history
+from windlass.broker.sqlite import gates, history
+from windlass.broker.sqlite.gates import Change
 from windlass.broker.sqlite.presence import card_of
+from windlass.broker.sqlite.rows import Move, Row, by_id, look, stays
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Ready
 from windlass.core.outcome import (
     RELEASE_LIMIT,
     Cancelled,
-    ErrorInfo,
     Failed,
     Outcome,
     Parked,
@@ -28,6 +30,7 @@ from windlass.core.outcome import (
     orphaned,
 )
 from windlass.core.state import State
+from windlass.core.terms import Meter
 from windlass.errors import StoreCorrupt
 
 FOREVER = 1e12
@@ -35,56 +38,11 @@ FOREVER = 1e12
 _CANCELLED = Cancelled("")
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a decision about a job is made from."""
-
-    place: int
-    id: JobId
-    queue: str
-    state: State
-    attempt: int
-    crashes: int
-    crash_limit: int
-    releases: int
-    cancelling: bool
-    run_at: float
-    worker: str | None
-    key: str | None
-
-
-class Move(NamedTuple):
-    """Where a job goes, and what is different then."""
-
-    row: Row
-    state: State
-    queue: str
-    run_at: float
-    attempt: int
-    crashes: int
-    releases: int
-    finished_at: float | None = None
-    error: ErrorInfo | None = None
-    reason: str | None = None
-    expires: bool = True
-
-
-rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
 numbers_of = decoder(msgspec.json.Decoder(list[tuple[JobId, int, int, int]]).decode)
 claimed_of = decoder(
-    msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None]]).decode
+    msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None]]).decode
 )
 """What is stored, decoded. All of them raise `StoreCorrupt`."""
-
-
-def _look(tx: Transaction, chosen: str, *values: object) -> list[Row]:
-    """The jobs that the statement `chosen` names, by their places."""
-    return rows_of(tx.con.execute(sql("look", chosen=sql(chosen)), values).fetchone()[0])
-
-
-def _by_id(tx: Transaction, chosen: str, ids: Sequence[JobId]) -> list[Row]:
-    """The jobs among `ids` that `chosen` admits, in the order asked."""
-    rows = {row.id: row for row in _look(tx, chosen, as_json(ids))}
-    return [rows[job] for job in dict.fromkeys(ids) if job in rows]
 
 
 # --- putting work in ------------------------------------------------------------------------------------------
@@ -100,15 +58,33 @@ def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
     placed = list[Placed]()
     for start in range(0, len(rows), 256):
         placed += _insert(tx, rows[start : start + 256])
-    answers = iter(placed)
+    passed = _limited(tx, calls, rows, placed)
+    answers = iter(replace(one, state=State.READY) if one.id in passed else one for one in placed)
     return [[next(answers) for _ in jobs] for jobs, _ in calls]
+
+
+def _limited(tx: Transaction, calls: list[Enqueue], rows: Sequence[Sequence[Any]], placed: Sequence[Placed]) -> set[JobId]:
+    """Bring new jobs with limits to their gates; answers who passed."""
+    jobs = [new for some, _ in calls for new in some]
+    came = [
+        gates.newcomer(new, row[7])
+        for new, row, one in zip(jobs, rows, placed, strict=True)
+        if one.fresh and one.state is State.WAITING
+    ]
+    others = _move(tx, [], tx.now(calls[-1][1]), Change(new=came)) if came else []
+    passed = [job for job in came if job.at is None]
+    for job in passed:
+        tx.count(job.queue, State.WAITING, -1)
+        tx.count(job.queue, State.READY, 1)
+        tx.ready.add(job.queue)
+    return {job.id for job in (*passed, *others)}
 
 
 def _new_row(new: NewJob, now: float) -> tuple[object, ...]:
     run_at = now
     if new.delay or new.at is not None:
         run_at = max(now + new.delay, now if new.at is None else new.at)
-    state = State.SCHEDULED if run_at > now else State.READY
+    state = State.SCHEDULED if run_at > now else State.WAITING if new.terms and new.terms.uses else State.READY
     expires_at = None if new.expires is None else now + new.expires
     named = new.id, new.task, new.queue, new.lane, new.priority
     terms = None if new.terms is None else msgspec.json.encode(new.terms)
@@ -157,7 +133,9 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
-        for _, due_at, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text in found:
+        if terms := [job[-1] for job in found if job[-1] is not None]:
+            gates.start(tx, terms, now)
+        for _, due_at, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text, _ in found:
             body = bytes.fromhex(text) if text is not None else tx.run("claim_body", place).fetchone()[0]
             spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed), due_at)
             claims.append(Claim(job, place, task, queue, lane, body, *spent))
@@ -172,36 +150,42 @@ Settle = tuple[Sequence[tuple[Claim, Outcome]], float | None]
 
 def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list[Ready]]]:
     running = _running(tx, [claim for pairs, _ in calls for claim, _ in pairs])
-    finished, moves, answers = list[tuple[int, bytes, float]](), list[Move](), list[tuple[list[bool], list[Ready]]]()
+    finished, moves, answers = list[tuple[int, bytes, float]](), list[Move](), list[tuple[list[bool], list[Move]]]()
+    ended, metered, now = list[Row](), list[tuple[Row, Sequence[Meter]]](), 0.0
     for pairs, at in calls:
-        now, applied, ready, told = tx.now(at), list[bool](), list[Ready](), dict[JobId, Outcome]()
+        now, applied, mine, told = tx.now(at), list[bool](), list[Move](), dict[JobId, Outcome]()
         for claim, outcome in pairs:
             row = running.pop((claim.token, claim.id), None)
             applied.append(row is not None)
             if row is None:
                 continue
+            if claim.meters:
+                metered.append((row, claim.meters))
             if isinstance(outcome, Succeeded):
                 finished.append((row.place, outcome.result, now))
+                ended += [row] if row.terms else []
                 tx.count(row.queue, State.RUNNING, -1)
                 tx.count(row.queue, State.SUCCEEDED, 1)
                 tx.changed.append(row.id)
                 continue
             move = _after(row, outcome, now)
-            moves.append(move)
-            if move.state is State.READY:
-                ready.append(Ready(row.id, move.queue))
+            mine.append(move)
             if move.state is State.CANCELLED and not isinstance(outcome, Cancelled):
                 told[row.id] = _CANCELLED
         history.tell(tx, told, now)
-        answers.append((applied, ready))
+        answers.append((applied, mine))
+        moves += mine
     write_rows(tx.con, "settle_succeeded", finished)
-    _move(tx, moves)
-    return answers
+    ready = {one.id: one for one in _move(tx, moves, now, Change(ended=ended, metered=metered))}
+    told_of = [[ready.pop(move.row.id) for move in mine if move.row.id in ready] for _, mine in answers]
+    if told_of:
+        told_of[-1] += ready.values()  # who passed
+    return [(applied, some) for (applied, _), some in zip(answers, told_of, strict=True)]
 
 
 def _running(tx: Transaction, claims: Sequence[Claim]) -> dict[tuple[int, JobId], Row]:
     """The claims that are live, by token and id: a claim's token is the place of its job, which the job leaves with the run."""
-    rows = _look(tx, "settle_chosen", as_json(claim.token for claim in claims))
+    rows = look(tx, "settle_chosen", as_json(claim.token for claim in claims))
     return {(row.place, row.id): row for row in rows if row.state is State.RUNNING}
 
 
@@ -209,7 +193,7 @@ def _after(row: Row, outcome: Outcome, now: float) -> Move:
     """What becomes of a running job that did not succeed."""
     if row.cancelling and isinstance(outcome, Retried | Snoozed | Released | Parked):
         outcome = Cancelled("cancelled while running")
-    move = _stays(row, State.CANCELLED)
+    move = stays(row, State.CANCELLED)
     match outcome:
         case Failed(error, crash):
             move = move._replace(state=State.FAILED, finished_at=now, error=error)
@@ -234,14 +218,12 @@ def _due(move: Move, delay: float, now: float) -> Move:
     return move._replace(state=State.SCHEDULED if delay > 0 else State.READY, run_at=now + delay)
 
 
-def _stays(row: Row, state: State) -> Move:
-    """To another state, and nothing else is different."""
-    return Move(row, state, row.queue, row.run_at, row.attempt, row.crashes, row.releases)
-
-
-def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
-    """Write the moves down; answers what became ready."""
-    if not moves:
+def _move(tx: Transaction, moves: Sequence[Move], now: float, change: Change = gates.NOTHING) -> list[Ready]:
+    """Write the moves down, as the gates let them happen; answers what became ready."""
+    stands = list[gates.Stand]()
+    if any(change) or any(move.row.terms for move in moves):
+        moves, stands = gates.pass_gates(tx, moves, change, now)
+    if not moves and not stands:
         return []
     ready, rows = list[Ready](), list[tuple[object, ...]]()
     for number, move in enumerate(moves, 1):
@@ -258,6 +240,7 @@ def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
         rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, len(moves) - number))
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
+    write_rows(tx.con, "stand", stands)
     return ready
 
 
@@ -293,11 +276,14 @@ Batch = tuple[int, float | None]
 
 def _promote(tx: Transaction, batch: Batch) -> list[Ready]:
     limit, now = batch[0], tx.now(batch[1])
-    expired = _look(tx, "promote_expired", now, limit)
-    _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired])
+    expired = look(tx, "promote_expired", now, limit)
+    moves = [stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired]
     history.tell(tx, {row.id: _CANCELLED for row in expired}, now)
-    due = sorted(_look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
-    return _move(tx, [_stays(row, State.READY) for row in due])
+    gone = {row.id for row in expired}
+    due = sorted(look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
+    moves += [stays(row, State.READY) for row in due if row.id not in gone]
+    opening = [name for (name,) in tx.run("gate_opening", now, limit).fetchall()]
+    return _move(tx, moves, now, Change(opening=opening))
 
 
 Reclaim = tuple[int, Sequence[str] | None, float, float, float | None]
@@ -314,7 +300,7 @@ def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
         except StoreCorrupt:
             said = Card(host="?", pid=0)
         words = said.last_words or lost(worker)
-        rows = _look(tx, "reclaim_chosen", worker, limit - len(moves))
+        rows = look(tx, "reclaim_chosen", worker, limit - len(moves))
         if rows:
             tx.run("reclaim_robbed", worker)
         for row in rows:
@@ -323,20 +309,23 @@ def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
             moves.append(_after(row, outcome, now))
             told[row.id] = _CANCELLED if moves[-1].state is State.CANCELLED else outcome
     history.tell(tx, told, now)
-    return _move(tx, moves)
+    return _move(tx, moves, now)
 
 
 def _prune(tx: Transaction, batch: Batch) -> int:
     limit, now = batch[0], tx.now(batch[1])
-    rows = _look(tx, "prune", now, limit)
-    _delete(tx, rows)
+    rows = look(tx, "prune", now, limit)
+    _delete(tx, rows, now)
+    tx.run("gate_prune", now, limit)
     tx.run("prune_workers", now, DAY)
     tx.run("prune_tally")
     history.prune(tx, now, limit, DAY)
     return len(rows)
 
 
-def _delete(tx: Transaction, rows: Sequence[Row]) -> None:
+def _delete(tx: Transaction, rows: Sequence[Row], now: float) -> None:
+    if leaving := [row for row in rows if row.terms and not row.state.finished]:
+        _move(tx, [], now, Change(ended=leaving))
     for row in rows:
         tx.count(row.queue, row.state, -1)
         tx.changed.append(row.id)
@@ -352,13 +341,13 @@ Chosen = tuple[Sequence[JobId], float | None]
 
 def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
     ids, at = chosen
-    now, rows = tx.now(at), _by_id(tx, "by_id", ids)
+    now, rows = tx.now(at), by_id(tx, "by_id", ids)
     running = [row for row in rows if row.state is State.RUNNING]
     if running:
         tx.run("cancel_running", as_json(row.place for row in running))
         tx.changed += [row.id for row in running]
     waiting = [row for row in rows if row.state is not State.RUNNING and not row.state.finished]
-    _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting])
+    _move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting], now)
     cancelled = {row.id: _CANCELLED for row in waiting}
     history.tell(tx, cancelled, now)
     return {row.id: State.CANCELLED if row.id in cancelled else row.state for row in rows}
@@ -367,23 +356,25 @@ def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
 def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
     ids, at = chosen
     now, moves, keys = tx.now(at), list[Move](), set[str]()
-    for row in _by_id(tx, "revive_chosen", ids):
+    for row in by_id(tx, "revive_chosen", ids):
         if row.key is not None and row.key in keys:
             continue
         keys |= {row.key} if row.key is not None else set()
-        moves.append(_stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))
+        moves.append(stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))
     tx.run("revive_ended", as_json(move.row.place for move in moves))
-    return _move(tx, moves)
+    return _move(tx, moves, now)
 
 
-def _forget(tx: Transaction, ids: Sequence[JobId]) -> list[JobId]:
-    rows = [row for row in _by_id(tx, "by_id", ids) if row.state is not State.RUNNING]
-    _delete(tx, rows)
+def _forget(tx: Transaction, chosen: Chosen) -> list[JobId]:
+    ids, at = chosen
+    rows = [row for row in by_id(tx, "by_id", ids) if row.state is not State.RUNNING]
+    _delete(tx, rows, tx.now(at))
     return [row.id for row in rows]
 
 
-def _pause(tx: Transaction, wish: tuple[str, bool]) -> None:
-    queue, paused = wish
+def _pause(tx: Transaction, wish: tuple[str, bool, float | None]) -> None:
+    queue, paused, at = wish
+    _move(tx, [], tx.now(at), Change(paused=(queue, paused)))
     tx.run("pause" if paused else "resume", queue)
     tx.ready.add(queue)
 

@@ -64,8 +64,8 @@ local function special(id, made, delay, moment, key, terms)
     local job = jobs.load(id)
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
     job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
-    jobs.enter(job, job.run_at > now and SCHEDULED or READY, now)
-    if job.state == SCHEDULED then tell_of(id, SCHEDULED, 1) end
+    jobs.come(job, job.run_at > now and SCHEDULED or READY, now, terms ~= '')
+    if job.state ~= READY then tell_of(id, job.state, 1) end
   end
   number = number + 1
 end
@@ -100,5 +100,10 @@ if not ok then -- a key is of another type: none of these is a job; who meets in
   end
   return type(why) == 'table' and why or redis.error_reply(why)
 end
-if jobs then jobs.told() end
-return answer
+if jobs then
+  jobs.told()
+  for i = 2, #answer, 4 do -- who waited may have passed
+    if answer[i + 1] == WAITING then answer[i + 1] = byte(call('HGET', root .. 'states', answer[i]) or '', 2) or WAITING end
+  end
+end
+return jobs and jobs.trouble() or answer

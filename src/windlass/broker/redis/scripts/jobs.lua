@@ -42,7 +42,7 @@ end
 -- In which state a job is by the list that it stands in.
 local function state_by_list(id)
   for state, list in pairs({
-    [SCHEDULED] = 'scheduled', [RUNNING] = 'running', [PARKED] = 'parked',
+    [SCHEDULED] = 'scheduled', [WAITING] = 'waiting', [RUNNING] = 'running', [PARKED] = 'parked',
     [SUCCEEDED] = 'ended:5', [FAILED] = 'ended:6', [CANCELLED] = 'ended:7',
   }) do
     if call('ZSCORE', root .. list, id) then return state end
@@ -103,12 +103,35 @@ end
 local function place_of(job)
   if job.state == READY then return 'ready:' .. job.line, score(job.priority, job.run_at) end
   if job.state == SCHEDULED then return 'scheduled', job.run_at end
+  if job.state == WAITING then return 'waiting', job.run_at end
   if job.state == RUNNING then return 'running' end
   if job.state == PARKED then return 'parked', job.run_at end
   return 'ended:' .. job.state, (job.finished_at or 0) + (job.state == FAILED and job.keep_failed or job.keep)
 end
 
 local changed, became_ready, removed, trouble = {}, {}, {}, nil
+local asking, gates, gates_at = nil, nil, nil -- whether any job has terms; limits, once one is met, and the time there
+
+-- What a job asks for beside its turn; nil for a plain one. What cannot be read asks for nothing.
+local function terms_of(id)
+  if asking == nil then asking = call('HLEN', root .. 'terms') > 0 end
+  local stored = asking and call('HGET', root .. 'terms', id)
+  if not stored then return nil end
+  local ok, terms = pcall(cmsgpack.unpack, stored)
+  return ok and type(terms) == 'table' and terms or {}
+end
+
+local function limits(now)
+  gates, gates_at = gates or open_gates(load, terms_of), now
+  return gates
+end
+
+-- Whether a job has limits; then `uses` says which.
+local function limited(job, now)
+  local terms = not job.uses and terms_of(job.id)
+  if terms and terms.uses then job.uses = limits(now).uses_of(terms) end
+  return job.uses ~= nil
+end
 
 local function free_key(job)
   if job.key and call('HGET', root .. 'keys', job.key) == job.id then call('HDEL', root .. 'keys', job.key) end
@@ -144,13 +167,38 @@ end
 
 -- From where it stands to another state, and to another queue, if one is given. First it is there, then it is gone here: a key of another
 -- type, which ends the script, loses no job.
-local function move(job, state, now, queue)
+local function shift(job, state, now, queue)
   local line, was, from = job.line, job.state, place_of(job)
   if queue and queue ~= '' then change_queue(job, queue) end
   enter(job, state, now)
   count(line, was, -1)
   if place_of(job) ~= from then call('ZREM', root .. from, job.id) end
   if was == RUNNING then call('SREM', root .. 'cancelling', job.id) end
+end
+
+-- The same; a job with limits gives back what it holds, and goes to its first gate when it would be ready.
+local function move(job, state, now, queue)
+  if not limited(job, now) then return shift(job, state, now, queue) end
+  limits(now).leave(job, job.state, state >= SUCCEEDED or state == PARKED, now)
+  shift(job, state == READY and WAITING or state, now, queue)
+  if state == READY then gates.arrive(job, now) end
+end
+
+-- A new job, in its first state.
+local function come(job, state, now, has_terms)
+  asking = asking or has_terms or nil
+  if state ~= READY or not limited(job, now) then return enter(job, state, now) end
+  enter(job, WAITING, now)
+  limits(now).define(job, now)
+  gates.arrive(job, now)
+end
+
+-- These passed gates and have not started: they go back.
+local function hold(ids, now)
+  for _, id in ipairs(ids) do
+    local job = load(id)
+    if job and job.state == READY then move(job, READY, now) end
+  end
 end
 
 -- For the history: what became of a job for which no worker speaks. error, message: what it crashed of, if it did.
@@ -183,7 +231,8 @@ local function due(job, delay, now, queue)
   move(job, delay > 0 and SCHEDULED or READY, now, queue)
 end
 
-local function remove(job)
+local function remove(job, now)
+  if job.state < SUCCEEDED and limited(job, now) then limits(now).leave(job, job.state, true, now) end
   count(job.line, job.state, -1)
   call('ZREM', root .. place_of(job), job.id)
   free_key(job)
@@ -200,8 +249,15 @@ local function try(what, ...)
   if not ok then trouble = type(why) == 'table' and why or redis.error_reply(why) end
 end
 
--- Tell everybody what moved, and the history; answers what became ready: id and queue in turn.
+-- Let pass whoever may.
+local function pass_on()
+  for _, job in ipairs(gates.pass_on(gates_at)) do shift(job, READY, gates_at) end
+  gates.save()
+end
+
+-- Let pass whoever may, and tell everybody what moved, and the history; answers what became ready: id and queue in turn.
 local function told()
+  if gates then try(pass_on) end
   if noted_at then pcall(open_history(), noted_at, rollups, sightings) end -- what is wrong with its keys, `record` tells
   if #removed > 0 then open_ids().remove(removed) end
   tell('watched', changed)
@@ -241,6 +297,6 @@ local function finish(job, kind, text, delay, crash, now)
 end
 
 return {
-  load = load, listed = listed, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
-  cancel = cancel, note = note, try = try, told = told, changed = changed, trouble = function() return trouble end,
+  load = load, listed = listed, stand_of = stand_of, come = come, move = move, due = due, remove = remove, finish = finish,
+  cancel = cancel, limited = limited, limits = limits, hold = hold, note = note, try = try, told = told, changed = changed, trouble = function() return trouble end,
 }

@@ -8,6 +8,13 @@
 --   ready:LINE      zset   id by priority, then due time; a LINE is "queue\0lane"
 --   scheduled       zset   id by due time
 --   terms           hash   id -> what it asks for beside its turn (terms.py: Terms, as msgpack); plain jobs have none
+--   waiting         zset   id by the time from when on it waits
+--   gates           hash   of a limit and a key, joined by "\31", what it admits and its accounts (gates.py: Gate, as msgpack)
+--   gate_names      zset   the same names in their order
+--   gate:NAME       zset   id by its rank and due time: who stands there
+--   stands          hash   id -> the name of the gate where it stands
+--   passed          zset   "NAME\31id", in its order, of whoever passed a gate and has not started; "\31QUEUE" counts as one of them
+--   opening, idling zset   names by when time alone lets the next one pass; from when on nobody needs them
 --   running         zset   id by the number of the worker that holds it
 --   parked          zset   id by the time it was parked
 --   ended:STATE     zset   id by the time to forget it, for each of the finished states
@@ -37,6 +44,7 @@
 
 local root, call = KEYS[1], redis.call
 local byte, sub, char, find, floor = string.byte, string.sub, string.char, string.find, math.floor
+local WAITING = 1
 local SCHEDULED, READY, RUNNING, PARKED, SUCCEEDED, FAILED, CANCELLED = 0, 2, 3, 4, 5, 6, 7
 local RUN = 4096 -- bytes of a run of ids
 local MANY = 1000 -- arguments that are unpacked at once: a call in Lua takes less than 8,000

@@ -1,13 +1,38 @@
 #!lua flags=allow-oom
--- End runs. ARGV: now, the limit of releases, number of lines, then for each line: its name, number of successes, and as often:
+-- End runs. ARGV: now, the limit of releases, number of lines, how many runs say something of their limits, and of each of them id,
+-- fence and meters (as msgpack), then for each line: its name, number of successes, and as often:
 -- id, fence, result. Then every other outcome: id, fence, kind, text, delay, crash (lib.lua: finish).
 -- A fence is the part of a stand that holds its state and token: as long as it is the same, the claim lives.
 -- Answers three lists: the successes that were not applied (their places, from 0), the same of the others, what became ready.
 
-local now, limit, at, number = clock(ARGV[1]), tonumber(ARGV[2]), 4, 0
+local now, limit, at, number = clock(ARGV[1]), tonumber(ARGV[2]), 5 + 3 * ARGV[4], 0
 local done = double(now)
 local refused, stale = {}, {}
 local all, jobs, ready = {}, nil, {}
+
+local asking = call('EXISTS', root .. 'terms') == 1
+
+-- These meters of live runs count.
+local function meter()
+  for i = 5, at - 1, 3 do
+    local stand = call('HGET', root .. 'states', ARGV[i])
+    local job = stand and sub(stand, 2, 11) == ARGV[i + 1] and jobs.load(ARGV[i], RUNNING)
+    if job and jobs.limited(job, now) then jobs.hold(jobs.limits(now).meter(job.uses, cmsgpack.unpack(ARGV[i + 2]), now), now) end
+  end
+end
+
+-- These jobs have succeeded: those with limits give back what they held.
+local function leave(ids)
+  local terms = values(root .. 'terms', ids)
+  for i, id in ipairs(ids) do
+    local gates = terms[i] and jobs.limits(now)
+    local uses = gates and gates.uses_of(cmsgpack.unpack(terms[i]))
+    if uses then gates.leave({id = id, uses = uses}, RUNNING, true, now) end
+  end
+end
+
+if asking then jobs = open_jobs() end
+if at > 5 and asking then jobs.try(meter) end
 
 for _ = 1, tonumber(ARGV[3]) do
   local line, many = ARGV[at], tonumber(ARGV[at + 1])
@@ -51,6 +76,7 @@ if #all > 0 then
       if keys[i] and call('HGET', root .. 'keys', keys[i]) == id then call('HDEL', root .. 'keys', keys[i]) end
     end
   end
+  if asking then jobs.try(leave, all) end
   tell('watched', all)
   tell('awaited', all)
 end

@@ -13,6 +13,7 @@ UPDATE job SET
     error = coalesce(v.column9, error),
     reason = v.column10,
     expires_at = iif(v.column11, expires_at, NULL),
-    cancelling = 0
+    cancelling = 0,
+    gate = NULL
 FROM (VALUES {rows}) AS v
 WHERE job.place = v.column1
