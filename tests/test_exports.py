@@ -27,6 +27,7 @@ PUBLIC = [
     "JobEvent",
     "JobFailed",
     "JobNotFound",
+    "Limit",
     "Progress",
     "ResultTimeout",
     "Retry",

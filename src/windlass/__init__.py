@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from windlass.errors import WindlassError as WindlassError
     from windlass.handle import Handle as Handle
     from windlass.handle import JobEvent as JobEvent
+    from windlass.limit import Limit as Limit
     from windlass.middleware import CallNext as CallNext
     from windlass.task import Call as Call
     from windlass.task import Task as Task
@@ -50,6 +51,7 @@ else:
         "JobEvent": "windlass.handle",
         "JobFailed": "windlass.errors",
         "JobNotFound": "windlass.errors",
+        "Limit": "windlass.limit",
         "Progress": "windlass.core.job",
         "ResultTimeout": "windlass.errors",
         "Retry": "windlass.core.retry",

@@ -23,6 +23,7 @@ from windlass.definition import Definition, Lane, define
 from windlass.errors import BrokerUnavailable, ConfigurationError, DuplicateTask, StoreFull, UnknownTask
 from windlass.events import Events
 from windlass.handle import Handle, outcome_of
+from windlass.limit import QUEUE, Limit
 from windlass.middleware import Middleware
 from windlass.settings import Settings, default_url, load
 from windlass.task import Call, Task
@@ -66,6 +67,7 @@ class Windlass:
         self.around_broker: Callable[[Broker], Broker] = lambda broker: broker  # for instrumentation
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._tasks: dict[str, Task[..., Any, Any]] = {}
+        self._queue_limits: dict[str, Limit] = {}
         self._first = make_broker(self.url, name)
         self._connections = Connections(self.make_broker, self.settings.durability)
 
@@ -94,6 +96,7 @@ class Windlass:
         memory: int | str | None = None,
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
+        limits: Sequence[Limit] = (),
         meta: dict[str, str] | None = None,
     ) -> TaskDecorator: ...
     def task(self, function: Any = None, /, **given: Any) -> Any:
@@ -103,6 +106,7 @@ class Windlass:
         queue, priority (0 to 9), timeout, retry, keep, expires, meta: defaults for every job; see `Task.options`.
         memory: limit of a run in lane "process". crash_limit: processes that may die under one job before it is quarantined.
         on_oom: in lane "process", the queue for the next run after one that died for want of memory; `memory` does not hold there.
+        limits: what its jobs take of something that others need, too; see `Limit`.
         Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
         """
         if function is None:
@@ -126,6 +130,16 @@ class Windlass:
             near = [known for known in self._tasks if name.rpartition(".")[2] in known]
             raise UnknownTask(f"there is no task {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
         return self._tasks[name]
+
+    def limit_queue(
+        self, queue: str, *, rate: str | None = None, burst: float | None = None, running: float | None = None, ordered: bool = False
+    ) -> None:
+        """Limit all jobs that this program enqueues into a queue, as the limit "queue:" and its name; see `Limit`."""
+        self._queue_limits[queue] = Limit(f"{QUEUE}{queue}", rate=rate, burst=burst, running=running, ordered=ordered)
+
+    def limits_of(self, queue: str) -> Sequence[Limit]:
+        """The limits of all jobs of a queue."""
+        return (self._queue_limits[queue],) if queue in self._queue_limits else ()
 
     def middleware(self, layer: Middleware) -> Middleware:
         """Register code that runs around every job (a decorator); the first one registered is the outermost."""

@@ -23,6 +23,7 @@ from windlass.core.retry import Retry
 from windlass.depends import Needs, Overrides, hints_of, needs_of
 from windlass.errors import ConfigurationError, TaskDefinitionError
 from windlass.events import Events
+from windlass.limit import Limit, compile_limits
 from windlass.middleware import Middleware
 from windlass.settings import Settings
 
@@ -132,6 +133,7 @@ class Definition:
     memory: int | None = None
     crash_limit: int = DEFAULT_CRASH_LIMIT
     on_oom: str | None = None
+    limits: tuple[Limit, ...] = ()
 
     @property
     def queue(self) -> str:
@@ -174,6 +176,7 @@ class Definition:
     def compile(self) -> None:
         """Build everything now; raises `TaskDefinitionError` for what can never work."""
         _ = self.needs, self.arguments, self.result
+        compile_limits(self.name, self.limits, self.arguments.signature)
 
 
 def define(
@@ -184,6 +187,7 @@ def define(
     memory: int | str | None = None,
     crash_limit: int = DEFAULT_CRASH_LIMIT,
     on_oom: str | None = None,
+    limits: Sequence[Limit] = (),
     **options: Any,
 ) -> Definition:
     """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
@@ -208,6 +212,7 @@ def define(
         memory=None if memory is None else size(memory),
         crash_limit=crash_limit,
         on_oom=on_oom,
+        limits=tuple(limits),
     )
     _check_on_oom(definition)
     try:

@@ -17,6 +17,7 @@ from windlass.core.payload import packer
 from windlass.core.retry import Retry
 from windlass.definition import Definition, Options
 from windlass.handle import App, Handle
+from windlass.limit import with_limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,7 +109,11 @@ class Task(Generic[P, R, Called]):
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
         arguments = self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload)
         blank, pack = self._form
-        return replace(blank, id=new_id(), body=pack(arguments))
+        job = replace(blank, id=new_id(), body=pack(arguments))
+        limits = (*self.definition.limits, *self.app.limits_of(job.queue))
+        if not limits:
+            return job
+        return replace(job, terms=with_limits(job.terms, limits, lambda: self.definition.arguments.complete(args, kwargs)))
 
     @cached_property
     def _form(self) -> tuple[NewJob, Callable[[bytes], bytes]]:

@@ -228,6 +228,12 @@ class Arguments:
         except TypeError as error:
             raise InvalidArguments(f"{self.task}{self.signature}: {error}") from None
 
+    def complete(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """All arguments by parameter name, as the function would get them: checked, and with those that have defaults."""
+        parameters = self.signature.parameters.values()
+        defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+        return {**defaults, **self._validator.validate_python(self.bind(args, kwargs))}
+
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], limit: int) -> bytes:
         """The arguments as JSON of at most `limit` bytes. Raises `InvalidArguments` or `PayloadTooLarge`."""
         try:

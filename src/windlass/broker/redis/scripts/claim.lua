@@ -81,11 +81,12 @@ local function back(from)
 end
 
 -- Those with limits start.
-local function start(claimed, queues)
-  local gates, limited, terms = open_gates(), {}, values(root .. 'terms', claimed)
+local function start(claimed)
+  local gates, limited, terms = nil, {}, values(root .. 'terms', claimed)
   for i, id in ipairs(claimed) do
+    gates = gates or terms[i] and open_gates()
     local uses = terms[i] and gates.uses_of(cmsgpack.unpack(terms[i]))
-    if uses then limited[#limited + 1] = {id = id, uses = uses, queue = queues[id]} end
+    if uses then limited[#limited + 1] = {id = id, uses = uses} end
   end
   if #limited > 0 then
     gates.start(limited, now)
@@ -105,7 +106,7 @@ local function hand_out()
   local token = math.max(tonumber(call('GET', root .. 'token') or 0) + 1, time[1] * 1000000 + time[2])
   local first = cmsgpack.pack(1, 0, 0, now, worker, false) -- attempt, crashes, releases, started_at, worker, timeless
   local answer, moved, held, claimed, lines = {string.format('%.17g', now), string.format('%.0f', token)}, {}, {}, {}, {}
-  local jobs, queue_of, n = nil, {}, 0
+  local jobs, n = nil, 0
   for i, came in ipairs(made) do
     local id, stand, line = ids[i], stands[i], all[i][3]
     if not came then -- somebody deleted it
@@ -121,7 +122,7 @@ local function hand_out()
         moved[n * 2] = jobs.stand_of(job)
       end
       claimed[n], moved[n * 2 - 1], held[n * 2 - 1], held[n * 2] = id, id, holder, id
-      lines[line], queue_of[id] = (lines[line] or 0) + 1, string.match(line, '^(.*)%z')
+      lines[line] = (lines[line] or 0) + 1
       answer[n * 3], answer[n * 3 + 1], answer[n * 3 + 2] = id, came, stand
     end
   end
@@ -136,7 +137,7 @@ local function hand_out()
   if ARGV[4] ~= '' then -- or it would be woken in the place of one that waits
     for_each_line(function(idle) call('ZREM', idle, ARGV[4]) end)
   end
-  if call('EXISTS', root .. 'terms') == 1 then pcall(start, claimed, queue_of) end
+  if call('EXISTS', root .. 'terms') == 1 then pcall(start, claimed) end
   tell('watched', claimed)
   back(#made + 1)
   return answer

@@ -164,7 +164,6 @@ end
 -- The members of `passed` that a job has.
 local function passes(job, found)
   for _, use in ipairs(job.uses) do found[#found + 1] = use.name .. BETWEEN .. job.id end
-  found[#found + 1] = BETWEEN .. job.queue .. BETWEEN .. job.id
 end
 
 -- A new job says what its gates admit from now on.
@@ -257,12 +256,14 @@ local function meter(uses, meters, now)
   return back
 end
 
--- Nobody of this queue passes, or everybody again. Answers who has to go back.
+-- Nobody of this queue passes, or everybody again. Answers whoever passed and has not started: those of the queue have to go back.
 local function pause(queue, paused, now)
   local name = BETWEEN .. queue
   gate_of({name = name, running = NEVER, rate = NEVER, burst = 1}, now).closed = paused and NEVER or 0
   touched[name] = true
-  return paused and passed_by(name) or {}
+  local found = {}
+  for _, member in ipairs(paused and call('ZRANGE', root .. 'passed', 0, -1) or {}) do found[#found + 1] = sub(member, -16) end
+  return found
 end
 
 -- The first gate that does not let a job pass, of all but one.

@@ -193,11 +193,11 @@ local function come(job, state, now, has_terms)
   gates.arrive(job, now)
 end
 
--- These passed gates and have not started: they go back.
-local function hold(ids, now)
+-- These passed gates and have not started: they go back; only those of one queue, if it is given.
+local function hold(ids, now, queue)
   for _, id in ipairs(ids) do
     local job = load(id)
-    if job and job.state == READY then move(job, READY, now) end
+    if job and job.state == READY and job.queue == (queue or job.queue) then move(job, READY, now) end
   end
 end
 

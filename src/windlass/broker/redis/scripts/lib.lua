@@ -13,7 +13,7 @@
 --   gate_names      zset   the same names in their order
 --   gate:NAME       zset   id by its rank and due time: who stands there
 --   stands          hash   id -> the name of the gate where it stands
---   passed          zset   "NAME\31id", in its order, of whoever passed a gate and has not started; "\31QUEUE" counts as one of them
+--   passed          zset   "NAME\31id", in its order, of whoever passed a gate and has not started
 --   opening, idling zset   names by when time alone lets the next one pass; from when on nobody needs them
 --   running         zset   id by the number of the worker that holds it
 --   parked          zset   id by the time it was parked

@@ -2,7 +2,7 @@
 -- Stop handing out a queue, or go on. ARGV: queue, "1" to pause and "0" to go on, now.
 
 local jobs, now = open_jobs(), clock(ARGV[3])
-jobs.hold(jobs.limits(now).pause(ARGV[1], ARGV[2] == '1', now), now)
+jobs.hold(jobs.limits(now).pause(ARGV[1], ARGV[2] == '1', now), now, ARGV[1])
 jobs.told()
 
 if ARGV[2] == '1' then
