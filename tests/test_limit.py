@@ -15,17 +15,24 @@ from windlass.errors import TaskDefinitionError
 from windlass.limit import LONGEST_KEY
 from windlass.worker.runner import working
 
+
 @pytest.fixture
 def app() -> Windlass:
     return Windlass("memory://")
 
 
-TOKENS = Limit("tokens", rate="600/m", burst=100, key=lambda owner: owner, units=lambda prompt: len(prompt))
+TOKENS = Limit("tokens", rate="600/m", burst=100, key=lambda owner: owner, units=lambda prompt: 1.0 * len(prompt))
 
 
 @pytest.mark.parametrize(
     ("rate", "expected"),
-    [("60/m", (1.0, 60)), ("10/s", (10.0, 10)), ("1.5 / h", (1.5 / 3600, 1.5)), ("5/10s", (0.5, 5)), ("1/100ms", (10, 1))],
+    [
+        ("60/m", (1.0, 60)),
+        ("10/s", (10.0, 10)),
+        ("1.5 / h", (1.5 / 3600, 1.5)),
+        ("5/10s", (0.5, 5)),
+        ("1/100ms", (10, 1)),
+    ],
 )
 def test_a_rate_is_written_as_people_say_it(rate: str, expected: tuple[float, float]) -> None:
     limit = Limit("a", rate=rate)
@@ -89,13 +96,20 @@ def test_key_and_units_come_from_the_arguments(app: Windlass) -> None:
 
 
 def test_a_queue_has_a_limit(app: Windlass) -> None:
-    app.limit_queue("mail", rate="10/m", running=2)
+    app.queue_limits["mail"] = [Limit("mail", rate="10/m", running=2), Limit("to", running=1, key=lambda to: to)]
 
     @app.task
     async def send(to: str) -> None: ...
 
+    @app.task(queue="mail")
+    async def ping() -> None: ...
+
+    with pytest.raises(ConfigurationError, match="asks for to, and the task has no arguments"):
+        ping.bind()
     assert send.bind("a").job.terms is None
-    assert send.options(queue="mail").bind("a").job.terms == Terms(uses=(Use("queue:mail", "", 1.0, 2, 10 / 60, 10),))
+    assert send.options(queue="mail").bind("a").job.terms == Terms(
+        uses=(Use("mail", "", 1.0, 2, 10 / 60, 10), Use("to", "a", running=1))
+    )
 
 
 async def test_what_a_run_says_counts_with_its_outcome(app: Windlass) -> None:

@@ -23,7 +23,7 @@ from windlass.definition import Definition, Lane, define
 from windlass.errors import BrokerUnavailable, ConfigurationError, DuplicateTask, StoreFull, UnknownTask
 from windlass.events import Events
 from windlass.handle import Handle, outcome_of
-from windlass.limit import QUEUE, Limit
+from windlass.limit import Limit
 from windlass.middleware import Middleware
 from windlass.settings import Settings, default_url, load
 from windlass.task import Call, Task
@@ -49,6 +49,7 @@ class Windlass:
     url: "sqlite:///file", "memory://"; by default $WINDLASS_URL, or a SQLite file beside the nearest pyproject.toml.
     name: keeps several apps on one store apart. settings: any field of `Settings`, for example `concurrency=20`.
     seal: signs or encrypts what jobs carry; by default with the keys in $WINDLASS_ENCRYPTION_KEYS and $WINDLASS_SIGNING_KEYS, if any.
+    queue_limits: limits of all jobs that this program enqueues into a queue, by its name, beside those of their tasks; may be added to.
     Nothing is opened before it is used; each event loop gets its own connection.
     """
 
@@ -64,10 +65,10 @@ class Windlass:
         self.events = Events()
         self.definitions: dict[str, Definition] = {}
         self.middlewares: list[Middleware] = []
+        self.queue_limits: dict[str, Sequence[Limit]] = {}
         self.around_broker: Callable[[Broker], Broker] = lambda broker: broker  # for instrumentation
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._tasks: dict[str, Task[..., Any, Any]] = {}
-        self._queue_limits: dict[str, Limit] = {}
         self._first = make_broker(self.url, name)
         self._connections = Connections(self.make_broker, self.settings.durability)
 
@@ -130,16 +131,6 @@ class Windlass:
             near = [known for known in self._tasks if name.rpartition(".")[2] in known]
             raise UnknownTask(f"there is no task {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
         return self._tasks[name]
-
-    def limit_queue(
-        self, queue: str, *, rate: str | None = None, burst: float | None = None, running: float | None = None, ordered: bool = False
-    ) -> None:
-        """Limit all jobs that this program enqueues into a queue, as the limit "queue:" and its name; see `Limit`."""
-        self._queue_limits[queue] = Limit(f"{QUEUE}{queue}", rate=rate, burst=burst, running=running, ordered=ordered)
-
-    def limits_of(self, queue: str) -> Sequence[Limit]:
-        """The limits of all jobs of a queue."""
-        return (self._queue_limits[queue],) if queue in self._queue_limits else ()
 
     def middleware(self, layer: Middleware) -> Middleware:
         """Register code that runs around every job (a decorator); the first one registered is the outermost."""

@@ -18,8 +18,6 @@ from windlass.errors import ConfigurationError, InvalidArguments, TaskDefinition
 
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d*\s*(?:ms|s|m|h|d))\s*")
 LONGEST_KEY = 255
-QUEUE = "queue:"
-"""How the limit of a queue is called: this, and the queue's name."""
 
 
 class Limit:
@@ -45,7 +43,9 @@ class Limit:
         units: float | Callable[..., float] = 1,
     ) -> None:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_KEY or not name.isprintable():
-            raise ConfigurationError(f"the name of a limit is 1 to {LONGEST_KEY} printable characters, not {name!r:.80}")
+            raise ConfigurationError(
+                f"the name of a limit is 1 to {LONGEST_KEY} printable characters, not {name!r:.80}"
+            )
         self.name, self.ordered, self.key, self.units = name, ordered, key, units
         many, self.rate = (inf, inf) if rate is None else _rate(name, rate)
         self.burst = many if burst is None else burst
@@ -67,9 +67,8 @@ class Limit:
         """Raise `TaskDefinitionError` unless its functions ask for arguments of this task, by name."""
         for said, function in (("key", self.key), ("units", self.units)):
             if callable(function) and (unknown := [one for one in _asked(function) if one not in signature.parameters]):
-                raise TaskDefinitionError(
-                    f"{task}: the function {said}= of the limit {self.name!r} asks for {', '.join(unknown)}, and the arguments are {signature}"
-                )
+                asked = f"the function {said}= of the limit {self.name!r} asks for {', '.join(unknown)}"
+                raise TaskDefinitionError(f"{task}: {asked}, and the arguments are {signature}")
 
     def use(self, values: Mapping[str, Any]) -> Use:
         """What a job with these arguments takes. Raises `InvalidArguments` for what can never pass."""
@@ -119,7 +118,10 @@ def why_waiting(job: Job, limits: Iterable[LimitInfo], paused: bool, now: float)
     if paused:
         yield f"The queue {job.queue} is paused, and its jobs with limits wait until somebody resumes it."
     for use in uses_of(job.terms):
-        found, name = known.get((use.limit, use.key)), f"limit {use.limit}" + (f" under the key {use.key}" if use.key else "")
+        found, name = (
+            known.get((use.limit, use.key)),
+            f"limit {use.limit}" + (f" under the key {use.key}" if use.key else ""),
+        )
         if found is None:
             continue
         if found.closed_until is not None and found.closed_until.timestamp() > now:
@@ -150,4 +152,9 @@ def _asked(function: Callable[..., Any]) -> list[str]:
 
 
 def _answer(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-    return function(**{name: values[name] for name in _asked(function)})
+    asked = _asked(function)
+    if missing := [name for name in asked if name not in values]:
+        raise ConfigurationError(
+            f"a function of a limit asks for {', '.join(missing)}, and the task has {', '.join(values) or 'no arguments'}"
+        )
+    return function(**{name: values[name] for name in asked})

@@ -110,10 +110,12 @@ class Task(Generic[P, R, Called]):
         arguments = self.definition.arguments.encode(args, kwargs, self.app.settings.max_payload)
         blank, pack = self._form
         job = replace(blank, id=new_id(), body=pack(arguments))
-        limits = (*self.definition.limits, *self.app.limits_of(job.queue))
+        limits = (*self.definition.limits, *self.app.queue_limits.get(job.queue, ()))
         if not limits:
             return job
-        return replace(job, terms=with_limits(job.terms, limits, lambda: self.definition.arguments.complete(args, kwargs)))
+        return replace(
+            job, terms=with_limits(job.terms, limits, lambda: self.definition.arguments.complete(args, kwargs))
+        )
 
     @cached_property
     def _form(self) -> tuple[NewJob, Callable[[bytes], bytes]]:

@@ -161,7 +161,7 @@ class Space:
     def enter(self, record: _Record, state: State, now: float, **fields: Any) -> None:
         """Put a job that stands nowhere into `state`; one that has limits, and would be ready, to its first gate."""
         limited = record.stander if state is State.READY else None
-        self.put(record, State.WAITING if limited else state, now, **fields)
+        self._put(record, State.WAITING if limited else state, now, **fields)
         if limited:
             limited.since, limited.queue = record.job.run_at.timestamp(), record.job.queue
             self.gates.arrive(limited, now)
@@ -172,18 +172,18 @@ class Space:
         for one in self.gates.pass_on(now):
             record: _Record = one.record
             self.counts[record.job.queue][State.WAITING] -= 1
-            self.put(record, State.READY, now)
+            self._put(record, State.READY, now)
             ready.append(Ready(record.job.id, record.job.queue))
         return ready
 
     def hold(self, now: float, *, gates: Collection[str] = (), queue: str | None = None) -> None:
         """Whoever passed one of these gates, or is of this queue, and has not started, goes back to the gate."""
         for record in self.jobs.values():
-            if (one := record.stander) and record.job.state is State.READY:
-                if record.job.queue == queue or any(use.gate in gates for use in one.uses):
-                    self.move(record, State.READY, now)
+            ready = record.stander is not None and record.job.state is State.READY
+            if ready and (record.job.queue == queue or any(use.gate in gates for use in uses_of(record.new.terms))):
+                self.move(record, State.READY, now)
 
-    def put(self, record: _Record, state: State, now: float, **fields: Any) -> None:
+    def _put(self, record: _Record, state: State, now: float, **fields: Any) -> None:
         """Write down that a job stands in `state`."""
         record.change(state=state, cancelling=False, finished_at=_date(now) if state.finished else None, **fields)
         record.place = next(self.serial)
@@ -339,7 +339,9 @@ class MemoryBroker:
             return Placed(known.job.id, known.job.state, fresh=False)
         run_at = max(now, now + new.delay, now if new.at is None else new.at)
         job = Job(
-            **{name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")},
+            **{
+                name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")
+            },
             state=State.SCHEDULED if run_at > now else State.READY,
             attempt=0,
             crashes=0,
@@ -515,7 +517,9 @@ class MemoryBroker:
                 if record.place == place:
                     space.move(record, State.READY, now)
                     ready += [Ready(record.job.id, record.job.queue)] if record.job.state is State.READY else []
-            opening = [(at, name) for name, gate in space.gates.gates.items() if (at := gate.opens) is not None and at <= now]
+            opening = [
+                (at, name) for name, gate in space.gates.gates.items() if (at := gate.opens) is not None and at <= now
+            ]
             space.gates.touched.update(name for _, name in nsmallest(limit, opening))
             return ready + space.pass_on(now)
 

@@ -316,9 +316,9 @@ class Gates:
             if use.gate != admitting:
                 gate = self.gate(use, now)
                 first = self._first(use.gate, gate)
-                if (first is not None and key_of(first, use.gate, gate) < key_of(job, use.gate, gate)) or not gate.admits(
-                    job.id, use, now
-                ):
+                if (
+                    first is not None and key_of(first, use.gate, gate) < key_of(job, use.gate, gate)
+                ) or not gate.admits(job.id, use, now):
                     return use.gate, gate
         return None
 

@@ -116,7 +116,11 @@ class Run(Struct, eq=False):
     def meter(self, said: Meter) -> None:
         """What the job's code says of a limit; of one limit the last word counts, on each of both matters."""
         with _opening:
-            before = [one for one in self.claim.meters if one.limit == said.limit and (one.used is None) == (said.used is None)]
+            before = [
+                one
+                for one in self.claim.meters
+                if one.limit == said.limit and (one.used is None) == (said.used is None)
+            ]
             kept = [one for one in self.claim.meters if one not in before]
             self.claim = replace(self.claim, meters=(*kept, said))
 

@@ -40,7 +40,9 @@ _CANCELLED = Cancelled("")
 
 numbers_of = decoder(msgspec.json.Decoder(list[tuple[JobId, int, int, int]]).decode)
 claimed_of = decoder(
-    msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None]]).decode
+    msgspec.json.Decoder(
+        list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None]]
+    ).decode
 )
 """What is stored, decoded. All of them raise `StoreCorrupt`."""
 
@@ -63,7 +65,9 @@ def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
     return [[next(answers) for _ in jobs] for jobs, _ in calls]
 
 
-def _limited(tx: Transaction, calls: list[Enqueue], rows: Sequence[Sequence[Any]], placed: Sequence[Placed]) -> set[JobId]:
+def _limited(
+    tx: Transaction, calls: list[Enqueue], rows: Sequence[Sequence[Any]], placed: Sequence[Placed]
+) -> set[JobId]:
     """Bring new jobs with limits to their gates; answers who passed."""
     jobs = [new for some, _ in calls for new in some]
     came = [
@@ -71,13 +75,13 @@ def _limited(tx: Transaction, calls: list[Enqueue], rows: Sequence[Sequence[Any]
         for new, row, one in zip(jobs, rows, placed, strict=True)
         if one.fresh and one.state is State.WAITING
     ]
-    others = _move(tx, [], tx.now(calls[-1][1]), Change(new=came)) if came else []
+    others = {one.id for one in (_move(tx, [], tx.now(calls[-1][1]), Change(new=came)) if came else ())}
     passed = [job for job in came if job.at is None]
     for job in passed:
         tx.count(job.queue, State.WAITING, -1)
         tx.count(job.queue, State.READY, 1)
         tx.ready.add(job.queue)
-    return {job.id for job in (*passed, *others)}
+    return others | {job.id for job in passed}
 
 
 def _new_row(new: NewJob, now: float) -> tuple[object, ...]:

@@ -26,7 +26,6 @@ from windlass.testing.conformance.kit import (
     hire,
     job,
     look,
-    start,
     state,
     take,
 )
@@ -224,7 +223,8 @@ class Limiting(Chapter):
         first, second = await put(broker, ONE, STRICT), await put(broker, STRICT, now=NOW + 1)
         assert await states(broker, first + second) == "wa wa"
         found = await gate(broker, STRICT)
-        assert found is not None and (found.turn, found.waiting) == (first[0], 1)
+        assert found is not None
+        assert (found.turn, found.waiting) == (first[0], 1)
         await broker.cancel([busy], now=NOW + 2)
         assert await states(broker, first + second) == "re wa"
 
@@ -293,7 +293,7 @@ class Limiting(Chapter):
         assert (seen.state, seen.run_at) == (State.READY, date(NOW + 10))
 
     async def test_paused_queues_give_room(self, broker: Broker) -> None:
-        """Jobs of a paused queue that have not started wait; others pass in their place. When the queue goes on, they stand where they stood."""
+        """Jobs of a paused queue that have not started wait; others pass in their place."""
         mine = [*await put(broker, ONE, many=2, queue="a"), *await put(broker, ONE, many=2, queue="b")]
         await broker.pause("a", now=NOW)
         assert await states(broker, mine) == "wa wa re wa"
@@ -331,7 +331,8 @@ class Limiting(Chapter):
         assert (await broker.settle([(closing, Retried(30.0, ERROR))], now=NOW))[1] == []
         assert await states(broker, [*mine, *other]) == "sc ru wa wa re"
         found = await gate(broker, use)
-        assert found is not None and found.closed_until == date(NOW + 30)
+        assert found is not None
+        assert found.closed_until == date(NOW + 30)
         await end(broker, second, now=NOW + 1)
         assert await broker.promote(now=NOW + 29.9) == []
         assert {one.id for one in await broker.promote(now=NOW + 30)} == {mine[0], *mine[2:]}
@@ -343,7 +344,8 @@ class Limiting(Chapter):
         assert await states(broker, mine) == "re re re"
         await put(broker, ONE, now=NOW + 1)
         found = await gate(broker)
-        assert found is not None and (found.running, found.held, found.waiting) == (1, 3, 2)
+        assert found is not None
+        assert (found.running, found.held, found.waiting) == (1, 3, 2)
 
     async def test_what_nobody_needs_is_forgotten(self, broker: Broker) -> None:
         """Nothing held, nobody waiting, the bucket full: then a limit is as if it had never been."""

@@ -8,7 +8,7 @@ job made is looked up in `core.state.TRANSITIONS`.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from heapq import heapify
 from math import inf
@@ -62,7 +62,9 @@ uses = st.builds(
     ordered=some([False, False, False, True]),
 )
 terms = st.none() | st.builds(Terms, uses=st.lists(uses, min_size=1, max_size=3).map(tuple))
-meters = st.lists(st.builds(Meter, some(["a", "b"]), some([None, 0.0, 0.5, 4.0]), some([0.0, 0.0, 15.0])), max_size=2).map(tuple)
+meters = st.lists(
+    st.builds(Meter, some(["a", "b"]), some([None, 0.0, 0.5, 4.0]), some([0.0, 0.0, 15.0])), max_size=2
+).map(tuple)
 several = st.lists(ids, min_size=1, max_size=8)
 news = st.builds(
     NewJob,
@@ -143,7 +145,10 @@ class AgainstModel(RuleBasedStateMachine):
             if before is None:
                 assert state in BORN
             elif before is not state:
-                assert any(state in TRANSITIONS.get((before, move), ()) for move in (Move.PASS, *moves)), (before, state)
+                assert any(state in TRANSITIONS.get((before, move), ()) for move in (Move.PASS, *moves)), (
+                    before,
+                    state,
+                )
                 if state.finished:
                     self.ended[state] += 1
         self.stood = stands
@@ -153,7 +158,7 @@ class AgainstModel(RuleBasedStateMachine):
         limits = self.run(self.broker.limits(now=self.now))
         right = self.run(self.model.limits(now=self.now))
         assert list(map(_rounded, limits)) == list(map(_rounded, right)), (limits, right)
-        held, reserved = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        held, reserved = defaultdict[tuple[str, str], float](float), defaultdict[tuple[str, str], float](float)
         for job in jobs:
             for use in uses_of(job.terms) if job.state in (State.READY, State.RUNNING) else ():
                 held[use.limit, use.key] += whole(use.units)

@@ -13,9 +13,9 @@ import msgspec
 from pydantic_core import to_json
 
 from windlass.broker.port import Broker
+from windlass.core.gates import uses_of
 from windlass.core.job import Job, QueueInfo
 from windlass.core.payload import Envelope, Undecodable, read_json, unpack
-from windlass.core.gates import uses_of
 from windlass.core.state import State
 from windlass.definition import Definition, stable_name
 from windlass.web.admin.desk import Desk

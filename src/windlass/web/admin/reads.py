@@ -18,12 +18,12 @@ from windlass.web.admin.access import Access, Role, Viewer
 from windlass.web.admin.audit import audited
 from windlass.web.admin.desk import Desk, Length, answer, axis_of, missing
 from windlass.web.admin.filter import parse
+from windlass.web.admin.limits import LimitsPage
 from windlass.web.admin.overview import overview
 from windlass.web.admin.shapes import (
     FaultsPage,
     JobDetail,
     JobsPage,
-    LimitsPage,
     Overview,
     QueueDetail,
     QueueList,
@@ -164,11 +164,13 @@ def _add_limits(router: APIRouter, desk: Desk) -> None:
     async def get_limits(
         request: Request,
         _: Viewer,
-        after: Annotated[str, Query(max_length=600, description="where the page before this one ended: its `next`")] = "",
+        after: Annotated[
+            str, Query(max_length=600, description="where the page before this one ended: its `next`")
+        ] = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> Response:
         """Keys of limits that somebody needs: what is taken, and how many jobs wait."""
-        name, _, key = after.partition("\x1f")
+        name, key = (*after.split("\x1f", 1), "")[:2]
         return answer(request, await limits.page(await desk.broker(), (name, key) if after else None, limit))
 
 

@@ -298,29 +298,6 @@ class Scale(Shape):
     wanted_workers: int
 
 
-class LimitRow(Shape):
-    """One key of a limit that somebody needs. running, rate, level: null where it has none. turn: the job whose turn it is, in a strict order."""
-
-    limit: str
-    key: str
-    running: float | None
-    rate: float | None
-    burst: float
-    held: float
-    reserved: float
-    waiting: int
-    level: float | None
-    closed_until: datetime | None
-    turn: str | None
-
-
-class LimitsPage(Shape):
-    """Limits, by name and key. next: where the next page begins, as `after`; null: this is the last one."""
-
-    limits: list[LimitRow]
-    next: str | None
-
-
 class TaskRow(Shape):
     """A task. Of one that only the history knows, all but its numbers is empty. p50, p95: of its runs' times."""
 

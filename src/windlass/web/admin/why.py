@@ -12,7 +12,12 @@ from windlass.web.admin.words import length, plural
 
 
 def why(
-    job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | None, now: float, limits: Sequence[LimitInfo] = ()
+    job: Job,
+    queue: QueueInfo,
+    workers: Sequence[Worker],
+    ahead: int | None,
+    now: float,
+    limits: Sequence[LimitInfo] = (),
 ) -> list[str]:
     """What keeps the job from running now, the first reason first; nothing when it runs or has finished.
 
