@@ -17,7 +17,7 @@ end
 
 local function is_known(id)
   local stand = call('HGET', root .. 'states', id)
-  local state = stand and byte(stand, 2) or READY
+  local state = stand and byte(stand, 2) or jobs and jobs.arriving[id] and WAITING or READY
   tell_of(id, state <= CANCELLED and state or PARKED, 0)
   known = true
 end
@@ -65,7 +65,7 @@ local function special(id, made, delay, moment, key, terms)
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
     job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
     jobs.come(job, job.run_at > now and SCHEDULED or READY, now, terms ~= '')
-    if job.state ~= READY then tell_of(id, job.state, 1) end
+    if job.state ~= READY or job.at then tell_of(id, job.at and WAITING or job.state, 1) end
   end
   number = number + 1
 end
@@ -94,6 +94,10 @@ local function all()
 end
 
 local ok, why = pcall(all)
+if ok and jobs then
+  jobs.told()
+  ok, why = not jobs.trouble(), jobs.trouble()
+end
 if not ok then -- a key is of another type: none of these is a job; who meets in a list what is left of them will see that
   for id in pairs(added) do
     for _, key in ipairs({'jobs', 'states', 'keyed', 'terms'}) do redis.pcall('HDEL', root .. key, id) end
@@ -101,9 +105,8 @@ if not ok then -- a key is of another type: none of these is a job; who meets in
   return type(why) == 'table' and why or redis.error_reply(why)
 end
 if jobs then
-  jobs.told()
   for i = 2, #answer, 4 do -- who waited may have passed
     if answer[i + 1] == WAITING then answer[i + 1] = byte(call('HGET', root .. 'states', answer[i]) or '', 2) or WAITING end
   end
 end
-return jobs and jobs.trouble() or answer
+return answer

@@ -4,6 +4,7 @@
 local load, terms_of = ...
 local SLACK, GRAIN, BETWEEN, NEVER = 1e-6, 1024, '\31', math.huge
 local gates, stored, heads, standers, touched = {}, {}, {}, {}, {}
+local fresh = {} -- by gate, who came to stand there in this script, the first one last: written by `save`, if they still stand then
 
 local function text(id)
   local hex = string.gsub(id, '.', function(one) return string.format('%02x', byte(one)) end)
@@ -122,20 +123,22 @@ local function key_of(job, name, gate)
   return score(gate.turn == text(job.id) and 10 or 9, job.run_at)
 end
 
--- Who stands first at a gate, and its key.
-local function first(name, gate)
+local function behind(a, b) return a.key > b.key or a.key == b.key and a.job.id > b.job.id end
+
+-- Who stands first at a gate of those that stood there before, and its key.
+local function first_stored(name, gate)
   if heads[name] == nil then
     heads[name] = false
-    while gate.waiting > 0 do
+    while gate.waiting > (fresh[name] and #fresh[name] or 0) do
       local id, key = unpack(call('ZRANGE', root .. 'gate:' .. name, 0, 0, 'WITHSCORES'))
       if not id then -- somebody else deleted them
-        gate.waiting = 0
+        gate.waiting = fresh[name] and #fresh[name] or 0
         break
       end
       local job = standers[id] or load(id)
       if job and not job.uses then job.uses = uses_of(terms_of(id)) end
       if job and job.uses then
-        standers[id], job.at = job, name
+        standers[id], job.at, job.stored = job, name, true
         heads[name] = {job = job, key = tonumber(key)}
         break
       end
@@ -146,19 +149,36 @@ local function first(name, gate)
   return heads[name]
 end
 
-local function stand(job, name, gate)
-  call('ZADD', root .. 'gate:' .. name, key_of(job, name, gate), job.id)
-  call('HSET', root .. 'stands', job.id, name)
-  job.at, gate.waiting, standers[job.id] = name, gate.waiting + 1, job
-  touched[name], heads[name] = true, nil
+-- Who stands first at a gate, and its key.
+local function first(name, gate)
+  local old, line = first_stored(name, gate), fresh[name]
+  if not line or #line == 0 then return old end
+  if not line.sorted then
+    table.sort(line, behind)
+    line.sorted = true
+  end
+  local new = line[#line]
+  return old and behind(new, old) and old or new
 end
 
+local function stand(job, name, gate)
+  local line = fresh[name] or {}
+  line[#line + 1], line.sorted = {job = job, key = tonumber(key_of(job, name, gate))}, #line == 0
+  job.at, gate.waiting, fresh[name], touched[name] = name, gate.waiting + 1, line, true
+end
+
+-- A job that stood at a gate before this script leaves it, or the first one of all does.
 local function go(job)
-  local gate = find_gate(job.at)
-  call('ZREM', root .. 'gate:' .. job.at, job.id)
+  local name = job.at
+  local gate, line = find_gate(name), fresh[name]
+  if line and #line > 0 and line[#line].job == job then
+    line[#line] = nil
+  else
+    call('ZREM', root .. 'gate:' .. name, job.id)
+    heads[name] = nil
+  end
   if gate then gate.waiting = gate.waiting - 1 end
-  touched[job.at], heads[job.at] = true, nil
-  job.at = nil
+  job.at, touched[name] = nil, true
 end
 
 -- The members of `passed` that a job has.
@@ -268,7 +288,7 @@ end
 
 -- The first gate that does not let a job pass, of all but one.
 local function refusing(job, admitting, now)
-  local name = BETWEEN .. job.queue
+  local name = BETWEEN .. (job.next_queue or job.queue)
   local gate = find_gate(name)
   if gate and now < gate.closed then return name, gate end
   for _, use in ipairs(job.uses) do
@@ -301,7 +321,7 @@ local function pass(name, now, passed)
       stand(job, other, refuses)
     else
       local members, added = {}, {}
-      call('HDEL', root .. 'stands', job.id)
+      if job.stored then call('HDEL', root .. 'stands', job.id) end
       passes(job, members)
       for i, member in ipairs(members) do added[i * 2 - 1], added[i * 2] = 0, member end
       call('ZADD', root .. 'passed', unpack(added))
@@ -349,7 +369,16 @@ local function timed(list, name, before, after)
 end
 
 local function save()
-  local changed, gone, fresh = {}, {}, {}
+  local changed, gone, unheard, stands = {}, {}, {}, {}
+  for name, line in pairs(fresh) do
+    local members = {}
+    for i, one in ipairs(line) do
+      members[i * 2 - 1], members[i * 2] = string.format('%.0f', one.key), one.job.id
+      stands[#stands + 1], stands[#stands + 2] = one.job.id, name
+    end
+    each('ZADD', root .. 'gate:' .. name, members)
+  end
+  each('HSET', root .. 'stands', stands)
   for name, gate in pairs(gates) do
     local old = stored[name] or {}
     if gate then
@@ -358,7 +387,7 @@ local function save()
       )
       if data ~= old.data then
         changed[#changed + 1], changed[#changed + 2] = name, data
-        if not old.data then fresh[#fresh + 1], fresh[#fresh + 2] = 0, name end
+        if not old.data then unheard[#unheard + 1], unheard[#unheard + 2] = 0, name end
         timed('opening', name, old.opens, opens(gate))
         timed('idling', name, old.idle, idle(gate))
       end
@@ -369,7 +398,7 @@ local function save()
     end
   end
   each('HSET', root .. 'gates', changed)
-  each('ZADD', root .. 'gate_names', fresh)
+  each('ZADD', root .. 'gate_names', unheard)
   each('HDEL', root .. 'gates', gone)
   each('ZREM', root .. 'gate_names', gone)
 end

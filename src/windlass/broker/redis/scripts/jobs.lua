@@ -176,28 +176,37 @@ local function shift(job, state, now, queue)
   if was == RUNNING then call('SREM', root .. 'cancelling', job.id) end
 end
 
+local arriving, arrivals = {}, {} -- jobs at their first gates, which stand where they stood until `told`; and what brings them on
+
+local function arrive(job, now, bring)
+  limits(now).arrive(job, now)
+  arriving[job.id], arrivals[#arrivals + 1], job.bring = true, job, bring
+end
+
 -- The same; a job with limits gives back what it holds, and goes to its first gate when it would be ready.
 local function move(job, state, now, queue)
   if not limited(job, now) then return shift(job, state, now, queue) end
+  if arriving[job.id] then return end
   limits(now).leave(job, job.state, state >= SUCCEEDED or state == PARKED, now)
-  shift(job, state == READY and WAITING or state, now, queue)
-  if state == READY then gates.arrive(job, now) end
+  if state ~= READY then return shift(job, state, now, queue) end
+  if queue and queue ~= '' then job.next_queue = queue end
+  arrive(job, now, function(to) shift(job, to, now, queue) end)
 end
 
 -- A new job, in its first state.
 local function come(job, state, now, has_terms)
   asking = asking or has_terms or nil
   if state ~= READY or not limited(job, now) then return enter(job, state, now) end
-  enter(job, WAITING, now)
+  if job.key then call('HSET', root .. 'keys', job.key, job.id) end -- others of this call look there
   limits(now).define(job, now)
-  gates.arrive(job, now)
+  arrive(job, now, function(to) enter(job, to, now) end)
 end
 
 -- These passed gates and have not started: they go back; only those of one queue, if it is given.
 local function hold(ids, now, queue)
   for _, id in ipairs(ids) do
     local job = load(id)
-    if job and job.state == READY and job.queue == (queue or job.queue) then move(job, READY, now) end
+    if job and not arriving[id] and job.state == READY and job.queue == (queue or job.queue) then move(job, READY, now) end
   end
 end
 
@@ -251,7 +260,10 @@ end
 
 -- Let pass whoever may.
 local function pass_on()
-  for _, job in ipairs(gates.pass_on(gates_at)) do shift(job, READY, gates_at) end
+  for _, job in ipairs(gates.pass_on(gates_at)) do
+    if job.bring then job.bring(READY) else shift(job, READY, gates_at) end
+  end
+  for _, job in ipairs(arrivals) do if job.at then job.bring(WAITING) end end
   gates.save()
 end
 
@@ -297,6 +309,6 @@ local function finish(job, kind, text, delay, crash, now)
 end
 
 return {
-  load = load, listed = listed, stand_of = stand_of, come = come, move = move, due = due, remove = remove, finish = finish,
+  load = load, listed = listed, stand_of = stand_of, come = come, arriving = arriving, move = move, due = due, remove = remove, finish = finish,
   cancel = cancel, limited = limited, limits = limits, hold = hold, note = note, try = try, told = told, changed = changed, trouble = function() return trouble end,
 }

@@ -23,12 +23,14 @@ end
 
 -- These jobs have succeeded: those with limits give back what they held.
 local function leave(ids)
-  local terms = values(root .. 'terms', ids)
+  local terms, limited, names = values(root .. 'terms', ids), {}, {}
   for i, id in ipairs(ids) do
-    local gates = terms[i] and jobs.limits(now)
-    local uses = gates and gates.uses_of(cmsgpack.unpack(terms[i]))
-    if uses then gates.leave({id = id, uses = uses}, RUNNING, true, now) end
+    local uses = terms[i] and jobs.limits(now).uses_of(cmsgpack.unpack(terms[i]))
+    if uses then limited[#limited + 1] = {id = id, uses = uses} end
+    for _, use in ipairs(uses or {}) do names[#names + 1] = use.name end
   end
+  if #names > 0 then jobs.limits(now).ask(names) end
+  for _, job in ipairs(limited) do jobs.limits(now).leave(job, RUNNING, true, now) end
 end
 
 if asking then jobs = open_jobs() end
