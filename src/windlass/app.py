@@ -34,6 +34,7 @@ from windlass.errors import (
 )
 from windlass.events import Events
 from windlass.handle import Handle
+from windlass.limit import Limit
 from windlass.middleware import Middleware
 from windlass.schedules import Schedules
 from windlass.settings import Settings, default_url, load
@@ -79,6 +80,7 @@ class Windlass:
     name: keeps several apps on one store apart. settings: any field of `Settings`, for example `concurrency=20`.
     seal: signs or encrypts what jobs carry; by default with the keys in $WINDLASS_ENCRYPTION_KEYS and $WINDLASS_SIGNING_KEYS, if any.
     schedules: of its tasks, to be looked at and changed at run time.
+    queue_limits: limits of all jobs that this program enqueues into a queue, by its name, beside those of their tasks; may be added to.
     Nothing is opened before it is used; each event loop gets its own connection.
     """
 
@@ -94,6 +96,7 @@ class Windlass:
         self.events = Events()
         self.definitions: dict[str, Definition] = {}
         self.middlewares: list[Middleware] = []
+        self.queue_limits: dict[str, Sequence[Limit]] = {}
         self.around_broker: Callable[[Broker], Broker] = lambda broker: broker  # for instrumentation
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.schedules = Schedules(self)
@@ -134,6 +137,7 @@ class Windlass:
         memory: int | str | None = None,
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
+        limits: Sequence[Limit] = (),
         meta: dict[str, str] | None = None,
         schedule: When | Schedule | Sequence[When | Schedule] = (),
     ) -> TaskDecorator: ...
@@ -167,6 +171,7 @@ class Windlass:
         on_oom: in lane "process", the queue for the next run after one that died for want of memory; `memory` does not hold there.
         schedule: when it runs by itself: `Cron`, `Every`, a `Schedule`, or several.
         batch: jobs that run together; the function takes a list of items, one of each job, and gives a list of results.
+        limits: what its jobs take of something that others need, too; see `Limit`.
         Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
         """
         if function is None:

@@ -29,6 +29,7 @@ from windlass.depends import Given, Needs, Overrides, hints_of, needs_of
 from windlass.errors import ConfigurationError, InvalidArguments, TaskDefinitionError
 from windlass.events import Events
 from windlass.flow import Flow
+from windlass.limit import Limit, compile_limits
 from windlass.middleware import Middleware
 from windlass.settings import Settings
 
@@ -136,6 +137,7 @@ class Definition:
     on_oom: str | None = None
     schedules: tuple[Schedule, ...] = ()
     batch: Batch | None = None
+    limits: tuple[Limit, ...] = ()
 
     @cached_property
     def slot(self) -> str:
@@ -222,6 +224,7 @@ class Definition:
         _ = self.needs, self.arguments, self.result
         if self.is_flow and self.lane != "loop":
             raise TaskDefinitionError(f'{self.name} takes a Flow, so it is an async def in lane "loop"')
+        compile_limits(self.name, self.limits, self.arguments.signature)
 
 
 def define(
@@ -234,6 +237,7 @@ def define(
     on_oom: str | None = None,
     schedule: When | Schedule | Sequence[When | Schedule] = (),
     batch: Batch | None = None,
+    limits: Sequence[Limit] = (),
     **options: Any,
 ) -> Definition:
     """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
@@ -261,6 +265,7 @@ def define(
         crash_limit=crash_limit,
         on_oom=on_oom,
         batch=batch,
+        limits=tuple(limits),
     )
     _check_on_oom(definition)
     several = schedule if isinstance(schedule, Sequence) else [schedule]

@@ -11,11 +11,12 @@ from functools import partial
 from math import inf
 from typing import TypeVar
 
-from windlass.broker.sqlite import history, letters, looks, presence, putting, verbs
+from windlass.broker.sqlite import gates, history, letters, looks, presence, putting, verbs
 from windlass.broker.sqlite.place import MEMORY, Place, file_system
 from windlass.broker.sqlite.schema import SAFE
 from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
 from windlass.broker.sqlite.writer import Desk, Verb, Writer
+from windlass.core.gates import LimitInfo
 from windlass.core.job import (
     SCAN,
     Card,
@@ -258,7 +259,7 @@ class SqliteBroker:
         return await self._write(letters.cancel, (ids, now)) if ids else {}
 
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
-        return await self._write(verbs.revive, (ids, now)) if ids else []
+        return await self._write(letters.revive, (ids, now)) if ids else []
 
     async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
         return await self._write(letters.forget, (ids, now)) if ids else []
@@ -266,8 +267,18 @@ class SqliteBroker:
     async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
         return await self._write(letters.deliver, (job, name, data, now))
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
-        await self._write(verbs.pause, (queue, paused))
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
+        await self._write(verbs.pause, (queue, paused, now))
+
+    async def limits(
+        self,
+        names: Sequence[tuple[str, str]] | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 50,
+        now: float | None = None,
+    ) -> list[LimitInfo]:
+        return await self._look(gates.limits, (names, after, limit, now))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         return await self._look(presence.workers, now)
