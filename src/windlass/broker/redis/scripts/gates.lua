@@ -36,6 +36,13 @@ local function uses_of(terms)
   return ok and uses or nil
 end
 
+-- The same, of terms as they are stored.
+local function uses_in(terms)
+  if not terms then return nil end
+  local ok, found = pcall(cmsgpack.unpack, terms)
+  return ok and type(found) == 'table' and uses_of(found) or nil
+end
+
 local function use_at(job, name)
   for _, use in ipairs(job.uses) do if use.name == name then return use end end
   return {name = name, units = 0, running = NEVER, rate = NEVER, burst = 1}
@@ -404,6 +411,6 @@ local function save()
 end
 
 return {
-  uses_of = uses_of, ask = ask, define = define, arrive = arrive, leave = leave, start = start, meter = meter, pause = pause, forget = forget,
+  uses_of = uses_of, uses_in = uses_in, ask = ask, define = define, arrive = arrive, leave = leave, start = start, meter = meter, pause = pause, forget = forget,
   touch = function(name) touched[name] = true end, pass_on = pass_on, save = save,
 }

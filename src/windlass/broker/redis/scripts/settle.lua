@@ -25,7 +25,7 @@ end
 local function leave(ids)
   local terms, limited, names = values(root .. 'terms', ids), {}, {}
   for i, id in ipairs(ids) do
-    local uses = terms[i] and jobs.limits(now).uses_of(cmsgpack.unpack(terms[i]))
+    local uses = terms[i] and jobs.limits(now).uses_in(terms[i])
     if uses then limited[#limited + 1] = {id = id, uses = uses} end
     for _, use in ipairs(uses or {}) do names[#names + 1] = use.name end
   end
