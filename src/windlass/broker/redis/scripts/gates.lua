@@ -223,8 +223,8 @@ local function leave(job, state, ends, now)
   for _, use in ipairs(job.uses) do
     if state == READY or state == RUNNING then
       local gate = gate_of(use, now)
-      gate.held = gate.held - use.units
-      if use.rate < NEVER and state == READY then gate.reserved = gate.reserved - use.units end
+      gate.held = math.max(0, gate.held - use.units) -- less only if somebody else wrote here
+      if use.rate < NEVER and state == READY then gate.reserved = math.max(0, gate.reserved - use.units) end
       touched[use.name] = true
     end
     local gate = ends and use.ordered and find_gate(use.name)
@@ -247,7 +247,7 @@ local function start(jobs, now)
     for _, use in ipairs(job.uses) do
       if use.rate < NEVER then
         local gate = gate_of(use, now)
-        gate.reserved, gate.level = gate.reserved - use.units, gate.level - use.units
+        gate.reserved, gate.level = math.max(0, gate.reserved - use.units), gate.level - use.units
       end
     end
   end
