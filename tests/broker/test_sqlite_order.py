@@ -54,7 +54,13 @@ async def test_an_older_file_keeps_its_order_and_its_keys(tmp_path: Path) -> Non
     for step in older:
         con.executescript(step)
     stored = {name: new_id() for name in ("late", "early", "high", "low", "key")}
-    for name, priority, run_at in (("late", 5, NOW), ("early", 5, NOW - 9), ("high", 6, NOW), ("low", 4, NOW - 99), ("key", 0, NOW)):
+    for name, priority, run_at in (
+        ("late", 5, NOW),
+        ("early", 5, NOW - 9),
+        ("high", 6, NOW),
+        ("low", 4, NOW - 99),
+        ("key", 0, NOW),
+    ):
         con.execute(
             "INSERT INTO job (id, task, queue, lane, priority, state, crash_limit, created_at, run_at, keep, keep_failed, body, key)"
             " VALUES (?, 't', 'default', 'loop', ?, 'ready', 3, ?, ?, 9, 9, x'7b7d', ?)",
@@ -70,7 +76,9 @@ async def test_an_older_file_keeps_its_order_and_its_keys(tmp_path: Path) -> Non
         assert await add(broker, key="k") == stored["key"]
         assert [info.oldest for info in await broker.tally()] == [NOW - 99]
         await hire(broker)
-        assert [claim.id for claim in await take(broker)] == [stored[name] for name in ("high", "early", "late", "low", "key")]
+        assert [claim.id for claim in await take(broker)] == [
+            stored[name] for name in ("high", "early", "late", "low", "key")
+        ]
     finally:
         await broker.close()
 
@@ -121,7 +129,9 @@ async def test_jobs_whose_key_is_taken_cost_no_turn(broker: SqliteBroker, tmp_pa
     ],
     ids=["claim", "keys_holder", "keys_known", "tally_oldest", "order_last"],
 )
-async def test_it_is_found_by_an_index(broker: SqliteBroker, tmp_path: Path, statement: str, index: str, values: tuple[Any, ...]) -> None:
+async def test_it_is_found_by_an_index(
+    broker: SqliteBroker, tmp_path: Path, statement: str, index: str, values: tuple[Any, ...]
+) -> None:
     """And nothing is sorted."""
     plan = [row[3] for row in rows(tmp_path, f"EXPLAIN QUERY PLAN {statement}", *values)]
     assert any(index in step for step in plan), plan

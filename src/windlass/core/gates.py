@@ -96,13 +96,14 @@ class Gate(Struct, array_like=True):
 
     def back(self, use: Use, started: bool) -> None:
         """What a job that passed, and may have started, held comes back."""
-        self.held -= whole(use.units)
-        self.reserved -= whole(use.units) if use.rate < inf and not started else 0.0
+        self.held = max(0.0, self.held - whole(use.units))  # less only if somebody else wrote here
+        if use.rate < inf and not started:
+            self.reserved = max(0.0, self.reserved - whole(use.units))
 
     def start(self, use: Use, now: float) -> None:
         """A job that passed starts, and the bucket pays."""
         self.refill(now)
-        self.reserved -= whole(use.units)
+        self.reserved = max(0.0, self.reserved - whole(use.units))
         self.level -= whole(use.units)
 
     def meter(self, use: Use, meter: Meter, now: float) -> None:

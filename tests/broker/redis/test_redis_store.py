@@ -117,7 +117,9 @@ async def test_nothing_is_left_of_a_job_that_was_forgotten(shared: RedisServer, 
         await broker.settle([(claim, outcome)])
         await broker.cancel([claim.id])
     await started(broker)
-    await broker.enqueue([job(), job(delay=60.0), job(expires=0.0), job(key="k", delay=60.0), job(terms=Terms(ageing=9.0))])
+    await broker.enqueue(
+        [job(), job(delay=60.0), job(expires=0.0), job(key="k", delay=60.0), job(terms=Terms(ageing=9.0))]
+    )
     await broker.promote()
     await broker.beat("w", CARD, 0.0)
     await broker.reclaim()

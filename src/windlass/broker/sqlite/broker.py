@@ -43,6 +43,9 @@ from windlass.errors import BrokerUnavailable
 I = TypeVar("I")  # noqa: E741  # what a verb is asked
 R = TypeVar("R")  # what it answers
 
+SOON = 1.0
+"""Seconds that a promote waits for the next job that a limit lets pass; who waits longer would hear of nothing else."""
+
 
 class SqliteBroker:
     """Jobs in a SQLite file, shared by any number of processes of one machine.
@@ -214,7 +217,15 @@ class SqliteBroker:
     # --- upkeep -----------------------------------------------------------------------------------------------
 
     async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
-        return await self._write(letters.promote, (limit, now))
+        ready = await self._write(letters.promote, (limit, now))
+        if ready or wait <= 0 or now is not None:
+            return ready
+        # Nobody tells us of anything, but when a limit lets the next one pass is known, and its rate would suffer if we looked too rarely.
+        opens = await self._look(gates.opens, None)
+        if opens is None or (left := opens - self.clock()) > min(wait, SOON):
+            return []
+        await asyncio.sleep(left)
+        return [] if self._desks is None else await self._write(letters.promote, (limit, now))
 
     async def reclaim(
         self,

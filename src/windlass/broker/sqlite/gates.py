@@ -71,6 +71,8 @@ class Stored(Gates):
                     self.push(job, name, gate)
                 last = max(last, key_of(job, name, gate))
             self._read[name] = last if len(rows) == CHUNK and last > read else None
+            here = sum(job.at == name for _, _, job in line)
+            gate.waiting = max(gate.waiting, here)  # more only if somebody else wrote here
 
     def come(self, job: Stander) -> None:
         """A job comes to its first gate."""
@@ -219,4 +221,10 @@ def _limits(tx: Transaction, ask: Listing) -> list[LimitInfo]:
     return [found for name, data in rows if (found := shown(name, _gate(data), now))][:limit]
 
 
-limits = Verb.each(_limits)
+def _opens(tx: Transaction, _: None) -> float | None:
+    """When time alone lets the next one pass, somewhere."""
+    opens: float | None = tx.run("gate_next").fetchone()[0]
+    return opens
+
+
+limits, opens = Verb.each(_limits), Verb.each(_opens)

@@ -347,6 +347,17 @@ class Limiting(Chapter):
         assert found is not None
         assert (found.running, found.held, found.waiting) == (1, 3, 2)
 
+    async def test_a_long_line_passes_in_its_order(self, broker: Broker) -> None:
+        """However many stand at a gate: the first ones pass, at once, and those who stand at another gate then are its first ones."""
+        many, other = [using(ONE, Use("b", running=60), priority=n % 3) for n in range(150)], Use("b", running=60)
+        await broker.enqueue(many, now=NOW)
+        await put(broker, replace(ONE, running=100), now=NOW + 1)
+        ready = [one for one in many if await state(broker, one.id) is State.READY]
+        first = sorted(many, key=lambda one: (-one.priority, one.id))[:60]
+        assert {one.id for one in ready} == {one.id for one in first}
+        assert await counts(broker) == (61, 0, 0)
+        assert await counts(broker, other) == (60, 0, 90)
+
     async def test_what_nobody_needs_is_forgotten(self, broker: Broker) -> None:
         """Nothing held, nobody waiting, the bucket full: then a limit is as if it had never been."""
         full, slow = Use("a", running=1), Use("b", rate=1.0)

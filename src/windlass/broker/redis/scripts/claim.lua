@@ -85,7 +85,7 @@ local function start(claimed)
   local gates, limited, terms = nil, {}, values(root .. 'terms', claimed)
   for i, id in ipairs(claimed) do
     gates = gates or terms[i] and open_gates()
-    local uses = terms[i] and gates.uses_of(cmsgpack.unpack(terms[i]))
+    local uses = gates and gates.uses_in(terms[i])
     if uses then limited[#limited + 1] = {id = id, uses = uses} end
   end
   if #limited > 0 then

@@ -36,6 +36,13 @@ local function uses_of(terms)
   return ok and uses or nil
 end
 
+-- The same, of terms as they are stored.
+local function uses_in(terms)
+  if not terms or not find(terms, 'uses', 1, true) then return nil end
+  local ok, found = pcall(cmsgpack.unpack, terms)
+  return ok and type(found) == 'table' and uses_of(found) or nil
+end
+
 local function use_at(job, name)
   for _, use in ipairs(job.uses) do if use.name == name then return use end end
   return {name = name, units = 0, running = NEVER, rate = NEVER, burst = 1}
@@ -223,8 +230,8 @@ local function leave(job, state, ends, now)
   for _, use in ipairs(job.uses) do
     if state == READY or state == RUNNING then
       local gate = gate_of(use, now)
-      gate.held = gate.held - use.units
-      if use.rate < NEVER and state == READY then gate.reserved = gate.reserved - use.units end
+      gate.held = math.max(0, gate.held - use.units) -- less only if somebody else wrote here
+      if use.rate < NEVER and state == READY then gate.reserved = math.max(0, gate.reserved - use.units) end
       touched[use.name] = true
     end
     local gate = ends and use.ordered and find_gate(use.name)
@@ -247,7 +254,7 @@ local function start(jobs, now)
     for _, use in ipairs(job.uses) do
       if use.rate < NEVER then
         local gate = gate_of(use, now)
-        gate.reserved, gate.level = gate.reserved - use.units, gate.level - use.units
+        gate.reserved, gate.level = math.max(0, gate.reserved - use.units), gate.level - use.units
       end
     end
   end
@@ -411,6 +418,6 @@ local function save()
 end
 
 return {
-  uses_of = uses_of, ask = ask, define = define, arrive = arrive, leave = leave, start = start, meter = meter, pause = pause, forget = forget,
+  uses_of = uses_of, uses_in = uses_in, ask = ask, define = define, arrive = arrive, leave = leave, start = start, meter = meter, pause = pause, forget = forget,
   touch = function(name) touched[name] = true end, pass_on = pass_on, save = save,
 }
