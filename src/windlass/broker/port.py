@@ -317,18 +317,21 @@ class Limits(Protocol):
     beside those of all who passed and have not started. A bucket holds `burst` units at first and at most; `rate` more come each second.
     It pays when a job starts, however long that one was ready. Units that are more than all of a limit count as all of it.
     A job passes all its limits in one step, or none: it holds nothing while it waits.
+    It comes to its gates when it would be ready otherwise: after its letters, when it is due, with each retry; so a flow that is suspended
+    holds nothing, and takes its group's turn, and a place in the line, when it passes. In one step letters come first, then gates.
+    A job that is replaced leaves its gates, with its turn, and the new one comes to its own.
     At a gate the higher priority passes first, then the earlier `run_at`, then the smaller id; the first one that does not fit
     stops those behind it, and nobody at another gate. Passing leaves `run_at` as it is.
     With `ordered`, the jobs of one key run one after the other, whatever their priority: a job keeps its turn from when it passes that
-    gate until it has finished or is parked or forgotten, also while it is retried or waits at another gate. Of each job one use is
-    ordered at most.
+    gate until it has finished or is parked or forgotten, also while it is retried, suspended, or waits at another gate. Of each job
+    one use is ordered at most.
     What a job holds comes back, and the next ones pass, in the step in which it ends, is taken back, parked, cancelled, retried or
     forgotten, or its queue is paused: jobs of a paused queue that have not started wait, and pass when it goes on.
     `promote` lets pass those whose time has come, and its wait ends when that of the next one does.
     A verb that answers what became ready says so of those who passed, too.
-    The `meters` of a claim that is settled count in the same step. `used` is what its run really took of the rate, be it more or less:
-    the bucket pays the difference, and may go below zero. `pause` closes its gate for so many seconds: nobody passes, and who passed it
-    and has not started waits again; what runs goes on. The longer of two pauses counts.
+    The `meters` of a claim that is settled count in the same step, before all outcomes. `used` is what its run really took of the rate:
+    the bucket pays the difference, be it more or less, and may go below zero. `pause` closes its gate for so many seconds: nobody passes,
+    and who passed it and has not started waits again; what runs goes on. The longer of two pauses counts.
     What a limit admits is what the newest job said that came to it; until nobody needs it any more, then it is forgotten.
     A rate counts for jobs that were enqueued with one.
     """
