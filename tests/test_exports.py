@@ -36,6 +36,7 @@ PUBLIC = [
     "JobExists",
     "JobFailed",
     "JobNotFound",
+    "Limit",
     "Progress",
     "ResultTimeout",
     "Retry",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from windlass.flow import Flow as Flow
     from windlass.handle import Handle as Handle
     from windlass.handle import JobEvent as JobEvent
+    from windlass.limit import Limit as Limit
     from windlass.middleware import CallNext as CallNext
     from windlass.task import BatchTask as BatchTask
     from windlass.task import Task as Task
@@ -73,6 +74,7 @@ else:
         "JobExists": "windlass.errors",
         "JobFailed": "windlass.errors",
         "JobNotFound": "windlass.errors",
+        "Limit": "windlass.limit",
         "Progress": "windlass.core.job",
         "ResultTimeout": "windlass.errors",
         "Retry": "windlass.core.retry",

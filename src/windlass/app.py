@@ -35,6 +35,7 @@ from windlass.errors import (
 )
 from windlass.events import Events
 from windlass.handle import Handle
+from windlass.limit import Limit
 from windlass.middleware import Middleware
 from windlass.schedules import Schedules
 from windlass.settings import Settings, default_url, load
@@ -80,6 +81,7 @@ class Windlass:
     name: keeps several apps on one store apart. settings: any field of `Settings`, for example `concurrency=20`.
     seal: signs or encrypts what jobs carry; by default with the keys in $WINDLASS_ENCRYPTION_KEYS and $WINDLASS_SIGNING_KEYS, if any.
     schedules: of its tasks, to be looked at and changed at run time.
+    queue_limits: limits of all jobs that this program enqueues into a queue, by its name, beside those of their tasks; may be added to.
     Nothing is opened before it is used; each event loop gets its own connection.
     """
 
@@ -95,6 +97,7 @@ class Windlass:
         self.events = Events()
         self.definitions: dict[str, Definition] = {}
         self.middlewares: list[Middleware] = []
+        self.queue_limits: dict[str, Sequence[Limit]] = {}
         self.around_broker: Callable[[Broker], Broker] = lambda broker: broker  # for instrumentation
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.schedules = Schedules(self)
@@ -136,6 +139,7 @@ class Windlass:
         crash_limit: int = DEFAULT_CRASH_LIMIT,
         on_oom: str | None = None,
         needs: dict[str, int] | None = None,
+        limits: Sequence[Limit] = (),
         meta: dict[str, str] | None = None,
         schedule: When | Schedule | Sequence[When | Schedule] = (),
     ) -> TaskDecorator: ...
@@ -171,6 +175,7 @@ class Windlass:
         schedule: when it runs by itself: `Cron`, `Every`, a `Schedule`, or several.
         needs: resources, {"gpu": 1}, of a worker that has them (`--has gpu=2`); `ctx.devices` says which.
         batch: jobs that run together; the function takes a list of items, one of each job, and gives a list of results.
+        limits: what its jobs take of something that others need, too; see `Limit`.
         Raises `TaskDefinitionError`, `DuplicateTask` or `ConfigurationError`.
         """
         if function is None:

@@ -19,6 +19,7 @@ from windlass.core.outcome import bounded
 from windlass.core.payload import Undecodable, check_size, read_json, write_json
 from windlass.core.resources import Devices
 from windlass.core.secret import SHOWN, texts
+from windlass.core.terms import Meter
 from windlass.errors import ConfigurationError, InvalidArguments, Snooze, UnreadableCheckpoint, WindlassError
 
 T = TypeVar("T")
@@ -171,6 +172,16 @@ class Context:
         check_size("the checkpoint takes", data, self._max_payload)
         self._kept = kept
         self._append("checkpoint", data)
+
+    def used(self, limit: str, units: float) -> None:
+        """Say how many units of a limit's rate this run really took; it counts, in the place of what was estimated, when the run ends."""
+        if not (isfinite(units) and units >= 0):
+            raise InvalidArguments(f"units of a limit are a finite number from 0 on, not {units!r}")
+        self._append("meter", msgspec.json.encode(Meter(limit, used=units)))
+
+    def pause_limit(self, limit: str, delay: Duration) -> None:
+        """When this run ends, let nobody pass this limit under this job's key for so long: the other side said that it is enough."""
+        self._append("meter", msgspec.json.encode(Meter(limit, pause=seconds(delay))))
 
     def hide(self, *values: Any) -> None:
         """Treat these values as secret from now on: what this job logs, or says in an error, shows "[secret]" in their place.

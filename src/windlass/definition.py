@@ -30,6 +30,7 @@ from windlass.depends import Given, Needs, Overrides, hints_of, needs_of
 from windlass.errors import ConfigurationError, InvalidArguments, TaskDefinitionError
 from windlass.events import Events
 from windlass.flow import Flow
+from windlass.limit import Limit, compile_limits
 from windlass.middleware import Middleware
 from windlass.settings import Settings
 
@@ -138,6 +139,7 @@ class Definition:
     schedules: tuple[Schedule, ...] = ()
     batch: Batch | None = None
     resources: Amounts = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
 
     @cached_property
     def slot(self) -> str:
@@ -225,6 +227,7 @@ class Definition:
         _ = self.needs, self.arguments, self.result
         if self.is_flow and self.lane != "loop":
             raise TaskDefinitionError(f'{self.name} takes a Flow, so it is an async def in lane "loop"')
+        compile_limits(self.name, self.limits, self.arguments.signature)
 
 
 def define(
@@ -238,6 +241,7 @@ def define(
     schedule: When | Schedule | Sequence[When | Schedule] = (),
     batch: Batch | None = None,
     needs: Amounts | None = None,
+    limits: Sequence[Limit] = (),
     **options: Any,
 ) -> Definition:
     """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
@@ -264,6 +268,7 @@ def define(
         on_oom=on_oom,
         batch=batch,
         resources=amounts(needs or {}),
+        limits=tuple(limits),
     )
     _check(definition)
     several = schedule if isinstance(schedule, Sequence) else [schedule]

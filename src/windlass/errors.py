@@ -188,11 +188,15 @@ class Snooze(JobSignal):
 
 
 class RetryAfter(JobSignal):
-    """This attempt failed; if attempts are left, the next starts after `delay` instead of the policy's time."""
+    """This attempt failed; if attempts are left, the next starts after `delay` instead of the policy's time.
 
-    def __init__(self, delay: float | str | timedelta, reason: str = "") -> None:
+    limit: nobody else passes that limit under this job's key until then, either.
+    """
+
+    def __init__(self, delay: float | str | timedelta, reason: str = "", *, limit: str | None = None) -> None:
         super().__init__(reason or f"retry after {delay}")
         self.delay = delay
+        self.limit = limit
 
 
 class Fail(JobSignal):

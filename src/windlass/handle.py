@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from windlass.core.job import Entry, Job, LogLine, NewJob, Progress, Reading
 from windlass.core.payload import Result, read_json
 from windlass.core.state import LIVE, State
 from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout, Undecodable
+from windlass.limit import Limit
 from windlass.settings import Settings
 
 R = TypeVar("R", covariant=True)
@@ -43,6 +44,8 @@ class App(Protocol):
     def name(self) -> str: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def queue_limits(self) -> Mapping[str, Sequence[Limit]]: ...
     async def broker(self) -> Broker: ...
     async def place(self, jobs: Sequence[NewJob]) -> list[Handle[Any]]: ...
     def job(self, job_id: str) -> Handle[Any]: ...

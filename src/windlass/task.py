@@ -22,6 +22,7 @@ from windlass.core.terms import Terms
 from windlass.definition import Definition, Options
 from windlass.errors import ConfigurationError, JobError, JobExists, TaskDefinitionError
 from windlass.handle import App, Handle
+from windlass.limit import with_limits
 from windlass.workflow import Call as Call
 from windlass.workflow import Group, Inputs
 
@@ -81,7 +82,7 @@ class Task(Generic[P, R, Called]):
         parts = len(inputs.calls) if inputs.listed else None
         body = pack(rest.encode(args, kwargs, self.app.settings.max_payload))
         job = replace(blank, id=new_id(), body=with_fill(body, Fill(first, parts, inputs.collects)))
-        return Call(job, self.app, inputs)
+        return Call(self._limited(job, partial(rest.named, args, kwargs)), self.app, inputs)
 
     @overload
     def map(
@@ -155,15 +156,22 @@ class Task(Generic[P, R, Called]):
 
     def pack(self, arguments: bytes) -> NewJob:
         """A new job with arguments that are encoded already."""
-        return self._made(arguments, partial(self.definition.arguments.decode, arguments))
+        said = self.definition.arguments
+        return self._made(arguments, lambda: said.defaults | said.decode(arguments))
 
     def _made(self, arguments: bytes, named: Callable[[], dict[str, Any]]) -> NewJob:
         """A new job with these arguments. named: gives them by name, for the functions that ask for something in their place."""
         blank, pack = self._form
-        if not self._depends:
-            return replace(blank, id=new_id(), body=pack(arguments))
-        key, terms = self._asked(named())
-        return replace(blank, id=new_id(), body=pack(arguments), key=key, terms=terms)
+        job = replace(blank, id=new_id(), body=pack(arguments))
+        if self._depends:
+            key, terms = self._asked(named())
+            job = replace(job, key=key, terms=terms)
+        return self._limited(job, named)
+
+    def _limited(self, job: NewJob, named: Callable[[], Mapping[str, Any]]) -> NewJob:
+        """The job with what it takes of limits. named: as for `_made`."""
+        limits = (*self.definition.limits, *self.app.queue_limits.get(job.queue, ()))
+        return replace(job, terms=with_limits(job.terms, limits, named)) if limits else job
 
     def _asked(self, arguments: Mapping[str, Any]) -> tuple[str | None, Terms | None]:
         """The key and the terms of a job with these arguments."""

@@ -25,6 +25,7 @@ import msgspec
 
 from windlass.broker.damaged import progress
 from windlass.core import letters
+from windlass.core.gates import Gates, LimitInfo, Stander, shown, uses_of
 from windlass.core.job import (
     DAY,
     NOTHING,
@@ -64,6 +65,7 @@ from windlass.core.outcome import (
     orphaned,
 )
 from windlass.core.state import State
+from windlass.core.terms import gate_name
 
 T = TypeVar("T")
 Topic = tuple[str, str]
@@ -87,6 +89,7 @@ class _Record:
     written: int = 0
     noted: int = 0
     became: JobId = ""
+    stander: Stander | None = None
     journal: dict[int, Entry] = field(default_factory=dict)
     letters: dict[str, int] = field(default_factory=dict)
 
@@ -99,6 +102,11 @@ class _Record:
         """Whether it waits for letters, and was never started."""
         job = self.job
         return job.state is State.WAITING and job.started_at is None and job.letters < job.awaited
+
+    @property
+    def at_gate(self) -> bool:
+        """Whether it waits for its limits, and no more for letters."""
+        return self.stander is not None and self.stander.at is not None
 
     def expired(self, now: float) -> bool:
         """Whether it may not be started any more."""
@@ -157,6 +165,7 @@ class Space:
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
         self.outbox: list[tuple[JobId, letters.Letter]] = []
+        self.gates = Gates()
         self.looked, self.trusted = -inf, -inf
         self.writers: dict[str, tuple[int, float]] = {}
         self.spans: dict[tuple[int, int], list[Rollup]] = {}
@@ -171,7 +180,32 @@ class Space:
         return now >= self.trusted
 
     def enter(self, record: _Record, state: State, now: float, **fields: Any) -> None:
-        """Put a job that stands nowhere into `state`."""
+        """Put a job that stands nowhere into `state`; one that has limits, and would be ready, to its first gate."""
+        limited = record.stander if state is State.READY else None
+        self._put(record, State.WAITING if limited else state, now, **fields)
+        if limited:
+            limited.since, limited.queue = record.job.run_at.timestamp(), record.job.queue
+            self.gates.arrive(limited, now)
+
+    def pass_on(self, now: float) -> list[Ready]:
+        """Let pass whoever may, after something has changed at the gates; answers what became ready."""
+        ready = list[Ready]()
+        for one in self.gates.pass_on(now):
+            record: _Record = one.record
+            self.counts[record.job.queue][State.WAITING] -= 1
+            self._put(record, State.READY, now)
+            ready.append(Ready(record.job.id, record.job.queue))
+        return ready
+
+    def hold(self, now: float, *, gates: Collection[str] = (), queue: str | None = None) -> None:
+        """Whoever passed one of these gates, or is of this queue, and has not started, goes back to the gate."""
+        for record in self.jobs.values():
+            ready = record.stander is not None and record.job.state is State.READY
+            if ready and (record.job.queue == queue or any(use.gate in gates for use in uses_of(record.new.terms))):
+                self.move(record, State.READY, now)
+
+    def _put(self, record: _Record, state: State, now: float, **fields: Any) -> None:
+        """Write down that a job stands in `state`."""
         record.change(state=state, cancelling=False, finished_at=_date(now) if state.finished else None, **fields)
         record.place = next(self.serial)
         new, queue, run_at = record.new, record.job.queue, record.job.run_at.timestamp()
@@ -193,11 +227,15 @@ class Space:
             self.outbox += _letters(record.job)
         self.wake(("job", new.id))
 
-    def leave(self, record: _Record, to: State | None = None) -> None:
-        """Take a job out of the state it stands in, and with it whatever it holds there."""
+    def leave(self, record: _Record, to: State | None, now: float) -> None:
+        """Take a job out of the state it stands in, and with it whatever it holds there. to: where it goes."""
         job, record.place = record.job, 0
         if job.state is State.READY and to is not State.RUNNING:
             self.shares.give_back(job.queue, job.lane, job.priority, job.terms)
+        if record.stander and to is State.RUNNING:
+            self.gates.start(record.stander.uses, now)
+        elif record.stander:
+            self.gates.leave(record.stander, job.state, now, ends=to is None or to.finished or to is State.PARKED)
         self.counts[job.queue][job.state] -= 1
         if job.state is State.RUNNING and job.worker is not None:
             holder = self.workers[job.worker]
@@ -219,13 +257,13 @@ class Space:
 
     def move(self, record: _Record, state: State, now: float, **fields: Any) -> None:
         """From where it stands to `state`."""
-        self.leave(record, state)
+        self.leave(record, state, now)
         self.enter(record, state, now, **fields)
 
     def due(self, record: _Record, delay: float, now: float, **fields: Any) -> list[Ready]:
         """Make a job ready, or scheduled when there is a delay; answers what became ready."""
         self.move(record, State.SCHEDULED if delay > 0 else State.READY, now, run_at=_date(now + delay), **fields)
-        return [] if delay > 0 else [Ready(record.job.id, record.job.queue)]
+        return [Ready(record.job.id, record.job.queue)] if record.job.state is State.READY else []
 
     def write(self, record: _Record, letter: letters.Letter, now: float) -> list[Ready]:
         """Put a letter into a job's journal. The last one that is missing makes it ready, unless its own time is still to come."""
@@ -240,9 +278,14 @@ class Space:
         record.change(letters=len(record.letters))
         self.wake(("job", record.job.id))
         state, at = record.job.state, record.job.run_at.timestamp()
-        if known is not None or new != record.job.awaited or state not in (State.WAITING, State.SCHEDULED):
+        waits = state is State.SCHEDULED or (state is State.WAITING and not record.at_gate)
+        if known is not None or new != record.job.awaited or not waits:
             return []
         return self.due(record, max(0.0, at - now) if state is State.WAITING else 0.0, now)
+
+    def go_on(self, now: float) -> list[Ready]:
+        """What follows from what a verb did: first letters, then gates; answers what became ready."""
+        return self.post(now) + self.pass_on(now)
 
     def post(self, now: float) -> list[Ready]:
         """Write the letters of what has ended, and of what that ends in turn; answers what became ready."""
@@ -261,9 +304,9 @@ class Space:
         self.tell(failed, now)
         return ready
 
-    def remove(self, record: _Record) -> None:
+    def remove(self, record: _Record, now: float) -> None:
         """Delete a job."""
-        self.leave(record)
+        self.leave(record, None, now)
         self.free_key(record)
         self.became.pop(record.became, None)
         del self.jobs[record.job.id]
@@ -373,7 +416,14 @@ class MemoryBroker:
 
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
         with self._at(now) as now:
-            return [self._place(new, now) for new in jobs]
+            placed = [self._place(new, now) for new in jobs]
+            self._space.pass_on(now)
+            return [self._answered(one) for one in placed]
+
+    def _answered(self, one: Placed) -> Placed:
+        """Who waited when it was placed is answered as it stands now."""
+        waited = one.state is State.WAITING
+        return msgspec.structs.replace(one, state=self._space.jobs[one.id].job.state) if waited else one
 
     def _place(self, new: NewJob, now: float) -> Placed:
         space, came_at = self._space, now
@@ -388,7 +438,7 @@ class MemoryBroker:
             came_at, space.became[new.id] = record.job.created_at.timestamp(), record.job.id
             run_at = put_off(run_at, new.terms, came_at, now)
             space.became.pop(record.became, None)
-            space.leave(record)
+            space.leave(record, None, now)
             record.became, new = new.id, msgspec.structs.replace(new, id=record.job.id)
         awaited = new.terms.letters if new.terms else 0
         job = Job(
@@ -408,10 +458,14 @@ class MemoryBroker:
         else:
             record = space.jobs[new.id] = _Record(new, job)
             space.keys |= {} if new.key is None else {new.key: new.id}
+        uses = uses_of(new.terms)
+        record.stander = Stander(new.id, uses, new.priority, run_at, new.queue, record) if uses else None
+        if record.stander and job.state is State.READY:
+            space.gates.define(record.stander, now)
         space.enter(record, job.state, now)
         if job.expires_at is not None:
             heappush(space.expiring, (job.expires_at.timestamp(), record.place, record))
-        return Placed(new.id, job.state, fresh=not replaced, replaced=replaced)
+        return Placed(new.id, record.job.state, fresh=not replaced, replaced=replaced)
 
     async def claim(
         self,
@@ -455,11 +509,14 @@ class MemoryBroker:
     ) -> tuple[list[bool], list[Ready]]:
         with self._at(now) as now:
             applied, ready = list[bool](), list[Ready]()
+            for claim in {(claim.id, claim.token): claim for claim, _ in reversed(pairs) if claim.meters}.values():
+                if (record := self._space.live(claim)) and record.stander:
+                    self._space.hold(now, gates=self._space.gates.meter(record.stander, claim.meters, now))
             for claim, outcome in pairs:
                 record = self._space.live(claim)
                 applied.append(record is not None)
                 ready += self._end(record, outcome, now) if record else []
-            return applied, ready + self._space.post(now)
+            return applied, ready + self._space.go_on(now)
 
     def _end(self, record: _Record, outcome: Outcome, now: float) -> list[Ready]:
         """End the present run of `record`; answers what became ready."""
@@ -563,19 +620,23 @@ class MemoryBroker:
 
     async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
         with self._at(now) as now:
-            space, ready, expired = self._space, list[Ready](), list[_Record]()
+            space, ready, expired, due = self._space, list[Ready](), list[_Record](), 0
             while space.expiring and space.expiring[0][0] <= now and len(expired) < limit:
                 record = heappop(space.expiring)[2]
                 if record.place and record.expired(now) and not record.job.state.finished:
                     expired.append(record)
             self._call_off(expired, "expired", now)
-            ready += space.post(now)
-            while space.scheduled and space.scheduled[0][0] <= now and len(ready) < limit:
+            while space.scheduled and space.scheduled[0][0] <= now and due < limit:
                 _, place, record = heappop(space.scheduled)
                 if record.place == place:
+                    due += 1
                     space.move(record, State.READY, now)
-                    ready.append(Ready(record.job.id, record.job.queue))
-            return ready
+                    ready += [Ready(record.job.id, record.job.queue)] if record.job.state is State.READY else []
+            opening = [
+                (at, name) for name, gate in space.gates.gates.items() if (at := gate.opens) is not None and at <= now
+            ]
+            space.gates.touched.update(name for _, name in nsmallest(limit, opening))
+            return ready + space.go_on(now)
 
     async def reclaim(
         self,
@@ -602,7 +663,7 @@ class MemoryBroker:
                     told.append((job, outcome))
                 ready += self._end(record, outcome, now)
             self._space.tell(told, now)
-            return ready + self._space.post(now)
+            return ready + self._space.go_on(now)
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         with self._at(now) as now:
@@ -610,8 +671,9 @@ class MemoryBroker:
             while space.finished and space.finished[0][0] <= now and pruned < limit:
                 _, place, record = heappop(space.finished)
                 if record.place == place:
-                    space.remove(record)
+                    space.remove(record, now)
                     pruned += 1
+            space.gates.forget(space.gates.gates, now)
             for name in [name for name, one in space.workers.items() if not one.held and one.until + DAY <= now]:
                 del space.workers[name]
             space.writers = {name: (last, at) for name, (last, at) in space.writers.items() if at + DAY > now}
@@ -671,7 +733,7 @@ class MemoryBroker:
                 elif not record.job.state.finished:
                     waiting.append(record)
             self._call_off(waiting, "cancelled", now)
-            self._space.post(now)
+            self._space.go_on(now)
             return {record.job.id: record.job.state for record in known}
 
     def _call_off(self, waiting: Sequence[_Record], reason: str, now: float) -> None:
@@ -696,7 +758,7 @@ class MemoryBroker:
                         self._space.move(record, State.WAITING, now, run_at=_date(now), **forgotten)
                     else:
                         ready += self._space.due(record, 0.0, now, **forgotten)
-            return ready
+            return ready + self._space.go_on(now)
 
     async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
         with self._at(now) as now:
@@ -704,23 +766,43 @@ class MemoryBroker:
             if record is None or record.new.terms is None or record.job.state.finished:
                 return False
             self._space.write(record, letters.Letter(name, "event", "", data), now)
+            self._space.go_on(now)
             return True
 
     async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
         with self._at(now) as now:
             gone = [record for record in self._space.known(ids) if record.job.state is not State.RUNNING]
             for record in gone:
-                self._space.remove(record)
+                self._space.remove(record, now)
                 if not record.job.state.finished:
                     record.change(state=State.CANCELLED, reason="forgotten")
                     self._space.outbox += _letters(record.job)
-            self._space.post(now)
+            self._space.go_on(now)
             return [record.job.id for record in gone]
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
-        with self._space.lock:
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
+        with self._at(now) as now:
             (self._space.paused.add if paused else self._space.paused.discard)(queue)
+            self._space.gates.pause(queue, paused, now)
+            if paused:
+                self._space.hold(now, queue=queue)
+            self._space.pass_on(now)
             self._space.wake(("queue", queue))
+
+    async def limits(
+        self,
+        names: Sequence[tuple[str, str]] | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 50,
+        now: float | None = None,
+    ) -> list[LimitInfo]:
+        with self._at(now) as now:
+            gates = self._space.gates.gates
+            wanted = sorted(gates) if names is None else [gate_name(*one) for one in names]
+            past = (one for one in wanted if one in gates and (after is None or one > gate_name(*after)))
+            found = (shown(one, gates[one], now) for one in past)
+            return list(islice(filter(None, found), limit))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         with self._at(now) as now:

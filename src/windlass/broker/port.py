@@ -20,6 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
+from windlass.core.gates import LimitInfo
 from windlass.core.job import (
     SCAN,
     Card,
@@ -303,8 +304,51 @@ class Inspects(Protocol):
         """Delete these jobs, journal included, unless they run; answers which were deleted."""
         ...
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
         """Stop handing out a queue's jobs, or go on. What runs goes on running. Survives a restart."""
+        ...
+
+
+class Limits(Protocol):
+    """Limits: a job whose terms hold `uses` is waiting, at the gate of a limit, until all its limits admit it; then it is ready.
+
+    A use names a limit and which one of its kind; each such pair has a gate, with accounts of its own.
+    A job passes when its units and those of all who passed and have not ended are at most `running`, and the bucket holds its units,
+    beside those of all who passed and have not started. A bucket holds `burst` units at first and at most; `rate` more come each second.
+    It pays when a job starts, however long that one was ready. Units that are more than all of a limit count as all of it.
+    A job passes all its limits in one step, or none: it holds nothing while it waits.
+    It comes to its gates when it would be ready otherwise: after its letters, when it is due, with each retry; so a flow that is suspended
+    holds nothing, and takes its group's turn, and a place in the line, when it passes. In one step letters come first, then gates.
+    A job that is replaced leaves its gates, with its turn, and the new one comes to its own.
+    At a gate the higher priority passes first, then the earlier `run_at`, then the smaller id; the first one that does not fit
+    stops those behind it, and nobody at another gate. Passing leaves `run_at` as it is.
+    With `ordered`, the jobs of one key run one after the other, whatever their priority: a job keeps its turn from when it passes that
+    gate until it has finished or is parked or forgotten, also while it is retried, suspended, or waits at another gate. Of each job
+    one use is ordered at most.
+    What a job holds comes back, and the next ones pass, in the step in which it ends, is taken back, parked, cancelled, retried or
+    forgotten, or its queue is paused: jobs of a paused queue that have not started wait, and pass when it goes on.
+    `promote` lets pass those whose time has come, and its wait ends when that of the next one does.
+    A verb that answers what became ready says so of those who passed, too.
+    The `meters` of a claim that is settled count in the same step, before all outcomes. `used` is what its run really took of the rate:
+    the bucket pays the difference, be it more or less, and may go below zero. `pause` closes its gate for so many seconds: nobody passes,
+    and who passed it and has not started waits again; what runs goes on. The longer of two pauses counts.
+    What a limit admits is what the newest job said that came to it; until nobody needs it any more, then it is forgotten.
+    A rate counts for jobs that were enqueued with one.
+    """
+
+    async def limits(
+        self,
+        names: Sequence[tuple[str, str]] | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 50,
+        now: float | None = None,
+    ) -> list[LimitInfo]:
+        """Keys of limits that somebody needs, by limit and key, at most `limit`; with `names` only these, in their order.
+
+        Nobody needs one at which nobody stands, nothing is held, nobody has the turn, and whose bucket is full.
+        `after` continues a listing.
+        """
         ...
 
 
@@ -398,5 +442,5 @@ class Book(Protocol):
         ...
 
 
-class Broker(Opens, Enqueues, Claims, Journals, Letters, Upkeep, Inspects, Presence, Measures, Book, Protocol):
+class Broker(Opens, Enqueues, Claims, Journals, Letters, Upkeep, Inspects, Limits, Presence, Measures, Book, Protocol):
     """A whole broker."""

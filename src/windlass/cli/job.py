@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Annotated
 
@@ -14,12 +15,14 @@ from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.follow import amount, follow
 from windlass.cli.output import Json, describe, document, line, table, talk
 from windlass.core.durations import date
+from windlass.core.gates import uses_of
 from windlass.core.ids import check_id
 from windlass.core.job import Job
 from windlass.core.plain import plain
 from windlass.core.state import State
 from windlass.errors import JobNotFound
 from windlass.handle import WAIT, JobEvent, event_of
+from windlass.limit import why_waiting
 from windlass.web.admin.matching import matching
 
 app = typer.Typer(help="List, follow, retry, cancel and delete jobs.", no_args_is_help=True, rich_markup_mode=None)
@@ -153,9 +156,13 @@ async def _why(job: Job, broker: Broker) -> str:
         return (
             f"{job.reason}; it goes on when a worker that understands it starts, or with: windlass job retry {job.id}"
         )
-    if job.state is not State.READY:
+    if job.state not in (State.READY, State.WAITING):
         return ""
-    if any(one.paused and one.name == job.queue for one in await broker.tally()):
+    paused = any(one.paused and one.name == job.queue for one in await broker.tally())
+    if job.state is State.WAITING:
+        limits = await broker.limits([(use.limit, use.key) for use in uses_of(job.terms)])
+        return " ".join(why_waiting(job, limits, paused, time.time()))
+    if paused:
         return f"queue {job.queue} is paused; windlass queue resume {job.queue}"
     takers = [one for one in await broker.workers() if job.queue in one.card.queues]
     if not takers:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
-from windlass.core.terms import Terms
+from windlass.core.terms import Meter, Terms
 from windlass.errors import DurabilityUnavailable
 
 JobId = str
@@ -82,7 +82,7 @@ class Claim(Struct, frozen=True, gc=False):
     """A job in a worker's hands. `token` is the fence: every write about this run names it. Times are Unix seconds.
 
     resumed: False when it was never handed out before, so that its journal need not be asked for a checkpoint.
-    due_at: since when it was due.
+    due_at: since when it was due. meters: what its run says of its limits, for `settle`.
     """
 
     id: JobId
@@ -99,6 +99,7 @@ class Claim(Struct, frozen=True, gc=False):
     resumed: bool = True
     due_at: float = 0.0
     key: str | None = None
+    meters: tuple[Meter, ...] = ()
 
     __repr__ = _shown
 

@@ -244,16 +244,18 @@ class Arguments:
         except TypeError as error:
             raise InvalidArguments(f"{self.task}{self.signature}: {error}") from None
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Of the parameters that have one, by name."""
+        return {name: one.default for name, one in self.signature.parameters.items() if one.default is not one.empty}
+
     def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments by parameter name as the task will see them, defaults included. Raises `InvalidArguments`."""
-        defaults = {
-            name: one.default for name, one in self.signature.parameters.items() if one.default is not one.empty
-        }
         try:
             given: dict[str, Any] = self._validator.validate_python(self.bind(args, kwargs))
         except ValidationError as error:
             raise InvalidArguments(f"{self.task}: {_said(error, self.secret)}") from None
-        return defaults | given
+        return self.defaults | given
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], limit: int) -> bytes:
         """The arguments as JSON of at most `limit` bytes. Raises `InvalidArguments` or `PayloadTooLarge`."""

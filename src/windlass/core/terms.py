@@ -7,6 +7,14 @@ from typing import Literal
 
 from msgspec import Struct
 
+PAUSED = ""
+"""The limit whose keys are the paused queues: nobody passes there for as long as they are."""
+
+
+def gate_name(limit: str, key: str) -> str:
+    """The name of a gate. Names sort by limit, then by key."""
+    return f"{limit}\x1f{key}"
+
 
 class Use(Struct, frozen=True, omit_defaults=True, gc=False):
     """What a job takes of a limit while it runs, or when it starts.
@@ -23,6 +31,22 @@ class Use(Struct, frozen=True, omit_defaults=True, gc=False):
     rate: float = inf
     burst: float = 1.0
     ordered: bool = False
+
+    @property
+    def gate(self) -> str:
+        """The name of its gate."""
+        return gate_name(self.limit, self.key)
+
+
+class Meter(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a run says of a limit at its end. used: units that it really took of the rate; None: as many as it had asked for.
+
+    pause: for so many seconds nobody passes under the same key; who passed and has not started goes back to the gate.
+    """
+
+    limit: str
+    used: float | None = None
+    pause: float = 0.0
 
 
 class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

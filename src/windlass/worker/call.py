@@ -162,6 +162,8 @@ def ending_of(error: BaseException, opened: Open | None = None) -> Ending:
         if opened is not None:
             scrub = opened().scrub
         if isinstance(error, JobSignal):
+            if isinstance(error, RetryAfter) and error.limit is not None and opened is not None:
+                opened().pause_limit(error.limit, error.delay)
             return _said(error, scrub)
         if isinstance(error, UnreadableCheckpoint):
             return Unknown(str(error))

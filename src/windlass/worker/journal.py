@@ -12,6 +12,7 @@ import msgspec
 from windlass.broker.port import Journals
 from windlass.core.job import Claim, Entry, LogLine, Tried
 from windlass.core.outcome import ErrorInfo, Outcome, Snoozed, Succeeded, Suspended, called
+from windlass.core.terms import Meter
 from windlass.events import Events, StaleWrite, StoreTrouble
 from windlass.worker.chores import Chores
 from windlass.worker.run import Notes, Run, pauses
@@ -53,6 +54,9 @@ class Journal:
     def note(self, run: Run, entry: Entry) -> None:
         """Take an entry; any thread, returns at once. What a run writes after its end is not its own any more."""
         if run.ended:
+            return
+        if entry.kind == "meter":  # it travels with the outcome
+            run.meter(msgspec.json.decode(entry.data, type=Meter))
             return
         with self._lock:
             notes = run.notes

@@ -19,6 +19,7 @@ from windlass.context import Context
 from windlass.core.job import Claim, Entry
 from windlass.core.outcome import Ending, ErrorInfo, Interrupted, TimedOut
 from windlass.core.payload import Envelope
+from windlass.core.terms import Meter
 from windlass.definition import Definition
 
 _LATER: Any = None
@@ -118,6 +119,17 @@ class Run(Struct, eq=False):
                 if self.told is not None:
                     context.stop(self.told)
         return context
+
+    def meter(self, said: Meter) -> None:
+        """What the job's code says of a limit; of one limit the last word counts, on each of both matters."""
+        with _opening:
+            before = [
+                one
+                for one in self.claim.meters
+                if one.limit == said.limit and (one.used is None) == (said.used is None)
+            ]
+            kept = [one for one in self.claim.meters if one not in before]
+            self.claim = replace(self.claim, meters=(*kept, said))
 
     def tell(self, why: str) -> None:
         """Let the job's code see why it should end soon (`ctx.cancelled`, `ctx.shutting_down`), whenever it looks."""

@@ -18,6 +18,7 @@ from windlass.broker.redis.client import Client, NotDone
 from windlass.broker.redis.ear import job as topic_of
 from windlass.broker.redis.ear import work
 from windlass.broker.redis.history import KEPT, History
+from windlass.broker.redis.limits import Limits, metered
 from windlass.broker.redis.records import NOBODY, STATES, batched, full, short
 from windlass.core import letters
 from windlass.core.job import (
@@ -60,7 +61,7 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between two looks of a waiting call while the store is away: so many at first, and at last."""
 
 
-class RedisBroker(History):
+class RedisBroker(History, Limits):
     """Jobs in Redis 7.0 or newer, or in Valkey: standalone, behind sentinels, or in one slot of a cluster.
 
     url: see `Place`. name: each app has keys of its own, which begin with `{name}:`. For one event loop.
@@ -166,7 +167,7 @@ class RedisBroker(History):
             else:
                 others += (*run, *records.ended(outcome))
                 rest.append(place)
-        args: list[Any] = [_time(now), RELEASE_LIMIT, len(succeeded)]
+        args: list[Any] = [_time(now), RELEASE_LIMIT, len(succeeded), *metered(pairs)]
         for line, triples in succeeded.items():
             args += (records.line_of(*line), len(triples) // 3, *triples)
         refused, stale, ready = await self._call("settle", *args, *others)
@@ -329,8 +330,8 @@ class RedisBroker(History):
     async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
         return list(map(full, await self._call("forget", _time(now), *map(short, ids)))) if ids else []
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
-        await self._call("pause", queue, int(paused))
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
+        await self._call("pause", queue, int(paused), _time(now))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         return await looks.workers(self._client, _time(now))

@@ -11,11 +11,12 @@ from functools import partial
 from math import inf
 from typing import TypeVar
 
-from windlass.broker.sqlite import history, letters, looks, presence, putting, verbs
+from windlass.broker.sqlite import gates, history, letters, looks, presence, putting, verbs
 from windlass.broker.sqlite.place import MEMORY, Place, file_system
 from windlass.broker.sqlite.schema import SAFE
 from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
 from windlass.broker.sqlite.writer import Desk, Verb, Writer
+from windlass.core.gates import LimitInfo
 from windlass.core.job import (
     SCAN,
     Card,
@@ -41,6 +42,9 @@ from windlass.errors import BrokerUnavailable
 
 I = TypeVar("I")  # noqa: E741  # what a verb is asked
 R = TypeVar("R")  # what it answers
+
+SOON = 1.0
+"""Seconds that a promote waits for the next job that a limit lets pass; who waits longer would hear of nothing else."""
 
 
 class SqliteBroker:
@@ -213,7 +217,15 @@ class SqliteBroker:
     # --- upkeep -----------------------------------------------------------------------------------------------
 
     async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
-        return await self._write(letters.promote, (limit, now))
+        ready = await self._write(letters.promote, (limit, now))
+        if ready or wait <= 0 or now is not None:
+            return ready
+        # Nobody tells us of anything, but when a limit lets the next one pass is known, and its rate would suffer if we looked too rarely.
+        opens = await self._look(gates.opens, None)
+        if opens is None or (left := opens - self.clock()) > min(wait, SOON):
+            return []
+        await asyncio.sleep(left)
+        return [] if self._desks is None else await self._write(letters.promote, (limit, now))
 
     async def reclaim(
         self,
@@ -258,7 +270,7 @@ class SqliteBroker:
         return await self._write(letters.cancel, (ids, now)) if ids else {}
 
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
-        return await self._write(verbs.revive, (ids, now)) if ids else []
+        return await self._write(letters.revive, (ids, now)) if ids else []
 
     async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
         return await self._write(letters.forget, (ids, now)) if ids else []
@@ -266,8 +278,18 @@ class SqliteBroker:
     async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
         return await self._write(letters.deliver, (job, name, data, now))
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
-        await self._write(verbs.pause, (queue, paused))
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
+        await self._write(verbs.pause, (queue, paused, now))
+
+    async def limits(
+        self,
+        names: Sequence[tuple[str, str]] | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 50,
+        now: float | None = None,
+    ) -> list[LimitInfo]:
+        return await self._look(gates.limits, (names, after, limit, now))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         return await self._look(presence.workers, now)

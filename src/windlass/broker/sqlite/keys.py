@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from windlass.broker.sqlite import gates
 from windlass.broker.sqlite.order import terms_of
 from windlass.broker.sqlite.writer import Transaction
+from windlass.core.gates import Stander, uses_of
 from windlass.core.job import JobId, NewJob, Placed
 from windlass.core.keys import holds, let_go, put_off, replaceable
 from windlass.core.state import State
@@ -24,10 +26,17 @@ class Holder(NamedTuple):
     finished: int
     created_at: float
     terms: bytes | None
+    gate: str | None
 
     def holds(self, now: float) -> bool:
         """Whether it has the key still."""
         return holds(terms_of(self.terms), self.created_at, bool(self.started), bool(self.finished), now)
+
+    @property
+    def stander(self) -> Stander:
+        """The job as gates see it."""
+        uses = uses_of(terms_of(self.terms))
+        return Stander(self.id, uses, self.priority, 0.0, self.queue, at=self.gate if self.state == "waiting" else None)
 
 
 def met(tx: Transaction, new: NewJob, row: tuple[Any, ...]) -> Placed | None:
@@ -72,7 +81,12 @@ def _replace(tx: Transaction, old: Holder, new: NewJob, row: tuple[Any, ...]) ->
     run_at = put_off(row[7], new.terms, old.created_at, now)
     if state is State.READY:
         tx.order.give_back(old.queue, old.lane, priority, terms_of(old.terms))
-    became = State.SCHEDULED if run_at > now else State.READY
+    limited = gates.newcomer(new, run_at, old.id)
+    became = State.SCHEDULED if run_at > now else State.WAITING if limited.uses else State.READY
+    if old.stander.uses:
+        gates.at(tx, now).go(old.stander, state, ends=True)
+    if became is State.WAITING:
+        gates.enter(tx, [limited], now)
     rank = tx.order.place(new.queue, new.lane, new.priority, run_at, new.terms) if became is State.READY else (0, False)
     held = row[16] and row[16] - now + old.created_at
     tx.run("move_places", 1)

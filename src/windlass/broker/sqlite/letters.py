@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from windlass.broker.damaged import decoder
-from windlass.broker.sqlite import history, verbs
+from windlass.broker.sqlite import gates, history, verbs
 from windlass.broker.sqlite.moves import Asked, Move, Row, stays
+from windlass.broker.sqlite.rows import by_id
 from windlass.broker.sqlite.schema import as_json, write_rows
-from windlass.broker.sqlite.verbs import Settle, by_id, move
+from windlass.broker.sqlite.verbs import Settle, move
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core import letters
 from windlass.core.job import Claim, JobId, Ready
@@ -43,11 +44,16 @@ def send(tx: Transaction) -> list[Ready]:
         ended, tx.ended = tx.ended, []
         now = ended[0][2]
         came = _write(tx, [one for row, outcome, at in ended for one in _letters(row.id, row.asked, outcome, at)])
-        ready += move(tx, list(came.complete.values()))
-        move(tx, list(came.failed.values()))
+        ready += move(tx, list(came.complete.values()), now)
+        move(tx, list(came.failed.values()), now)
         failed |= {job: Failed(one.error) for job, one in came.failed.items() if one.error is not None}
     history.tell(tx, failed, now)
     return ready
+
+
+def go_on(tx: Transaction) -> list[Ready]:
+    """What follows from what a verb did: first letters, then gates; answers what became ready."""
+    return send(tx) + gates.pass_on(tx)
 
 
 def _letters(job: JobId, asked: Asked, outcome: letters.End, at: float) -> list[Sent]:
@@ -90,6 +96,7 @@ def _write(tx: Transaction, sent: Sequence[Sent]) -> Came:
             continue
         box = boxes[to][0]
         state, lacks = box.row.state, counts[to] < box.awaits and to not in came.failed
+        lacks = lacks and not gates.stands(tx, box.row)
         if letter.said in letters.FAILED and not box.collects:
             if lacks and state is State.WAITING and not box.started:
                 error = letters.missed(letter)
@@ -120,27 +127,29 @@ def _deliver(tx: Transaction, event: Event) -> bool:
     job, name, data, at = event
     rows = [row for row in by_id(tx, "by_id", [job]) if row.asked is not None and not row.state.finished]
     if rows:
-        move(tx, list(_write(tx, [(job, Letter(name, "event", "", data), tx.now(at))]).complete.values()))
+        now = tx.now(at)
+        move(tx, list(_write(tx, [(job, Letter(name, "event", "", data), now)]).complete.values()), now)
+        go_on(tx)
     return bool(rows)
 
 
 def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list[Ready]]]:
     answers = verbs.settle.run(tx, calls)
-    answers[-1][1].extend(send(tx))
+    answers[-1][1].extend(go_on(tx))
     return answers
 
 
 def _telling(verb: Verb[I, list[Ready]]) -> Verb[I, list[Ready]]:
-    """A verb that answers what became ready, and its letters."""
-    return Verb(lambda tx, items: [answer + send(tx) for item in items for answer in verb.run(tx, [item])], verb.turn)
+    """A verb that answers what became ready, and what follows."""
+    return Verb(lambda tx, items: [answer + go_on(tx) for item in items for answer in verb.run(tx, [item])], verb.turn)
 
 
 def _then_told(verb: Verb[I, R]) -> Verb[I, R]:
-    """A verb that answers something else, and its letters."""
+    """A verb that answers something else, and what follows."""
 
     def run(tx: Transaction, items: list[I]) -> list[R]:
         answers = verb.run(tx, items)
-        send(tx)
+        go_on(tx)
         return answers
 
     return Verb(run, verb.turn)
@@ -153,5 +162,5 @@ def _handed_back(claims: list[Claim]) -> tuple[Verb[Any, Any], Any] | None:
 
 claim = replace(verbs.claim, undo=_handed_back)
 settle, deliver = Verb(_settle), Verb.each(_deliver)
-promote, reclaim = _telling(verbs.promote), _telling(verbs.reclaim)
+promote, reclaim, revive = _telling(verbs.promote), _telling(verbs.reclaim), _telling(verbs.revive)
 cancel, forget = _then_told(verbs.cancel), _then_told(verbs.forget)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
+from windlass.core.gates import uses_of
 from windlass.core.job import JobId
 from windlass.core.outcome import (
     RELEASE_LIMIT,
@@ -20,25 +22,37 @@ from windlass.core.outcome import (
     Suspended,
 )
 from windlass.core.state import State
-from windlass.core.terms import Terms
+from windlass.core.terms import Terms, Use
+
+
+@lru_cache(256)  # of many jobs that are alike, one is read
+def terms_in(hexed: str) -> Terms:
+    """Terms in hexadecimal digits; none, if they cannot be read."""
+    try:
+        return msgspec.json.decode(bytes.fromhex(hexed), type=Terms)
+    except (ValueError, RecursionError):
+        return Terms()
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is known of a job with terms only. letters: how many came. awaited: how many it awaits in all; None: as its terms say."""
+    """What is known of a job with terms only. letters: how many came. awaited: how many it awaits in all; None: as its terms say.
+
+    gate: where it stands, if it waits at one; "" once it has passed.
+    """
 
     task: str
     hexed: str
     started: bool
     letters: int
     awaited: int | None
+    lane: str
+    priority: int
+    gate: str | None
 
     @property
     def terms(self) -> Terms:
         """Its terms; none, if they cannot be read."""
-        try:
-            return msgspec.json.decode(bytes.fromhex(self.hexed), type=Terms)
-        except ValueError:
-            return Terms()
+        return terms_in(self.hexed)
 
     @property
     def lacking(self) -> int:
@@ -62,6 +76,11 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     worker: str | None
     key: str | None
     asked: Asked | None
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """What it takes of limits."""
+        return () if self.asked is None else uses_of(self.asked.terms)
 
 
 class Move(NamedTuple):

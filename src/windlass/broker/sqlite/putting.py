@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from windlass.broker.sqlite import keys
-from windlass.broker.sqlite.schema import write_rows
+from windlass.broker.sqlite import gates, keys
+from windlass.broker.sqlite.schema import as_json, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import NewJob, Placed
 from windlass.core.keys import held_until
@@ -28,8 +29,17 @@ def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
     placed = list[Placed]()
     for start in range(0, len(rows), 256):
         placed += _insert(tx, rows[start : start + 256])
-    answers = iter(placed)
+    answers = iter(_answered(tx, placed))
     return [[next(answers) for _ in jobs] for jobs, _ in calls]
+
+
+def _answered(tx: Transaction, placed: list[Placed]) -> list[Placed]:
+    """Who waited when it was placed is answered as it stands, once all have come to their gates."""
+    if tx.gates is None:
+        return placed
+    gates.pass_on(tx)
+    states = dict(tx.run("enqueue_states", as_json(one.id for one in placed if one.state is State.WAITING)).fetchall())
+    return [replace(one, state=State(states[one.id])) if one.id in states else one for one in placed]
 
 
 def _new_row(new: NewJob, now: float) -> NewRow:
@@ -37,7 +47,7 @@ def _new_row(new: NewJob, now: float) -> NewRow:
     if new.delay or new.at is not None:
         run_at = max(now + new.delay, now if new.at is None else new.at)
     state = State.SCHEDULED if run_at > now else State.READY
-    if new.terms is not None and new.terms.letters:
+    if new.terms is not None and (new.terms.letters or (new.terms.uses and state is State.READY)):
         state = State.WAITING
     expires_at = None if new.expires is None else now + new.expires
     named = new.id, new.task, new.queue, new.lane, new.priority
@@ -71,7 +81,15 @@ def _stored(tx: Transaction, rows: list[NewRow], asking: bool) -> list[Placed]:
         if state is State.READY:
             tx.ready.add(new.queue)
         placed.append(Placed(new.id, state))
+    if asking:
+        limited = [gates.newcomer(new, row[7]) for new, row in rows if row[5] == "waiting" and _limited(new)]
+        gates.enter(tx, limited, rows[-1][1][6])
     return placed
+
+
+def _limited(new: NewJob) -> bool:
+    """Whether a new job that waits does so for its limits."""
+    return new.terms is not None and not new.terms.letters
 
 
 def _rank(tx: Transaction, new: NewJob, row: tuple[Any, ...]) -> tuple[int, bool]:

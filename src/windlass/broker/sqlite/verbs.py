@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from windlass.broker.damaged import decoder
-from windlass.broker.sqlite import history, keys
+from windlass.broker.sqlite import gates, history, keys
 from windlass.broker.sqlite.moves import Move, Row, after, stays
 from windlass.broker.sqlite.presence import card_of
+from windlass.broker.sqlite.rows import by_id, look
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import DAY, Card, Claim, Entry, JobId, Ready
@@ -29,25 +30,13 @@ FOREVER = 1e12
 _CANCELLED = Cancelled("")
 
 
-rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
 numbers_of = decoder(msgspec.json.Decoder(list[tuple[JobId, int, int, int]]).decode)
 claimed_of = decoder(
     msgspec.json.Decoder(
-        list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None]]
+        list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None, str | None]]
     ).decode
 )
 """What is stored, decoded. All of them raise `StoreCorrupt`."""
-
-
-def _look(tx: Transaction, chosen: str, *values: object) -> list[Row]:
-    """The jobs that the statement `chosen` names, by their places."""
-    return rows_of(tx.con.execute(sql("look", chosen=sql(chosen)), values).fetchone()[0])
-
-
-def _by_id(tx: Transaction, chosen: str, ids: Sequence[JobId]) -> list[Row]:
-    """The jobs among `ids` that `chosen` admits, in the order asked."""
-    rows = {row.id: row for row in _look(tx, chosen, as_json(ids))}
-    return [rows[job] for job in dict.fromkeys(ids) if job in rows]
 
 
 # --- taking work out ------------------------------------------------------------------------------------------
@@ -72,7 +61,8 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
-        for _, due_at, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text, key in found:
+        gates.start(tx, [terms for *_, terms in found if terms is not None], now)
+        for _, due_at, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text, key, _ in found:
             body = bytes.fromhex(text) if text is not None else tx.run("claim_body", place).fetchone()[0]
             spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed), due_at, key)
             claims.append(Claim(job, place, task, queue, lane, body, *spent))
@@ -86,8 +76,10 @@ Settle = tuple[Sequence[tuple[Claim, Outcome]], float | None]
 
 
 def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list[Ready]]]:
-    running = _running(tx, [claim for pairs, _ in calls for claim, _ in pairs])
+    running, left = _running(tx, [claim for pairs, _ in calls for claim, _ in pairs]), list[Row]()
     finished, moves, answers = list[tuple[int, bytes, float]](), list[Move](), list[tuple[list[bool], list[Ready]]]()
+    _meter(tx, calls, running)
+    now = 0.0
     for pairs, at in calls:
         now, applied, ready, told = tx.now(at), list[bool](), list[Ready](), dict[JobId, Outcome]()
         for claim, outcome in pairs:
@@ -102,49 +94,67 @@ def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list
                 tx.changed.append(row.id)
                 if row.asked is not None:
                     tx.ended.append((row, outcome, now))
+                    left += [row] if row.uses else []
                 continue
-            move = after(row, outcome, now)
-            moves.append(move)
-            if move.state is State.READY:
-                ready.append(Ready(row.id, move.queue))
-            if move.state is State.CANCELLED and not isinstance(outcome, Cancelled):
+            one = after(row, outcome, now)
+            moves.append(one)
+            if one.state is State.READY and not row.uses:
+                ready.append(Ready(row.id, one.queue))
+            if one.state is State.CANCELLED and not isinstance(outcome, Cancelled):
                 told[row.id] = _CANCELLED
         history.tell(tx, told, now)
         answers.append((applied, ready))
     write_rows(tx.con, "settle_succeeded", finished)
-    _move(tx, moves)
+    gates.gone(tx, left, now)
+    move(tx, moves, now)
     return answers
+
+
+def _meter(tx: Transaction, calls: list[Settle], running: Mapping[tuple[int, JobId], Row]) -> None:
+    """What runs say of their limits comes before their ends: who passed a gate that is closed now goes back to it."""
+    said = {
+        (claim.token, claim.id): (claim, at)
+        for pairs, at in reversed(calls)
+        for claim, _ in reversed(pairs)
+        if claim.meters
+    }
+    for run, (claim, at) in reversed(said.items()):
+        if run in running:
+            now = tx.now(at)
+            closed = gates.at(tx, now).meter(gates.stander(running[run]), claim.meters, now)
+            move(tx, [stays(row, State.READY) for row in gates.passed(tx, closed)], now)
 
 
 def _running(tx: Transaction, claims: Sequence[Claim]) -> dict[tuple[int, JobId], Row]:
     """The claims that are live, by token and id: a claim's token is the place of its job, which the job leaves with the run."""
-    rows = _look(tx, "settle_chosen", as_json(claim.token for claim in claims))
+    rows = look(tx, "settle_chosen", as_json(claim.token for claim in claims))
     return {(row.place, row.id): row for row in rows if row.state is State.RUNNING}
 
 
-def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
-    """Write the moves down; answers what became ready."""
+def move(tx: Transaction, moves: Sequence[Move], now: float) -> list[Ready]:
+    """Write the moves down, as the gates let them happen; answers what became ready."""
     if not moves:
         return []
+    moves = gates.met(tx, moves, now)
     ready, rows = list[Ready](), list[tuple[object, ...]]()
-    tx.order.leave(move.row.place for move in moves if move.row.state is State.READY)
-    ranks = tx.order.enter({move.row.place: (move.queue, move.run_at) for move in moves if move.state is State.READY})
-    for number, move in enumerate(moves, 1):
-        row = move.row
+    tx.order.leave(one.row.place for one in moves if one.row.state is State.READY)
+    ranks = tx.order.enter({one.row.place: (one.queue, one.run_at) for one in moves if one.state is State.READY})
+    for number, one in enumerate(moves, 1):
+        row = one.row
         tx.count(row.queue, row.state, -1)
-        tx.count(move.queue, move.state, 1)
+        tx.count(one.queue, one.state, 1)
         tx.changed.append(row.id)
-        if move.state is State.READY:
-            ready.append(Ready(row.id, move.queue))
-            tx.ready.add(move.queue)
+        if one.state is State.READY:
+            ready.append(Ready(row.id, one.queue))
+            tx.ready.add(one.queue)
         if row.asked is not None:
-            _note_end(tx, move)
-        error = None if move.error is None else msgspec.json.encode(move.error)
-        counts = move.attempt, move.crashes, move.releases
-        where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
+            _note_end(tx, one)
+        error = None if one.error is None else msgspec.json.encode(one.error)
+        counts = one.attempt, one.crashes, one.releases
+        where, when = (one.state.value, one.queue), (one.run_at, one.finished_at)
         to = len(moves) - number, *ranks.get(row.place, (0, False))
-        rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, *to))
-    awaiting = [(move.row.place, move.awaits) for move in moves if move.awaits is not None and move.row.asked]
+        rows.append((row.place, *where, *counts, *when, error, one.reason, one.expires, *to))
+    awaiting = [(one.row.place, one.awaits) for one in moves if one.awaits is not None and one.row.asked]
     write_rows(tx.con, "letters_await", awaiting)
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
@@ -201,11 +211,13 @@ Batch = tuple[int, float | None]
 
 def _promote(tx: Transaction, batch: Batch) -> list[Ready]:
     limit, now = batch[0], tx.now(batch[1])
-    expired = _look(tx, "promote_expired", now, limit)
-    _move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired])
+    expired = look(tx, "promote_expired", now, limit)
+    move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired], now)
     history.tell(tx, {row.id: _CANCELLED for row in expired}, now)
-    due = sorted(_look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
-    return _move(tx, [stays(row, State.READY) for row in due])
+    due = sorted(look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
+    if opening := tx.run("gate_opening", now, limit).fetchall():
+        gates.at(tx, now).touched.update(name for (name,) in opening)
+    return move(tx, [stays(row, State.READY) for row in due], now)
 
 
 Reclaim = tuple[int, Sequence[str] | None, float, float, float | None]
@@ -222,7 +234,7 @@ def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
         except StoreCorrupt:
             said = Card(host="?", pid=0)
         words = said.last_words or lost(worker)
-        rows = _look(tx, "reclaim_chosen", worker, limit - len(moves))
+        rows = look(tx, "reclaim_chosen", worker, limit - len(moves))
         if rows:
             tx.run("reclaim_robbed", worker)
         for row in rows:
@@ -231,13 +243,14 @@ def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
             moves.append(after(row, outcome, now))
             told[row.id] = _CANCELLED if moves[-1].state is State.CANCELLED else outcome
     history.tell(tx, told, now)
-    return _move(tx, moves)
+    return move(tx, moves, now)
 
 
 def _prune(tx: Transaction, batch: Batch) -> int:
     limit, now = batch[0], tx.now(batch[1])
-    rows = _look(tx, "prune", now, limit)
+    rows = look(tx, "prune", now, limit)
     _delete(tx, rows)
+    tx.run("gate_prune", now, limit)
     tx.run("prune_workers", now, DAY)
     tx.run("prune_tally")
     tx.order.forget(now)
@@ -262,13 +275,13 @@ Chosen = tuple[Sequence[JobId], float | None]
 
 def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
     ids, at = chosen
-    now, rows = tx.now(at), _by_id(tx, "by_id", ids)
+    now, rows = tx.now(at), by_id(tx, "by_id", ids)
     running = [row for row in rows if row.state is State.RUNNING]
     if running:
         tx.run("cancel_running", as_json(row.place for row in running))
         tx.changed += [row.id for row in running]
     waiting = [row for row in rows if row.state is not State.RUNNING and not row.state.finished]
-    _move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting])
+    move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting], now)
     cancelled = {row.id: _CANCELLED for row in waiting}
     history.tell(tx, cancelled, now)
     return {row.id: State.CANCELLED if row.id in cancelled else row.state for row in rows}
@@ -277,33 +290,36 @@ def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
 def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
     ids, at = chosen
     now, moves, revived = tx.now(at), list[Move](), set[str]()
-    for row in _by_id(tx, "revive_chosen", ids):
+    for row in by_id(tx, "revive_chosen", ids):
         if row.key is not None and (row.key in revived or not keys.taken_back(tx, row.id, row.key, now)):
             continue
         revived |= {row.key} if row.key is not None else set()
         waits = row.asked is not None and not row.asked.started and row.asked.lacking > 0
         moves.append(stays(row, State.WAITING if waits else State.READY)._replace(run_at=now, crashes=0, expires=False))
-    tx.run("revive_ended", as_json(move.row.place for move in moves))
-    return _move(tx, moves)
+    tx.run("revive_ended", as_json(one.row.place for one in moves))
+    return move(tx, moves, now)
 
 
 def _forget(tx: Transaction, chosen: Chosen) -> list[JobId]:
     ids, at = chosen
-    rows = [row for row in _by_id(tx, "by_id", ids) if row.state is not State.RUNNING]
+    now, rows = tx.now(at), [row for row in by_id(tx, "by_id", ids) if row.state is not State.RUNNING]
     _delete(tx, rows)
     untold = [row for row in rows if row.asked is not None and not row.state.finished]
-    tx.ended += [(row, Cancelled("forgotten"), tx.now(at)) for row in untold]
+    gates.gone(tx, untold, now)
+    tx.ended += [(row, Cancelled("forgotten"), now) for row in untold]
     return [row.id for row in rows]
 
 
-def _pause(tx: Transaction, wish: tuple[str, bool]) -> None:
-    queue, paused = wish
+def _pause(tx: Transaction, wish: tuple[str, bool, float | None]) -> None:
+    queue, paused, now = wish[0], wish[1], tx.now(wish[2])
+    gates.at(tx, now).pause(queue, paused, now)
+    if paused:
+        move(tx, [stays(row, State.READY) for row in look(tx, "gate_passed", queue)], now)
+    gates.pass_on(tx)
     tx.run("pause" if paused else "resume", queue)
     tx.ready.add(queue)
 
 
-# What `letters` goes on with.
-by_id, move = _by_id, _move
 append = Verb(_append, turn=0)
 settle = Verb(_settle)
 # The last, so that it sees what its neighbours made ready. A power cut ends the process that holds a claim, so it may end the claim, too.

@@ -52,6 +52,7 @@ class Transaction:
         self.changed: list[str] = []
         self.order = Order(con)
         self.ended: list[Any] = []  # who is to be told: see `letters`
+        self.gates: Any = None  # of the present verb, if it has to do with limits: see `gates`
         self._tally: Counter[tuple[str, State]] = Counter()
 
     def now(self, now: float | None) -> float:

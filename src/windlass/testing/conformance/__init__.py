@@ -27,7 +27,9 @@ from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
 from windlass.testing.conformance.keys import Keeping, Replacing
 from windlass.testing.conformance.letters import Writing
+from windlass.testing.conformance.limits import Limiting
 from windlass.testing.conformance.measures import Listing, Measuring, Speaking
+from windlass.testing.conformance.meeting import Meeting
 from windlass.testing.conformance.order import Ageing, Sharing
 from windlass.testing.conformance.presence import Beating
 from windlass.testing.conformance.settle import Settling
@@ -54,6 +56,8 @@ class Conformance(
     Measuring,
     Speaking,
     Listing,
+    Limiting,
+    Meeting,
     Bookkeeping,
     Waiting,
     Crowding,

@@ -13,6 +13,7 @@ import msgspec
 from pydantic_core import to_json
 
 from windlass.broker.port import Broker
+from windlass.core.gates import uses_of
 from windlass.core.job import Job, QueueInfo
 from windlass.core.payload import Envelope, Undecodable, read_json, unpack
 from windlass.core.state import State
@@ -128,7 +129,8 @@ async def _why(broker: Broker, job: Job, now: float) -> list[str]:
     queues = {queue.name: queue for queue in await broker.tally()}
     queue = queues.get(job.queue) or QueueInfo(job.queue, {})
     ahead = await _ahead(broker, job, queue) if job.state is State.READY else 0
-    return why(job, queue, await broker.workers(), ahead, now)
+    names = [(use.limit, use.key) for use in uses_of(job.terms)] if job.state is State.WAITING else []
+    return why(job, queue, await broker.workers(), ahead, now, await broker.limits(names) if names else [])
 
 
 async def _ahead(broker: Broker, job: Job, queue: QueueInfo) -> int | None:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from windlass.core.gates import LimitInfo
 from windlass.core.job import Job, QueueInfo, Worker
 from windlass.core.resources import needs_of
 from windlass.core.state import State
+from windlass.limit import why_waiting
 from windlass.web.admin.words import length, plural
 
 
-def why(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | None, now: float) -> list[str]:
+def why(
+    job: Job,
+    queue: QueueInfo,
+    workers: Sequence[Worker],
+    ahead: int | None,
+    now: float,
+    limits: Sequence[LimitInfo] = (),
+) -> list[str]:
     """What keeps the job from running now, the first reason first; nothing when it runs or has finished.
 
-    ahead: how many jobs of its queue are before it; None when they are too many to be looked at.
+    ahead: how many jobs of its queue are before it; None when they are too many to be looked at. limits: those that it has.
     """
     match job.state:
         case State.SCHEDULED:
             return list(_scheduled(job, workers, now))
         case State.WAITING:
-            return ["It waits for other jobs to finish."]
+            return list(why_waiting(job, limits, queue.paused, now)) or ["It waits for other jobs to finish."]
         case State.PARKED:
             reason = (job.reason or "no worker could make sense of it").rstrip(".")
             return [

@@ -18,7 +18,7 @@ end
 
 local function is_known(id)
   local stand = call('HGET', root .. 'states', id)
-  local state = stand and byte(stand, 2) or READY
+  local state = jobs and jobs.arriving[id] and WAITING or stand and byte(stand, 2) or READY
   tell_of(id, state <= CANCELLED and state or PARKED, 0)
   known = true
   return true
@@ -28,7 +28,7 @@ end
 local function holder_of(key)
   local id = key ~= '' and call('HGET', root .. 'keys', sub(key, 2))
   jobs = id and (jobs or open_jobs()) or jobs
-  local job = id and jobs.load(id)
+  local job = id and jobs.current(id)
   return job and jobs.keys.holds(job, now) and job or nil
 end
 
@@ -44,7 +44,7 @@ local function met(id, made, delay, moment, key, terms)
   local waits = job.state < RUNNING and not job.started_at and job.whole
   if not (replaces and waits and jobs.keys.alone(asked) and jobs.keys.alone(terms_of(job.id))) then return is_known(job.id) end
   local new = jobs.replace(job, id, made, terms, tonumber(delay), tonumber(moment) or now, now)
-  tell_of(new.id, new.state, 2)
+  tell_of(new.id, new.at and WAITING or new.state, 2)
   known = true
   return true
 end
@@ -82,7 +82,10 @@ local function special(id, made, delay, moment, key, terms)
     added[id] = true
     call('HSET', stored, id, head .. made)
     jobs = jobs or open_jobs()
-    if terms ~= '' then call('HSET', root .. 'terms', id, terms) end
+    if terms ~= '' then
+      call('HSET', root .. 'terms', id, terms)
+      jobs.asks()
+    end
     if key ~= '' then
       call('HSET', root .. 'keyed', id, sub(key, 2))
       call('HSET', root .. 'keys', sub(key, 2), id)
@@ -92,8 +95,8 @@ local function special(id, made, delay, moment, key, terms)
     if asked.root then call('SADD', root .. 'family:' .. asked.root, id) end
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
     job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
-    jobs.enter(job, asked.letters and asked.letters > 0 and WAITING or job.run_at > now and SCHEDULED or READY, now)
-    if job.state ~= READY then tell_of(id, job.state, 1) end
+    jobs.come(job, asked.letters and asked.letters > 0 and WAITING or job.run_at > now and SCHEDULED or READY, now)
+    if job.state ~= READY or job.at then tell_of(id, job.at and WAITING or job.state, 1) end
   end
   number = number + 1
 end
@@ -122,11 +125,19 @@ local function all()
 end
 
 local ok, why = pcall(all)
+if ok and jobs then
+  jobs.told()
+  ok, why = not jobs.trouble(), jobs.trouble()
+end
 if not ok then -- a key is of another type: none of these is a job; who meets in a list what is left of them will see that
   for id in pairs(added) do
     for _, key in ipairs({'jobs', 'states', 'keyed', 'held', 'terms'}) do redis.pcall('HDEL', root .. key, id) end
   end
   return type(why) == 'table' and why or redis.error_reply(why)
 end
-if jobs then jobs.told() end
+if jobs then
+  for i = 2, #answer, 4 do -- who waited may have passed
+    if answer[i + 1] == WAITING then answer[i + 1] = byte(call('HGET', root .. 'states', answer[i]) or '', 2) or WAITING end
+  end
+end
 return answer

@@ -114,6 +114,7 @@ end
 
 local changed, became_ready, removed, trouble = {}, {}, {}, nil
 local ended, asking = {}, nil -- who is to tell others of its end; whether any job has terms
+local gates, gates_at = nil, nil -- limits, once one is met, and the time there
 
 -- Terms that cannot be read ask for nothing.
 local function read_terms(stored)
@@ -126,6 +127,18 @@ local function asked_of(id)
   if asking == nil then asking = call('HLEN', root .. 'terms') > 0 end
   local stored = asking and call('HGET', root .. 'terms', id)
   return stored and read_terms(stored) or nil
+end
+
+local function limits(now)
+  gates, gates_at = gates or open_gates(load, asked_of), now
+  return gates
+end
+
+-- Whether a job has limits; then `uses` says which.
+local function limited(job, now)
+  local terms = not job.uses and asked_of(job.id)
+  if terms and terms.uses then job.uses = limits(now).uses_of(terms) end
+  return job.uses ~= nil
 end
 
 -- How many letters a job lacks.
@@ -185,9 +198,10 @@ end
 
 -- From where it stands to another state, and to another queue, if one is given. First it is there, then it is gone here: a key of another
 -- type, which ends the script, loses no job.
-local function move(job, state, now, queue)
+local function shift(job, state, now, queue)
   local line, was, from = job.line, job.state, place_of(job)
-  if was == READY then order.leave(job) end
+  if was == READY and not job.left then order.leave(job) end
+  job.left = nil
   if queue and queue ~= '' then change_queue(job, queue) end
   enter(job, state, now)
   count(line, was, -1)
@@ -195,10 +209,52 @@ local function move(job, state, now, queue)
   if was == RUNNING then call('SREM', root .. 'cancelling', job.id) end
 end
 
--- Let a job that waits become another one, which came with this id: it keeps its own, and when it came.
+local arriving, arrivals = {}, {} -- jobs at their first gates, which stand where they stood until `told`, by id and in turn
+
+local function arrive(job, now, bring)
+  limits(now).arrive(job, now)
+  arriving[job.id], arrivals[#arrivals + 1], job.bring = job, job, bring -- on, once it is known where to
+end
+
+-- The same; a job with limits gives back what it holds, and goes to its first gate when it would be ready.
+local function move(job, state, now, queue)
+  if not limited(job, now) then return shift(job, state, now, queue) end
+  if arriving[job.id] then return end
+  limits(now).leave(job, job.state, state >= SUCCEEDED or state == PARKED, now)
+  if state ~= READY then return shift(job, state, now, queue) end
+  if job.state == READY then
+    order.leave(job)
+    job.left = true
+  end
+  if queue and queue ~= '' then job.next_queue = queue end
+  arrive(job, now, function(to) shift(job, to, now, queue) end)
+end
+
+-- A new job, in its first state; `after` that.
+local function come(job, state, now, after)
+  local function stand(at)
+    enter(job, at, now)
+    if after then after() end
+  end
+  if state ~= READY or not limited(job, now) then return stand(state) end
+  limits(now).define(job, now)
+  arrive(job, now, stand)
+end
+
+-- A job as it stands; one that has come to a gate in this script is written down there first.
+local function current(id)
+  local job = arriving[id]
+  if not job then return load(id) end
+  if job.bring then job.bring(WAITING) end
+  job.bring, arriving[id] = nil, nil
+  return job
+end
+
+-- Let a job that waits (as `current` has it) become another one, which came with this id: it keeps its own, and when it came.
 local function replace(job, id, made, terms, delay, moment, now)
   local from, was, line, came = place_of(job), job.state, job.line, sub(job.made, 1, 10)
   if was == READY then order.leave(job) end
+  if limited(job, now) then limits(now).leave(job, was, true, now) end
   made = came .. made
   local read, to = cmsgpack.unpack_limit(made, 8, 1), cmsgpack.unpack_limit(made, 9, 1)
   local new = read_made(job.id, made)
@@ -208,6 +264,7 @@ local function replace(job, id, made, terms, delay, moment, now)
   end
   call('HSET', root .. 'jobs', job.id, made)
   call('HSET', root .. 'terms', job.id, terms)
+  asking = true
   terms = asked_of(job.id)
   keys.hold(job.id, new.created, terms)
   keys.became(job, id)
@@ -216,10 +273,19 @@ local function replace(job, id, made, terms, delay, moment, now)
   new.made = made
   new.run_at = math.max(now, now + delay, moment)
   new.run_at = math.min(new.run_at, math.max(now, new.created + (tonumber(terms.latest) or math.huge)))
-  enter(new, new.run_at > now and SCHEDULED or READY, now)
-  count(line, was, -1)
-  if place_of(new) ~= from then call('ZREM', root .. from, job.id) end
+  come(new, new.run_at > now and SCHEDULED or READY, now, function()
+    count(line, was, -1)
+    if place_of(new) ~= from then call('ZREM', root .. from, job.id) end
+  end)
   return new
+end
+
+-- These passed gates and have not started: they go back; only those of one queue, if it is given.
+local function hold(ids, now, queue)
+  for _, id in ipairs(ids) do
+    local job = load(id)
+    if job and not arriving[id] and job.state == READY and job.queue == (queue or job.queue) then move(job, READY, now) end
+  end
 end
 
 -- For the history: what became of a job for which no worker speaks. error, message: what it crashed of, if it did.
@@ -252,8 +318,9 @@ local function due(job, delay, now, queue)
   move(job, delay > 0 and SCHEDULED or READY, now, queue)
 end
 
-local function remove(job)
+local function remove(job, now)
   if job.state == READY then order.leave(job) end
+  if job.state < SUCCEEDED and limited(job, now) then limits(now).leave(job, job.state, true, now) end
   count(job.line, job.state, -1)
   call('ZREM', root .. place_of(job), job.id)
   if job.key then keys.free(job) end
@@ -277,9 +344,19 @@ local function try(what, ...)
   if not ok then trouble = type(why) == 'table' and why or redis.error_reply(why) end
 end
 
--- Tell everybody what moved and what ended, and the history; answers what became ready: id and queue in turn.
+-- Let pass whoever may.
+local function pass_on()
+  for _, job in ipairs(gates.pass_on(gates_at)) do
+    if job.bring then job.bring(READY) else shift(job, READY, gates_at) end
+  end
+  for _, job in ipairs(arrivals) do if job.at and job.bring then job.bring(WAITING) end end
+  gates.save()
+end
+
+-- What follows: first letters, then gates. Tell everybody what moved, and the history; answers what became ready: id and queue in turn.
 local function told()
   if #ended > 0 then open_letters(load, asked_of, move, due, note, changed, try).send(ended) end
+  if gates then try(pass_on) end
   if noted_at then pcall(open_history(), noted_at, rollups, sightings) end -- what is wrong with its keys, `record` tells
   if #removed > 0 then open_ids().remove(removed) end
   tell('watched', changed)
@@ -329,7 +406,8 @@ local function finish(job, kind, text, delay, crash, now)
 end
 
 return {
-  load = load, listed = listed, replace = replace, keys = keys, stand_of = stand_of, enter = enter, move = move, due = due, remove = remove, finish = finish,
-  cancel = cancel, note = note, try = try, told = told, changed = changed, asked_of = asked_of, read_terms = read_terms, succeeded = succeeded,
-  lacking = lacking, tell_of_end = tell_of_end, trouble = function() return trouble end,
+  load = load, current = current, listed = listed, replace = replace, keys = keys, stand_of = stand_of, come = come, move = move, due = due,
+  remove = remove, finish = finish, cancel = cancel, limited = limited, limits = limits, hold = hold, arriving = arriving, note = note, try = try,
+  told = told, changed = changed, asked_of = asked_of, read_terms = read_terms, succeeded = succeeded, lacking = lacking,
+  tell_of_end = tell_of_end, asks = function() asking = true end, trouble = function() return trouble end,
 }

@@ -54,7 +54,7 @@ local function put(box, name, letter, now)
   local n = #box.entries
   box.numbers[1], box.count = number, box.count + new
   box.entries[n + 1], box.entries[n + 2] = number, number .. ':\148\166letter' .. binary(letter) .. double(now) .. '\0'
-  if new == 0 or box.count ~= box.awaits then return end
+  if new == 0 or box.count ~= box.awaits or call('HEXISTS', root .. 'stands', job.id) == 1 then return end -- it waits at a gate
   if job.state == WAITING and job.run_at > now then
     move(job, SCHEDULED, now)
   elseif job.state == WAITING or job.state == SCHEDULED then

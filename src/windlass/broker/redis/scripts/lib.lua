@@ -1,5 +1,6 @@
 -- What all verbs share; put before each of them. What is for one job at a time is in jobs.lua,
--- what is for the history in history.lua, what is for fair shares in order.lua, and what is for keys in keys.lua; they are opened when they are needed.
+-- what is for the history in history.lua, for fair shares in order.lua, for keys in keys.lua, for limits in gates.lua; they are opened when they
+-- are needed.
 --
 -- KEYS[1] is "{name}:". All keys of an app begin with it, so they live in one slot of a cluster:
 --   jobs            hash   id -> the job as it came (records.py: Made)
@@ -15,6 +16,12 @@
 --   mail:ID         hash   of each letter that came: its name -> its number in the journal
 --   family:ROOT     set    ids of the jobs of a workflow
 --   waiting         zset   id by the time from when on it waits, or before which it is not to start
+--   gates           hash   of a limit and a key, joined by "\31", what it admits and its accounts (gates.py: Gate, as msgpack)
+--   gate_names      zset   the same names in their order
+--   gate:NAME       zset   id by its rank and due time: who stands there
+--   stands          hash   id -> the name of the gate where it stands
+--   passed          zset   "NAME\31id", in its order, of whoever passed a gate and has not started
+--   opening, idling zset   names by when time alone lets the next one pass; from when on nobody needs them
 --   running         zset   id by the number of the worker that holds it
 --   parked          zset   id by the time it was parked
 --   ended:STATE     zset   id by the time to forget it, for each of the finished states

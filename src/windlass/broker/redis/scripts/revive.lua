@@ -4,7 +4,7 @@
 local jobs = open_jobs()
 local now = clock(ARGV[1])
 for i = 2, #ARGV do
-  local job = jobs.load(ARGV[i])
+  local job = not jobs.arriving[ARGV[i]] and jobs.load(ARGV[i])
   local state = job and job.state
   local revivable = state == PARKED or state == SCHEDULED or state == FAILED or state == CANCELLED
   if revivable and job.key then

@@ -15,6 +15,7 @@ UPDATE job SET
     expires_at = iif(v.column11, expires_at, NULL),
     cancelling = 0,
     rank = v.column13,
-    shifted = v.column14
+    shifted = v.column14,
+    gate = NULL
 FROM (VALUES {rows}) AS v
 WHERE job.place = v.column1
