@@ -225,7 +225,7 @@ class Stream(Generic[T]):
                         self.last = entry.seq
                         yield value
                 if reading.end is not None:
-                    outcome_of(reading.end, bytes)
+                    outcome_of(reading.end, lambda _, data: data)
 
 
 def not_found(job_id: str) -> JobNotFound:
