@@ -198,6 +198,7 @@ class Gates:
         self.gates: dict[str, Gate] = {}
         self.lines: defaultdict[str, list[tuple[Key, int, Stander]]] = defaultdict(list)
         self.touched: set[str] = set()
+        self.met: set[str] = set()  # by the present verb
         self._pushed = 0
 
     def find(self, name: str) -> Gate | None:
@@ -214,8 +215,9 @@ class Gates:
     def gate(self, use: Use, now: float) -> Gate:
         """The gate of a use, as it is now."""
         gate = self.find(use.gate)
-        stale = use.gate not in self.touched  # or whether it is begun anew depended on the order of a batch
-        if gate is None or (stale and (idle := gate.idle) is not None and idle <= now):
+        first = use.gate not in self.met  # or whether it is begun anew depended on the order of a batch
+        self.met.add(use.gate)
+        if gate is None or (first and (idle := gate.idle) is not None and idle <= now):
             gate = self.gates[use.gate] = Gate.of(use, now)
         gate.refill(now)
         return gate
@@ -250,6 +252,7 @@ class Gates:
         for use in uses:
             if use.rate < inf:
                 self.gate(use, now).start(use, now)
+        self.met.clear()
 
     def meter(self, job: Stander, meters: Sequence[Meter], now: float) -> list[str]:
         """What a run says at its end, of the limits that it has; answers which gates are closed now: nobody stays ready who passed them."""
@@ -277,6 +280,7 @@ class Gates:
             for name in some:
                 passed += self._pass(name, now)
         self.forget(names, now)
+        self.met.clear()
         return passed
 
     def forget(self, names: Iterable[str], now: float) -> None:

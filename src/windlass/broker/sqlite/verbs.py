@@ -215,9 +215,10 @@ def _promote(tx: Transaction, batch: Batch) -> list[Ready]:
     move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired], now)
     history.tell(tx, {row.id: _CANCELLED for row in expired}, now)
     due = sorted(look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
+    ready = move(tx, [stays(row, State.READY) for row in due], now)
     if opening := tx.run("gate_opening", now, limit).fetchall():
         gates.at(tx, now).touched.update(name for (name,) in opening)
-    return move(tx, [stays(row, State.READY) for row in due], now)
+    return ready
 
 
 Reclaim = tuple[int, Sequence[str] | None, float, float, float | None]

@@ -3,7 +3,7 @@
 
 local load, asked_of = ...
 local SLACK, GRAIN, BETWEEN, NEVER = 1e-6, 1024, '\31', math.huge
-local gates, stored, heads, standers, touched = {}, {}, {}, {}, {}
+local gates, stored, heads, standers, touched, met = {}, {}, {}, {}, {}, {}
 local fresh = {} -- by gate, who came to stand there in this script, the first one last: written by `save`, if they still stand then
 
 local function text(id)
@@ -114,7 +114,9 @@ end
 
 local function gate_of(use, now)
   local gate = find_gate(use.name)
-  if not gate or not touched[use.name] and is_idle(gate, now) then -- or whether it is begun anew depended on the order of a batch
+  local first = not met[use.name]
+  met[use.name] = true
+  if not gate or first and is_idle(gate, now) then -- or whether it is begun anew depended on the order of a batch
     gate = {
       running = use.running, rate = use.rate, burst = use.burst, held = 0, reserved = 0, waiting = 0, level = use.burst, at = now, closed = 0,
     }
