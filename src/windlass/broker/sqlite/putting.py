@@ -38,8 +38,9 @@ def _answered(tx: Transaction, placed: list[Placed]) -> list[Placed]:
     if tx.gates is None:
         return placed
     gates.pass_on(tx)
-    states = dict(tx.run("enqueue_states", as_json(one.id for one in placed if one.state is State.WAITING)).fetchall())
-    return [replace(one, state=State(states[one.id])) if one.id in states else one for one in placed]
+    waiting = as_json(one.id for one in placed if one.state is State.WAITING)
+    states = {job: State(state) for job, state in tx.run("enqueue_states", waiting)}
+    return [replace(one, state=states[one.id]) if one.state is State.WAITING else one for one in placed]
 
 
 def _new_row(new: NewJob, now: float) -> NewRow:
