@@ -416,6 +416,7 @@ async def test_hidden_arguments_are_revealed_by_an_admin(view: Page, empty_shop:
 
 async def test_go_to_anything(view: Page, shop: Shop) -> None:
     await view.goto(shop.address)
+    await view.locator("h1").wait_for()  # before that nobody hears a key
     await view.keyboard.press("Control+k")
     await view.get_by_role("combobox", name="Go to").fill("shop.gre")
     await view.get_by_role("option", name="shop.greet").first.click()

@@ -137,8 +137,10 @@ async def test_the_oldest_job_is_told_before_anybody_runs_it(metrics: Metrics) -
     queues = [QueueInfo("late", {State.READY: 1}, oldest=now - 60), QueueInfo("idle", {})]
     queues += [QueueInfo(f"more-{n:03}", {State.READY: 1}, oldest=now - n) for n in range(prometheus.QUEUES)]
     told = await metrics.scrape(Counting(lambda: queues))
-    waits = [value(told, "windlass_queue_oldest_seconds", queue=queue) for queue in ("late", "idle", "")]
-    assert [60 <= waits[0] < 120, waits[1], prometheus.QUEUES - 2 <= waits[2] < 1000] == [True, 0, True]
+    late, idle, others = (value(told, "windlass_queue_oldest_seconds", queue=queue) for queue in ("late", "idle", ""))
+    assert 60 <= late < 120
+    assert idle == 0
+    assert prometheus.QUEUES - 1 <= others < prometheus.QUEUES + 60  # those beyond the limit are one
 
 
 async def test_queues_and_workers(metrics: Metrics) -> None:

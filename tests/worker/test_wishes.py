@@ -18,6 +18,7 @@ from trees import Tree, producer, tree
 from windlass import State, Windlass
 from windlass.broker.port import Broker
 from windlass.core.job import Worker
+from windlass.errors import BrokerUnavailable
 from windlass.worker.heart import STACKS
 from windlass.worker.runner import Runner, work, working
 
@@ -198,8 +199,13 @@ async def test_a_runner_that_is_stopped_has_no_stacks(store: Windlass, tmp_path:
         await until(lambda: worker.runners)
         pid = worker.runners[0]
         name = await worker_of(broker, pid, until)
-        os.kill(pid, signal.SIGSTOP)
-        await broker.wish(name, stacks=2.0)
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await broker.wish(name, stacks=2.0)
+                break
+            except BrokerUnavailable:  # it was stopped in a transaction
+                os.kill(pid, signal.SIGCONT)
         assert "it is stopped" in await shown(broker, name, until)
         os.kill(pid, signal.SIGCONT)
         assert await (await enqueue(store, "pid")).result(timeout=20) == pid

@@ -9,6 +9,7 @@ import pytest
 
 from windlass.broker.redis.broker import RedisBroker
 from windlass.core.job import NewJob
+from windlass.core.state import State
 from windlass.errors import InvalidArguments
 
 
@@ -55,3 +56,24 @@ async def test_what_is_no_id_belongs_to_no_job(broker: RedisBroker, text: str) -
     assert await broker.cancel([text]) == {}
     assert await broker.forget([text]) == []
     assert await broker.tally() == []
+
+
+async def test_jobs_are_found_however_few_are_looked_at_at_once(
+    broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In portions that grow; and who continues a listing misses none, and meets none twice."""
+    monkeypatch.setattr("windlass.broker.redis.looks.FIRST", 3)
+    ids = [_id(number) for number in range(300)]
+    tasks = {job: "rare" if n % 37 == 5 else "often" for n, job in enumerate(ids)}
+    await broker.enqueue([NewJob(id=job, task=tasks[job], body=b"{}") for job in ids])
+    await broker.cancel(ids[::3])
+    for states, task in (([], "rare"), ([State.CANCELLED], None), ([State.READY, State.CANCELLED], "often")):
+        wanted = [job for n, job in enumerate(ids) if tasks[job] == (task or tasks[job])]
+        wanted = [job for job in wanted if states != [State.CANCELLED] or job in set(ids[::3])]
+        found, before = list[str](), None
+        while True:
+            jobs, before = await broker.find(states=states, task=task, before=before, limit=7, scan=60)
+            found += [job.id for job in jobs]
+            if before is None:
+                break
+        assert found == sorted(wanted, reverse=True)
