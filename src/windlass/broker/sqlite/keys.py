@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from windlass.broker.sqlite import gates
 from windlass.broker.sqlite.order import terms_of
 from windlass.broker.sqlite.writer import Transaction
 from windlass.core.gates import Stander, uses_of
 from windlass.core.job import JobId, NewJob, Placed
-from windlass.core.keys import holds, let_go, put_off, replaceable
+from windlass.core.keys import held_until, holds, let_go, put_off, replaceable
 from windlass.core.state import State
+from windlass.core.terms import Terms
+
+
+def said(terms: Terms | None, now: float) -> tuple[bytes | None, JobId | None, float | None]:
+    """Terms as they are stored, their root, and until when they hold the key of a job that comes now."""
+    return (None, None, None) if terms is None else (msgspec.json.encode(terms), terms.root, held_until(terms, now))
 
 
 class Holder(NamedTuple):
@@ -88,9 +96,9 @@ def _replace(tx: Transaction, old: Holder, new: NewJob, row: tuple[Any, ...]) ->
     if became is State.WAITING:
         gates.enter(tx, [limited], now)
     rank = tx.order.place(new.queue, new.lane, new.priority, run_at, new.terms) if became is State.READY else (0, False)
-    held = row[16] and row[16] - now + old.created_at
     tx.run("move_places", 1)
-    tx.run("keys_replace", old.id, *row[:5], became.value, now, run_at, *row[8:15], held, *rank)
+    asked, _, held = said(new.terms, old.created_at)
+    tx.run("keys_replace", old.id, *row[:5], became.value, now, run_at, *row[8:], asked, held, *rank)
     tx.count(old.queue, state, -1)
     tx.count(new.queue, became, 1)
     tx.changed.append(old.id)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from windlass.broker.sqlite import gates, keys
 from windlass.broker.sqlite.schema import as_json, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import NewJob, Placed
-from windlass.core.keys import held_until
-from windlass.core.order import rank
 from windlass.core.state import State
 
 Enqueue = tuple[Sequence[NewJob], float | None]
 NewRow = tuple[NewJob, tuple[Any, ...]]
-"""A new job, and its values for the statement `enqueue`; its rank as that of a job without terms, in a line without groups."""
+"""A new job, and its values for the statement `enqueue`."""
 
 
 def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
@@ -52,10 +49,7 @@ def _new_row(new: NewJob, now: float) -> NewRow:
         state = State.WAITING
     expires_at = None if new.expires is None else now + new.expires
     named = new.id, new.task, new.queue, new.lane, new.priority
-    terms = (None, None) if new.terms is None else (msgspec.json.encode(new.terms), new.terms.root)
-    kept = new.crash_limit, new.keep, new.keep_failed
-    ranked = held_until(new.terms, now), rank(new.priority, run_at), False
-    return new, (*named, state.value, now, run_at, expires_at, new.key, *kept, new.body, *terms, *ranked)
+    return new, (*named, state.value, now, run_at, expires_at, new.key, new.crash_limit, new.keep, new.keep_failed, new.body)
 
 
 def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
@@ -71,10 +65,10 @@ def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
 
 
 def _stored(tx: Transaction, rows: list[NewRow], asking: bool) -> list[Placed]:
-    values = [row for _, row in rows]
     if asking or tx.order.lines:
-        values = [(*row[:17], *_rank(tx, new, row)) for new, row in rows]
-    write_rows(tx.con, "enqueue", values)
+        write_rows(tx.con, "enqueue_asking", [(*row, *keys.said(new.terms, row[6]), *_rank(tx, new, row)) for new, row in rows])
+    else:
+        write_rows(tx.con, "enqueue", [row for _, row in rows])
     placed = list[Placed]()
     for new, row in rows:
         state = State(row[5])

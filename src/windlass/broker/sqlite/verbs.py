@@ -120,7 +120,9 @@ def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list
         history.tell(tx, told, now)
         answers.append((applied, ready))
     write_rows(tx.con, "settle_succeeded", finished)
-    gates.gone(tx, left, now)
+    if left:
+        tx.run("gate_left", as_json(row.place for row in left))
+        gates.gone(tx, left, now)
     move(tx, moves, now)
     return answers
 
