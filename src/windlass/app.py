@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from itertools import accumulate
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from windlass.asking import OnConflict, Text, Unique
@@ -230,8 +231,9 @@ class Windlass:
         if foreign := [call for call in calls if call.app is not self]:
             raise ConfigurationError(f"{foreign[0]!r} belongs to {foreign[0].app!r}, not to {self!r}: enqueue it there")
         parts = [call.jobs() for call in calls]
-        handles = {handle.id: handle for handle in await self.place([job for part in parts for job in part])}
-        return [handles[part[0].id] for part in parts]
+        handles = await self.place([job for part in parts for job in part])
+        firsts = accumulate(map(len, parts[:-1]), initial=0)
+        return [handles[first] for first in firsts] if parts else []
 
     async def signal(self, job_id: str, name: str, data: Any = None) -> bool:
         """Tell a flow of an event, for its `flow.event(name)`. Answers whether it takes any: it is there, and has not finished.

@@ -7,99 +7,36 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import msgspec
 from msgspec import Raw
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
-from windlass.asking import Asking, check_functions, checked_text
+from windlass.asking import check_functions
 from windlass.broker.port import Broker
 from windlass.context import Context
 from windlass.core.batch import Batch, Item, item_of
-from windlass.core.durations import Duration, seconds, size
+from windlass.core.codecs import Arguments, Result
+from windlass.core.durations import Duration, size
 from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE, NewJob
-from windlass.core.payload import Arguments, Result
 from windlass.core.resources import Amounts, amounts
-from windlass.core.retry import Retry
 from windlass.core.schedule import Schedule, When
 from windlass.depends import Given, Needs, Overrides, hints_of, needs_of
-from windlass.errors import ConfigurationError, InvalidArguments, TaskDefinitionError
+from windlass.errors import InvalidArguments, TaskDefinitionError
 from windlass.events import Events
 from windlass.flow import Flow
 from windlass.limit import Limit, compile_limits
 from windlass.middleware import Middleware
+from windlass.options import Options
 from windlass.settings import Settings
 
 T = TypeVar("T")
 Lane = Literal["loop", "thread", "process"]
-_DURATIONS = {"delay", "expires", "timeout", "keep", "ageing"}
 SCHEDULED = 1 << 16
 """Bytes that the arguments of a schedule may take: they are read again and again."""
-FAR = 2200
-"""The year before which a job begins: its own times, and what is added to them, are dates in every zone."""
-
-
-class Options(Asking, frozen=True, kw_only=True):
-    """How one call, or every call of a task, is to be treated. None: as the next wider place says.
-
-    queue, priority (0 to 9, higher is sooner), timeout, retry, keep, meta: see the task's decorator.
-    delay or at: not before. expires: cancelled when not started by then. The others: see `Asking`.
-    """
-
-    queue: str | None = None
-    priority: int | None = None
-    delay: float | None = None
-    at: float | None = None
-    expires: float | None = None
-    timeout: float | None = None
-    retry: Retry | None = None
-    keep: float | None = None
-    meta: dict[str, str] = {}
-
-    @classmethod
-    def parse(cls, **given: Any) -> Options:
-        """Options from what a person writes: durations become seconds, an aware datetime Unix time. `ConfigurationError` if wrong."""
-        if unknown := given.keys() - cls.__struct_fields__:
-            raise ConfigurationError(
-                f"there is no option {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(cls.__struct_fields__)}"
-            )
-        said = {name: value for name, value in given.items() if value is not None}
-        for name in said.keys() & _DURATIONS:
-            said[name] = seconds(said[name])
-        if (at := said.get("at")) is not None:
-            if not isinstance(at, datetime) or at.tzinfo is None:
-                raise ConfigurationError(
-                    f"at={at!r} is no datetime with a time zone; use datetime.now(timezone.utc) or zoneinfo.ZoneInfo(...)"
-                )
-            if at.year >= FAR:
-                raise ConfigurationError(f"at={at} is too far away; it is before the year {FAR}")
-            said["at"] = at.timestamp()
-        options = cls(**said)
-        options._check()
-        return options
-
-    def _check(self) -> None:
-        if self.priority is not None and (not isinstance(self.priority, int) or not 0 <= self.priority <= 9):
-            raise ConfigurationError(f"priority is 0 to 9 (higher is sooner), not {self.priority!r}")
-        if self.queue is not None and not checked_text("queue", self.queue).isprintable():
-            raise ConfigurationError(f"the name of a queue is shown in many places, and {self.queue!r:.80} cannot be")
-        self.check_asking()
-        if self.timeout is not None and self.timeout <= 0:
-            raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
-        if self.retry is not None and not isinstance(self.retry, Retry):
-            raise ConfigurationError(f"retry=... takes a Retry(attempts=...), not {self.retry!r}")
-        meta = self.meta
-        if not isinstance(meta, dict) or not all(isinstance(one, str) for pair in meta.items() for one in pair):
-            raise ConfigurationError("meta holds small text tags: a dict of str to str")
-
-    def over(self, wider: Options) -> Options:
-        """These options where they say something, the `wider` ones elsewhere."""
-        said = {name: value for name, value in asdict(self).items() if value is not None}
-        return replace(wider, **said | {"meta": wider.meta | self.meta})
 
 
 class _UndefinedName(TaskDefinitionError):
@@ -249,17 +186,8 @@ def define(
     Annotations that name what is not defined yet (forward references) are looked at when the task is first used.
     """
     lane = _lane(function, lane)
-    name = name or stable_name(function)
-    if not isinstance(name, str) or len(name) > 255 or not name.isprintable():
-        raise TaskDefinitionError(
-            f"{function.__qualname__}: a task's name is 1 to 255 printable characters, not {name!r:.80}"
-        )
-    if memory is not None and lane != "process":
-        raise TaskDefinitionError(f'{function.__qualname__}: memory=... can only be enforced in lane "process"')
-    if crash_limit < 1:
-        raise TaskDefinitionError(f"{function.__qualname__}: crash_limit is at least 1")
     definition = Definition(
-        name=name,
+        name=name or stable_name(function),
         function=function,
         lane=lane,
         options=Options.parse(**options),
@@ -271,11 +199,11 @@ def define(
         limits=tuple(limits),
     )
     _check(definition)
+    check_functions(definition.options, function)
     several = schedule if isinstance(schedule, Sequence) else [schedule]
     definition.schedules = tuple(scheduled(definition, one, n * (len(several) > 1)) for n, one in enumerate(several, 1))
     if len({one.name for one in definition.schedules}) < len(several):
         raise TaskDefinitionError(f"{function.__qualname__}: two of its schedules have one name")
-    check_functions(definition.options, function)
     try:
         definition.compile()
     except _UndefinedName:
@@ -305,6 +233,14 @@ def scheduled(definition: Definition, schedule: When | Schedule, number: int = 0
 
 def _check(definition: Definition) -> None:
     queue, name, batch = definition.on_oom, definition.function.__qualname__, definition.batch
+    if not isinstance(definition.name, str) or len(definition.name) > 255 or not definition.name.isprintable():
+        raise TaskDefinitionError(
+            f"{name}: a task's name is 1 to 255 printable characters, not {definition.name!r:.80}"
+        )
+    if definition.memory is not None and definition.lane != "process":
+        raise TaskDefinitionError(f'{name}: memory=... can only be enforced in lane "process"')
+    if definition.crash_limit < 1:
+        raise TaskDefinitionError(f"{name}: crash_limit is at least 1")
     if batch is not None and not isinstance(batch, Batch):
         raise TaskDefinitionError(f"{name}: batch=... takes a Batch(size=...), not {batch!r:.80}")
     if queue is None:

@@ -20,11 +20,12 @@ from msgspec import Raw, Struct
 
 from windlass.broker.port import Broker
 from windlass.core import letters
+from windlass.core.codecs import Result
 from windlass.core.durations import Duration, seconds
 from windlass.core.ids import derived
 from windlass.core.job import Claim, Entry, JobId, NewJob
 from windlass.core.outcome import Ending, ErrorInfo, Interrupted, Suspended, Unknown
-from windlass.core.payload import Result, read_json
+from windlass.core.payload import read_json
 from windlass.errors import BrokerUnavailable, FlowInterrupted, JobError, JobSignal, StepFailed, Undecodable
 
 P = ParamSpec("P")

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
 from windlass.broker.port import Broker
+from windlass.core.codecs import Result
 from windlass.core.durations import Duration, date, seconds
 from windlass.core.job import Entry, Job, LogLine, NewJob, Progress, Reading
-from windlass.core.payload import Result, read_json
+from windlass.core.payload import read_json
 from windlass.core.state import LIVE, State
 from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout, Undecodable
 from windlass.limit import Limit

@@ -22,9 +22,10 @@ from windlass.core.durations import date
 from windlass.core.job import Job, JobId, NewJob
 from windlass.core.schedule import Schedule, When
 from windlass.core.secret import SHOWN, Values
-from windlass.definition import Definition, Makes, Options, scheduled, scheduled_job
+from windlass.definition import Definition, Makes, scheduled, scheduled_job
 from windlass.errors import ConfigurationError, Undecodable, UnknownSchedule
 from windlass.handle import Handle
+from windlass.options import Options
 from windlass.timetable import SHELF, forget, noted, shelf
 
 EDITABLE = ("when", "args", "options", "on_missed", "window", "overlap", "jitter")

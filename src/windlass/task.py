@@ -19,10 +19,11 @@ from windlass.core.keys import Debounce, Throttle
 from windlass.core.payload import Fill, packer, with_fill
 from windlass.core.retry import Retry
 from windlass.core.terms import Terms
-from windlass.definition import Definition, Options
+from windlass.definition import Definition
 from windlass.errors import ConfigurationError, JobError, JobExists, TaskDefinitionError
 from windlass.handle import App, Handle
 from windlass.limit import with_limits
+from windlass.options import Options
 from windlass.workflow import Call as Call
 from windlass.workflow import Group, Inputs
 

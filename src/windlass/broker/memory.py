@@ -440,19 +440,7 @@ class MemoryBroker:
             space.became.pop(record.became, None)
             space.leave(record, None, now)
             record.became, new = new.id, msgspec.structs.replace(new, id=record.job.id)
-        awaited = new.terms.letters if new.terms else 0
-        job = Job(
-            **{
-                name: getattr(new, name) for name in ("id", "task", "queue", "lane", "priority", "key", "body", "terms")
-            },
-            state=State.WAITING if awaited else State.SCHEDULED if run_at > now else State.READY,
-            awaited=awaited,
-            attempt=0,
-            crashes=0,
-            created_at=_date(came_at),
-            run_at=_date(run_at),
-            expires_at=None if new.expires is None else _date(now + new.expires),
-        )
+        job = _new_job(new, came_at, run_at, now)
         if record:
             record.new, record.job = new, job
         else:
@@ -879,6 +867,22 @@ class MemoryBroker:
 
 def _sight(fault: Fault) -> tuple[float, str]:
     return fault.last_seen, fault.fingerprint
+
+
+def _new_job(new: NewJob, came_at: float, run_at: float, now: float) -> Job:
+    """A job that came at `came_at`, and comes again now if it replaces another one."""
+    awaited = new.terms.letters if new.terms else 0
+    same = ("id", "task", "queue", "lane", "priority", "key", "body", "terms")
+    return Job(
+        **{name: getattr(new, name) for name in same},
+        state=State.WAITING if awaited else State.SCHEDULED if run_at > now else State.READY,
+        awaited=awaited,
+        attempt=0,
+        crashes=0,
+        created_at=_date(came_at),
+        run_at=_date(run_at),
+        expires_at=None if new.expires is None else _date(now + new.expires),
+    )
 
 
 def _date(moment: float) -> datetime:

@@ -99,14 +99,13 @@ plain_terms = st.one_of(
         collects=st.booleans(),
     ),
 )
-terms = st.one_of(
-    plain_terms,
-    st.builds(
-        lambda terms, uses: replace(terms or Terms(), uses=tuple(uses)),
-        plain_terms,
-        st.lists(uses, min_size=1, max_size=3),
-    ),
-)
+
+
+def _limited(terms: Terms | None, uses: list[Use]) -> Terms:
+    return replace(terms or Terms(), uses=tuple(uses))
+
+
+terms = st.one_of(plain_terms, st.builds(_limited, plain_terms, st.lists(uses, min_size=1, max_size=3)))
 news = st.builds(
     NewJob,
     id=ids,

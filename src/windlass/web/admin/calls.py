@@ -16,8 +16,9 @@ from windlass.core.job import DEFAULT_CRASH_LIMIT, Job, NewJob
 from windlass.core.payload import Undecodable, check_size, read_json, unpack
 from windlass.core.secret import SHOWN
 from windlass.core.terms import Terms
-from windlass.definition import Definition, Options
+from windlass.definition import Definition
 from windlass.errors import ConfigurationError, InvalidArguments
+from windlass.options import Options
 from windlass.web.problems import Problem
 
 _HIDDEN = msgspec.json.encode(SHOWN)
