@@ -13,6 +13,7 @@ from windlass import failpoints
 from windlass.broker.sqlite import schema
 from windlass.broker.sqlite.broker import SqliteBroker
 from windlass.core.ids import new_id
+from windlass.core.order import rank
 from windlass.core.state import State
 from windlass.core.terms import Terms
 from windlass.testing.conformance.kit import DONE, NOW, add, end, hire, job, take
@@ -43,6 +44,13 @@ def rows(folder: Path, statement: str, *values: object) -> list[Any]:
         return con.execute(statement, values).fetchall()
     finally:
         con.close()
+
+
+async def test_sqlite_reckons_the_rank_of_a_plain_job_as_the_core_does(broker: SqliteBroker, tmp_path: Path) -> None:
+    came = [NOW, 0.0, 0.3, 1e-6, 1.7e9 + 0.123457, 1.19e10, 2e10]
+    wanted = {await add(broker, now=now, priority=n): rank(n, now) for now in came for n in range(10)}
+    assert dict(rows(tmp_path, "SELECT id, rank FROM job")) == wanted
+    assert not any(shifted for (shifted,) in rows(tmp_path, "SELECT shifted FROM job"))
 
 
 async def test_an_older_file_keeps_its_order_and_its_keys(tmp_path: Path) -> None:

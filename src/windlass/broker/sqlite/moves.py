@@ -75,7 +75,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     run_at: float
     worker: str | None
     key: str | None
-    asked: Asked | None
+    asked: Asked | None = None
 
     @property
     def uses(self) -> tuple[Use, ...]:

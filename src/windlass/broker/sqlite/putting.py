@@ -49,7 +49,18 @@ def _new_row(new: NewJob, now: float) -> NewRow:
         state = State.WAITING
     expires_at = None if new.expires is None else now + new.expires
     named = new.id, new.task, new.queue, new.lane, new.priority
-    return new, (*named, state.value, now, run_at, expires_at, new.key, new.crash_limit, new.keep, new.keep_failed, new.body)
+    return new, (
+        *named,
+        state.value,
+        now,
+        run_at,
+        expires_at,
+        new.key,
+        new.crash_limit,
+        new.keep,
+        new.keep_failed,
+        new.body,
+    )
 
 
 def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
@@ -66,7 +77,9 @@ def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
 
 def _stored(tx: Transaction, rows: list[NewRow], asking: bool) -> list[Placed]:
     if asking or tx.order.lines:
-        write_rows(tx.con, "enqueue_asking", [(*row, *keys.said(new.terms, row[6]), *_rank(tx, new, row)) for new, row in rows])
+        write_rows(
+            tx.con, "enqueue_asking", [(*row, *keys.said(new.terms, row[6]), *_rank(tx, new, row)) for new, row in rows]
+        )
     else:
         write_rows(tx.con, "enqueue", [row for _, row in rows])
     placed = list[Placed]()

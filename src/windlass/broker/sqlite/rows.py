@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from windlass.broker.damaged import decoder
-from windlass.broker.sqlite.moves import Row
+from windlass.broker.sqlite.moves import Asked, Row
 from windlass.broker.sqlite.schema import as_json, sql
 from windlass.broker.sqlite.writer import Transaction
 from windlass.core.job import JobId
 
 rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
-"""Raises `StoreCorrupt`."""
+asked_of = decoder(msgspec.json.Decoder(list[tuple[int, Asked]]).decode)
+"""Both raise `StoreCorrupt`."""
 
 
 def look(tx: Transaction, chosen: str, *values: object) -> list[Row]:
     """The jobs that the statement `chosen` names, by their places."""
-    return rows_of(tx.con.execute(sql("look", chosen=sql(chosen)), values).fetchone()[0])
+    plain, asking = tx.con.execute(sql("look", chosen=sql(chosen)), values).fetchone()
+    rows, asked = rows_of(plain), dict(asked_of(asking))
+    return [replace(row, asked=asked.get(row.place)) for row in rows] if asked else rows
 
 
 def by_id(tx: Transaction, chosen: str, ids: Sequence[JobId]) -> list[Row]:

@@ -61,25 +61,10 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
-        gates.start(tx, [terms for *_, terms in found if terms is not None], now)
-        for (
-            _,
-            due_at,
-            place,
-            job,
-            task,
-            lane,
-            attempt,
-            crashes,
-            crash_limit,
-            enqueued_at,
-            resumed,
-            text,
-            key,
-            _,
-        ) in found:
+        gates.start(tx, [job[-1] for job in found if job[-1] is not None], now)
+        for _, due_at, place, job, task, lane, attempt, crashes, limit, came_at, resumed, text, key, _ in found:
             body = bytes.fromhex(text) if text is not None else tx.run("claim_body", place).fetchone()[0]
-            spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed), due_at, key)
+            spent = (attempt, crashes, limit, came_at, now, bool(resumed), due_at, key)
             claims.append(Claim(job, place, task, queue, lane, body, *spent))
             room[lane] -= 1
             tx.changed.append(job)

@@ -4,7 +4,7 @@ ALTER TABLE job ADD COLUMN shifted INTEGER NOT NULL DEFAULT 0;
 UPDATE job SET rank = (9 - priority) * 600000000000000 + CAST(max(0, min(run_at, 1.19e10)) * 50000 AS INTEGER) WHERE state = 'ready';
 DROP INDEX job_ready;
 CREATE INDEX job_ready ON job (queue, lane, rank) WHERE state = 'ready';
-CREATE INDEX job_shifted ON job (queue, run_at) WHERE state = 'ready' AND shifted;
+CREATE INDEX job_shifted ON job (queue, run_at) WHERE shifted AND state = 'ready';
 
 -- Fair shares (order.py: Share): of each line and priority that has groups the clock, and the place of each group's last job.
 CREATE TABLE clock (
