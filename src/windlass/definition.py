@@ -127,16 +127,18 @@ class Definition:
         hints = self._hints if self.batch is None else {self.item.parameter: self.item.kind}
         return Arguments(self.name, self.function, hints, frozenset(self.needs))
 
-    def decode(self, args: Raw | bytes) -> dict[str, Any]:
-        """The arguments of a job as the function takes them: the item of a batch in a list. Raises `Undecodable`."""
+    @cached_property
+    def decode(self) -> Callable[[Raw | bytes], dict[str, Any]]:
+        """Gives the arguments of a job as the function takes them: the item of a batch in a list. Raises `Undecodable`."""
+        return self.arguments.decode if self.batch is None else self._decode_item
+
+    def _decode_item(self, args: Raw | bytes) -> dict[str, Any]:
         values = self.arguments.decode(args)
-        if self.batch is not None:
-            values[self.item.parameter] = [values[self.item.parameter]]
-        return values
+        return {**values, self.item.parameter: [values[self.item.parameter]]}
 
     def items(self, values: Mapping[str, Any]) -> int:
-        """How many jobs are in a run with these arguments, if it is one of a batch; else 0."""
-        return 0 if self.batch is None else len(values[self.item.parameter])
+        """How many jobs are in a run of a batch with these arguments."""
+        return len(values[self.item.parameter])
 
     @_compiled
     def rest(self) -> tuple[str, Arguments]:

@@ -150,27 +150,31 @@ class Task(Generic[P, R, Called]):
         return Task(self.definition, self.app, options.over(self._options))
 
     def _new_job(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewJob:
-        arguments = self.definition.arguments
-        return self._made(
-            arguments.encode(args, kwargs, self.app.settings.max_payload), partial(arguments.named, args, kwargs)
-        )
+        arguments, (blank, pack) = self.definition.arguments, self._form
+        body = pack(arguments.encode(args, kwargs, self.app.settings.max_payload))
+        job = replace(blank, id=new_id(), body=body)
+        return self._asking(job, partial(arguments.named, args, kwargs)) if self._asks else job
 
     def pack(self, arguments: bytes) -> NewJob:
         """A new job with arguments that are encoded already."""
-        said = self.definition.arguments
-        return self._made(arguments, lambda: said.defaults | said.decode(arguments))
-
-    def _made(self, arguments: bytes, named: Callable[[], dict[str, Any]]) -> NewJob:
-        """A new job with these arguments. named: gives them by name, for the functions that ask for something in their place."""
-        blank, pack = self._form
+        said, (blank, pack) = self.definition.arguments, self._form
         job = replace(blank, id=new_id(), body=pack(arguments))
+        return self._asking(job, lambda: said.defaults | said.decode(arguments)) if self._asks else job
+
+    @property
+    def _asks(self) -> bool:
+        """Whether a job of its asks for what depends on the arguments, or for limits."""
+        return bool(self._depends or self.definition.limits or self.app.queue_limits)
+
+    def _asking(self, job: NewJob, named: Callable[[], dict[str, Any]]) -> NewJob:
+        """The job with what it asks for. named: gives the arguments by name, for the functions that tell what that is."""
         if self._depends:
             key, terms = self._asked(named())
             job = replace(job, key=key, terms=terms)
         return self._limited(job, named)
 
     def _limited(self, job: NewJob, named: Callable[[], Mapping[str, Any]]) -> NewJob:
-        """The job with what it takes of limits. named: as for `_made`."""
+        """The job with what it takes of limits."""
         limits = (*self.definition.limits, *self.app.queue_limits.get(job.queue, ()))
         return replace(job, terms=with_limits(job.terms, limits, named)) if limits else job
 

@@ -82,18 +82,16 @@ class Caller:
         opened: gives the context of the run, to whoever asks for it.
         """
         flow: Flow | None = None
-        given = dict[type, Any]()
         try:
-            opened, items = _enter(opened, values), definition.items(values)
+            opened, items = _enter(opened, values), definition.items(values) if definition.batch else 0
             if self.plain(definition):
                 args, kwargs = definition.arguments.arrange(values, _NOTHING)
                 return self._ended(definition, opened, items, await invoke(definition.function, args, kwargs))
             context = opened()
+            given: dict[type, Any] = {Context: context}
             if definition.is_flow:
                 flow = given[Flow] = Flow(context.claim, context.entries, self._program.broker, self._max_payload)
-            async with Resolver(
-                {Context: context, **given}, self._program.dependency_overrides, self.worker
-            ) as resolver:
+            async with Resolver(given, self._program.dependency_overrides, self.worker) as resolver:
                 args, kwargs = definition.arguments.arrange(values, await resolver.resolve(definition.needs))
                 call = wrap(self._program.middlewares, context, lambda: invoke(definition.function, args, kwargs))
                 # Encoded before the dependencies close: a result may need its session to be read.
@@ -110,28 +108,16 @@ class Caller:
     def perform_here(self, definition: Definition, opened: Open, values: dict[str, Any]) -> Ending:
         """The same for a plain, sync function, in the calling thread. `JobInterrupted` may pass through."""
         try:
-            opened, items = _enter(opened, values), definition.items(values)
+            opened, items = _enter(opened, values), definition.items(values) if definition.batch else 0
             args, kwargs = definition.arguments.arrange(values, _NOTHING)
             return self._ended(definition, opened, items, definition.function(*args, **kwargs))
         except BaseException as error:
             return ending_of(error, opened)
 
     def _ended(self, definition: Definition, opened: Open, items: int, value: Any) -> Ending:
-        """The ending of a run that returned. items: of a batch, and each has its own; 0: it is none."""
-        if not items:
-            return self._encoded(definition, opened, value)
-        if not isinstance(value, list) or len(value) != items:
-            found = f"{len(value)} results" if isinstance(value, list) else f"a {type(value).__name__}"
-            said = f"a batch of {items} items gave {found}; it returns a list with one result for each, in their order"
-            return Rejected(ErrorInfo("result", "UnevenBatch", said))
-        return joined(
-            [
-                ending_of(one, opened) if isinstance(one, BaseException) else self._encoded(definition, opened, one)
-                for one in value
-            ]
-        )
-
-    def _encoded(self, definition: Definition, opened: Open, value: Any) -> Ending:
+        """The ending of a run that returned. items: of a batch, each of which has an ending of its own; 0: it is none."""
+        if items:
+            return self._each(definition, opened, items, value)
         try:
             return Succeeded(definition.result.encode(value, self._max_payload))
         except InvalidArguments as error:
@@ -139,6 +125,18 @@ class Caller:
         except Exception as error:
             # A serializer of the user's own may raise anything; the work is done all the same.
             return Rejected(describe(error, "result", opened().scrub))
+
+    def _each(self, definition: Definition, opened: Open, items: int, value: Any) -> Ending:
+        if not isinstance(value, list) or len(value) != items:
+            found = f"{len(value)} results" if isinstance(value, list) else f"a {type(value).__name__}"
+            said = f"a batch of {items} items gave {found}; it returns a list with one result for each, in their order"
+            return Rejected(ErrorInfo("result", "UnevenBatch", said))
+        return joined(
+            [
+                ending_of(one, opened) if isinstance(one, BaseException) else self._ended(definition, opened, 0, one)
+                for one in value
+            ]
+        )
 
 
 def _enter(opened: Open, values: dict[str, Any]) -> Open:

@@ -34,7 +34,7 @@ from windlass.core.outcome import (
 from windlass.core.payload import Undecodable, policy_of, unpack
 from windlass.core.resources import told
 from windlass.core.retry import Retry
-from windlass.definition import Definition
+from windlass.definition import BUILT_IN, Definition
 from windlass.errors import ConfigurationError, JobError
 from windlass.events import Events, JobEnded, JobStarted, WorkerChanged
 from windlass.failpoints import failpoint
@@ -81,14 +81,15 @@ class Executor:
         self.runs[run] = None
         try:
             failpoint("worker.before_start")
-            definition = run.definition = self._definitions[claim.task]
+            definition = run.definition = self._definitions.get(claim.task) or BUILT_IN[claim.task]
             envelope = run.envelope = unpack(claim.body, self._settings.max_payload)
-            slot = self._lane(definition)
+            slot = self.lanes.get(definition.slot) or self._other_lane(definition)
             isolated = claim.crashes and not definition.resources and not definition.is_flow  # whose journal is here
             lane = (self._isolated(claim) if isolated else None) or slot
             reads = claim.resumed or envelope.fill is not None or definition.is_flow
             if envelope.fill is None:
-                self._decode(run, lane)
+                # A child decodes for itself: what travels to it is the name and the bytes.
+                run.values = definition.decode(envelope.args) if lane.decodes else {}
         except KeyError:
             self.finish(run, Unknown(f"{UNKNOWN_TASK}{claim.task!a:.200} is registered in this worker"))
         except (Undecodable, ConfigurationError) as error:
@@ -105,23 +106,17 @@ class Executor:
             else:
                 self._begin(run, lane)
 
-    def _lane(self, definition: Definition) -> Lane:
-        """The lane of a task's jobs. A job may have been stored before its task was a batch, or had needs."""
-        lane = self.lanes.get(definition.slot)
-        if lane is None and definition.resources:
+    def _other_lane(self, definition: Definition) -> Lane:
+        """The lane of a job that was stored before its task was a batch, or had needs."""
+        if definition.resources:
             raise ConfigurationError(f"it needs {told(definition.resources)}, which this worker does not have (--has)")
-        return lane or self.lanes[definition.lane]
+        return self.lanes[definition.lane]
 
     def _isolated(self, claim: Claim) -> Lane | None:
         """The lane for a job's last chance before it is quarantined: a child of its own, where the culprit of the crashes is found out
         and a neighbour of it is safe. None for all others, and where there can be no children."""
         lane = self.lanes.get("process") if claim.crashes == claim.crash_limit - 1 else None
         return lane if lane is not None and lane.usable else None
-
-    @staticmethod
-    def _decode(run: Run, lane: Lane) -> None:
-        # A child decodes for itself: what travels to it is the name and the bytes.
-        run.values = run.definition.decode(run.envelope.args) if lane.decodes else {}
 
     async def _resume(self, run: Run, lane: Lane) -> None:
         """Start a run that goes on from its journal: the latest checkpoint, what a flow remembers, what letters say."""
@@ -135,7 +130,7 @@ class Executor:
             if run.envelope.fill is not None:
                 run.claim = fill(run.claim, run.envelope, entries)
                 run.envelope = unpack(run.claim.body)
-                self._decode(run, lane)
+                run.values = run.definition.decode(run.envelope.args) if lane.decodes else {}
         except JobError as error:
             self.finish(run, Rejected(error.error or ErrorInfo("reason", type(error).__name__, str(error))))
         except Undecodable as error:
@@ -184,7 +179,8 @@ class Executor:
         slot = run.slot
         if slot is not None:
             slot.busy -= 1
-            slot.wake()
+            if slot.waiter is not None:
+                slot.wake()
         self._settle(run, outcome)
         if self._idle is not None and not self.runs and not self._idle.done():
             self._idle.set_result(None)

@@ -19,20 +19,18 @@ import os
 import random
 import socket
 import time
-from collections import ChainMap
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from math import inf
-from typing import cast
 
 from windlass.core.job import DEFAULT_QUEUE, Card, Entry, Pulse
 from windlass.core.outcome import UNKNOWN_TASK
 from windlass.core.queues import Served, served
 from windlass.core.resources import Pool
 from windlass.core.state import State
-from windlass.definition import BUILT_IN, Definition, Program
+from windlass.definition import Definition, Program
 from windlass.events import StoreTrouble, WorkerChanged
 from windlass.settings import Settings
 from windlass.worker import capture
@@ -122,8 +120,7 @@ class Runner:
             self.recorder.note,
             patience=settings.shutdown_timeout,
         )
-        known = ChainMap(BUILT_IN, cast(dict[str, Definition], self.program.definitions))
-        executor = Executor(known, settings, self.settler.put, events, self._load_journal)
+        executor = Executor(self.program.definitions, settings, self.settler.put, events, self._load_journal)
         self.executor = executor
         self.caller = Caller(self.program, settings.max_payload)
         reports = Reports(self.journal.note, executor.began, executor.finish, settings.max_payload)

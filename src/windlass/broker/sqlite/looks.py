@@ -22,8 +22,9 @@ from windlass.errors import StoreCorrupt
 _entries = msgspec.json.Decoder(list[tuple[str, str, float, int, int]])
 
 
-RARE = ("scheduled", "waiting", "parked", "failed", "cancelled")
-"""The states of the index `job_rare`, as it names them: SQLite uses it for nothing else."""
+COMMON = ("ready", "running", "succeeded")
+RARE = "state <> 'ready' AND state <> 'running' AND state <> 'succeeded'"
+"""The condition of the index `job_rare`, as it has it: SQLite uses it for nothing else."""
 INDEXES = {
     "job_keyed": ("key", "id"),
     "job_root": ("root", "id"),
@@ -116,8 +117,8 @@ def _way(tx: Transaction, given: Mapping[str, str], scan: int) -> tuple[str, lis
         return "job_keyed", []
     if "root = ?" in given:
         return "job_root", []
-    if state in RARE:
-        return "job_rare", [f"state IN {RARE}"]
+    if state is not None and state not in COMMON:
+        return "job_rare", [RARE]
     if state in ("ready", "running") and tx.run("tally_of", state).fetchone()[0] <= scan:
         return "", [f"place IN (SELECT place FROM job WHERE state = '{state:s}')"]
     return "job_filed" if "queue = ?" in given or "task = ?" in given else "job_id", []

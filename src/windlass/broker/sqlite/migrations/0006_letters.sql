@@ -8,4 +8,5 @@ CREATE UNIQUE INDEX entry_name ON entry (job, name) WHERE name IS NOT NULL;
 ALTER TABLE job ADD COLUMN root TEXT;
 CREATE INDEX job_root ON job (root, id) WHERE root IS NOT NULL;
 DROP INDEX job_rare;
-CREATE INDEX job_rare ON job (state, id) WHERE state IN ('scheduled', 'waiting', 'parked', 'failed', 'cancelled');
+-- No IN: SQLite would fill a table with its values whenever a job moves, and that took a tenth of what a job costs.
+CREATE INDEX job_rare ON job (state, id) WHERE state <> 'ready' AND state <> 'running' AND state <> 'succeeded';
