@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from math import inf
 from resource import RLIMIT_CORE, RUSAGE_SELF, getrlimit, getrusage, setrlimit
 from typing import Any
@@ -303,7 +304,11 @@ class Process:
         """Kill what is left, and let go of everything."""
         self.kill()
         await asyncio.wait({self.gone})
-        (await self._streams)[1].close()
+        _, writer = await self._streams
+        writer.transport.abort()  # nobody reads what is left
+        # To ask how it ended: else a write that came too late is logged by asyncio, whenever the garbage is collected.
+        with suppress(OSError):
+            await writer.wait_closed()
         self._stacks.close()
         self.let_go()
 
