@@ -31,7 +31,7 @@ MODULE_LINES = 400
 FUNCTION_LINES = 40
 CONSTRUCTOR_PARAMETERS = 8
 PUBLIC_METHODS = 15
-TOTAL_LINES, TOTAL_CODE = 26_070, 18_230
+TOTAL_LINES, TOTAL_CODE = 26_500, 18_600
 """The bar is 5,000 lines, and it is not met: this is what there is, with room for a hundred lines. It may only go down, or up by what a new
 feature costs, and then the change says which. Redis cost 1,200. The failure catalogue cost 2,600: the finished supervisor (ward, patrol,
 custody) 600, health and sd_notify 430, evidence of crashes 180, seals and secrets 450, damaged records 250, limits on what is decoded 300.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from windlass.core.measures import Rollup
 from windlass.core.outcome import Succeeded
 from windlass.events import Counted, StoreTrouble, WorkerChanged
 from windlass.worker import link
-from windlass.worker.link import Done, Process, Told, _decoder, frame
+from windlass.worker.link import Done, Process, Stop, Told, _decoder, frame
 
 CHILD = """
 import os, sys, time
@@ -54,6 +54,20 @@ async def test_the_end_is_seen_even_if_a_grandchild_keeps_the_socket(tmp_path: P
     assert await asyncio.wait_for(child.receive(), 20) is None
     assert await child.gone == 3
     await child.close()
+
+
+async def test_what_was_said_to_the_dead_is_no_line_of_the_log(tmp_path: Path, monkeypatch: Any) -> None:
+    """asyncio logs an exception that nobody asked for when its future is collected; in which order that happens is not ours to say."""
+    child = process(tmp_path, monkeypatch, "os._exit(3)")
+    await child.gone
+    for _ in range(2):  # the second one meets a transport that knows
+        await child.send(Stop("drain"))
+        await asyncio.sleep(0)
+    _, writer = await child._streams
+    closed = cast(Any, writer)._protocol._closed
+    assert isinstance(closed._exception, BrokenPipeError)
+    await child.close()
+    assert not closed._log_traceback
 
 
 async def test_who_hangs_up_before_he_leaves_is_not_killed_for_it(tmp_path: Path, monkeypatch: Any) -> None:

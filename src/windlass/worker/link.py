@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from math import inf
 from resource import RLIMIT_CORE, RUSAGE_SELF, getrlimit, getrusage, setrlimit
 from typing import Any
@@ -312,7 +313,11 @@ class Process:
         """Kill what is left, and let go of everything."""
         self.kill()
         await asyncio.wait({self.gone})
-        (await self._streams)[1].close()
+        _, writer = await self._streams
+        writer.transport.abort()  # nobody reads what is left
+        # To ask how it ended: else a write that came too late is logged by asyncio, whenever the garbage is collected.
+        with suppress(OSError):
+            await writer.wait_closed()
         self._stacks.close()
         self.let_go()
 
