@@ -328,6 +328,7 @@ async def test_the_cancel_of_a_flow_takes_its_jobs_along(jobs: Harness) -> None:
         await jobs.drain()
         child = app.job(derived(handle.id, 1))
         assert await state(child) is State.SCHEDULED
+        assert [one.id async for one in handle.parts()] == [child.id]
         await handle.cancel()
         assert (await state(handle), await state(child)) == (State.CANCELLED, State.CANCELLED)
 
