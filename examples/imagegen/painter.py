@@ -37,19 +37,19 @@ class Painter:
 
     def paint(self, prompts: Sequence[str], steps: int) -> Iterator[Pictures]:
         """The pictures after each step, the last of them finished. The same prompt gives the same picture."""
-        goals = self._goals(prompts)
-        pictures = np.stack([_chance(prompt).random((self.size, self.size, 3), dtype=np.float32) for prompt in prompts])
-        for step in range(steps):
-            pictures += (goals - pictures) * np.float32(1 / (steps - step))
-            yield pictures.copy()
-
-    def _goals(self, prompts: Sequence[str]) -> Pictures:
-        """What the pictures become: one pass of the network for all of them."""
         weights = [_weights(prompt) for prompt in prompts]
-        signal = np.broadcast_to(self._places, (len(prompts), *self._places.shape))
-        for layer in range(len(SHAPES)):
-            signal = np.tanh(signal @ np.stack([one[layer] for one in weights]))
-        return (0.5 + 0.5 * signal).reshape(-1, self.size, self.size, 3).astype(np.float32)
+        pixels = np.stack([_chance(prompt).random(self._places.shape, dtype=np.float32)[:, :3] for prompt in prompts])
+        for step in range(steps):
+            pixels[:, step::steps] = _colours(weights, self._places[step::steps])
+            yield pixels.reshape(-1, self.size, self.size, 3).copy()
+
+
+def _colours(weights: Sequence[Sequence[NDArray[np.float32]]], places: NDArray[np.float32]) -> Pictures:
+    """The colours at some places: one pass through the network for all pictures."""
+    signal = np.broadcast_to(places, (len(weights), *places.shape))
+    for layer in range(len(SHAPES)):
+        signal = np.tanh(signal @ np.stack([one[layer] for one in weights]))
+    return (0.5 + 0.5 * signal).astype(np.float32)
 
 
 def _chance(text: str) -> np.random.Generator:
