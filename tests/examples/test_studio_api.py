@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from studio_server import FOLDER, SAMPLE, Studio, make_clip, parent, until
+from studio_server import FOLDER, SAMPLE, Studio, make_clip, parent, running_studio, until
 
 pytestmark = pytest.mark.xdist_group("studio")
 
@@ -100,6 +100,21 @@ async def test_a_killed_worker_costs_the_rendition_in_hand_and_no_finished_one(
     assert (folder / "96p.mp4").stat().st_mtime_ns == made
     published = (await client.get(f"/jobs/{entry['job']}/result")).json()
     assert [one["file"] for one in published] == ["144p.mp4", "96p.mp4", "contact-sheet.jpg"]
+
+
+async def test_what_was_running_goes_on_after_a_restart(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", 180, 3)
+    with running_studio(tmp_path / "data", WINDLASS_SHUTDOWN_TIMEOUT="1s") as studio:
+        async with httpx.AsyncClient(base_url=studio.address, timeout=60) as client:
+            entry = (await client.post("/videos", content=clip.read_bytes())).json()
+        (encoder,) = await asyncio.to_thread(until, lambda: studio.encoders("144p.mp4"), "144p is being encoded")
+        os.kill(encoder, signal.SIGSTOP)  # so that it does not finish before the stop
+    assert not (tmp_path / "data" / "videos" / entry["id"] / "144p.mp4").exists()
+    with running_studio(tmp_path / "data") as studio:
+        async with httpx.AsyncClient(base_url=studio.address, timeout=60) as client:
+            jobs = await followed(client, entry["id"])
+            assert {job["state"] for job in jobs.values()} == {"succeeded"}
+            assert len((await client.get(f"/jobs/{entry['job']}/result")).json()) == 3
 
 
 async def test_what_a_flow_never_came_to_is_told_as_cancelled(client: httpx.AsyncClient, tmp_path: Path) -> None:
