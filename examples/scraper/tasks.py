@@ -72,7 +72,7 @@ def read_robots(start: str) -> str:
     """The robots.txt of a host; "" when it has none."""
     try:
         with urlopen(urljoin(start, "/robots.txt"), timeout=30) as answer:
-            return answer.read().decode()
+            return str(answer.read(), "utf-8")
     except HTTPError as error:
         if error.code == 404:
             return ""

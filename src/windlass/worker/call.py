@@ -105,7 +105,9 @@ class Caller:
                     return self._ended(definition, opened, items, value)
         except BaseException as error:
             if flow is None or flow.ending is None:
-                final = flow is not None and isinstance(error, JobError)  # the job that it ran says the same in each run
+                final = flow is not None and isinstance(
+                    error, JobError
+                )  # the job that it ran says the same in each run
                 return Rejected(describe(error, scrub=opened().scrub)) if final else ending_of(error, opened)
         return flow.ending
 
