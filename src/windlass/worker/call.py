@@ -105,9 +105,8 @@ class Caller:
                     return self._ended(definition, opened, items, value)
         except BaseException as error:
             if flow is None or flow.ending is None:
-                final = flow is not None and isinstance(
-                    error, JobError
-                )  # the job that it ran says the same in each run
+                # What a job of a flow said, it says in each run.
+                final = flow is not None and isinstance(error, JobError)
                 return Rejected(describe(error, scrub=opened().scrub)) if final else ending_of(error, opened)
         return flow.ending
 
