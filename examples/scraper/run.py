@@ -1,4 +1,4 @@
-"""Crawl a site on this machine, and kill the worker on the way: `python run.py [--kills 3] [--pages 300]`.
+"""Crawl sites on this machine, and kill the worker on the way: `python run.py [--kills 3] [--sites 2] [--pages 150]`.
 
 The store is $WINDLASS_URL, or a file.
 """
@@ -14,14 +14,18 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from urllib.request import urlopen
 
 import tasks
 
 HERE = Path(__file__).resolve().parent
+PAUSE = 0.02
+"""Seconds that the robots.txt of the sites asks for between two requests."""
 
 
 @contextmanager
@@ -43,21 +47,17 @@ def site(pages: int) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-async def crawl(start: str, book: Path, pages: int, kills: int) -> None:
-    """Let workers crawl it; so many of them are killed."""
-    job = await tasks.crawl.enqueue(f"{start}/page/1", book)
-    deadly = [pages * (number + 1) // (2 * kills) for number in range(kills)]  # all in the first half
-    while True:
+async def crawl(starts: list[str], book: Path, pages: int, kills: int) -> None:
+    """Let workers crawl them; so many of the workers are killed."""
+    crawls = asyncio.gather(*[await tasks.crawl.enqueue(f"{start}/page/1", book) for start in starts])
+    for number in range(kills):
         with running("-m", "windlass.cli.main", "worker", "tasks:app") as worker:
-            async for event in job.events():
-                if event.kind == "progress" and deadly and visited(book) >= deadly[0]:
-                    deadly.pop(0)
-                    os.killpg(worker.pid, signal.SIGKILL)
-                    print(f"  {visited(book)} pages; the worker was killed, another one takes over", flush=True)
-                    break
-                if event.kind == "end":
-                    await job  # or the reason why not
-                    return
+            while visited(book) < pages * (number + 1) // (2 * kills):  # noqa: ASYNC110 # a file does not tell
+                await asyncio.sleep(0.05)
+            os.killpg(worker.pid, signal.SIGKILL)
+            print(f"  {visited(book)} pages; the worker was killed, another one takes over", flush=True)
+    with running("-m", "windlass.cli.main", "worker", "tasks:app"):
+        await crawls
 
 
 def visited(book: Path) -> int:
@@ -65,30 +65,37 @@ def visited(book: Path) -> int:
     return len({json.loads(line)["address"] for line in book.read_text().splitlines()})
 
 
-def report(start: str, book: Path, pages: int, kills: int) -> int:
-    """Say what came of it; 0 when all is as it should be."""
-    with urlopen(f"{start}/hits") as answer:
-        hits: dict[str, int] = json.loads(answer.read())
-    asked = {path: number for path, number in hits.items() if path.startswith("/page/")}
-    twice = sum(asked.values()) - len(asked)
-    private = sum(number for path, number in hits.items() if path.startswith("/private/"))
+def report(start: str, pages: int) -> bool:
+    """Say what a site was asked for, and whether that is as it should be."""
+    with urlopen(f"{start}/log") as answer:
+        log: list[tuple[float, str]] = json.loads(answer.read())[:-1]
+    asked = Counter(path for _, path in log if path.startswith("/page/"))
+    private = sum(path.startswith("/private/") for _, path in log)
+    times = [at for at, path in log if path != "/robots.txt"]
+    gap = min(later - earlier for earlier, later in pairwise(times))
     print(
-        f"{visited(book)} of {pages} pages in the file; {twice} were asked for again after {kills} kills; {private} private ones"
+        f"{start}: {len(asked)} of {pages} pages, {asked.total() - len(asked)} asked for again,"
+        f" {private} private ones, {1000 * gap:.0f} ms between two requests at least"
     )
-    return 0 if visited(book) == len(asked) == pages and not private else 1
+    return len(asked) == pages and not private and gap >= PAUSE
 
 
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description="A scraper whose worker is killed on the way.")
-    parser.add_argument("--pages", type=int, default=300)
+    parser.add_argument("--sites", type=int, default=2)
+    parser.add_argument("--pages", type=int, default=150, help="of each site")
     parser.add_argument("--kills", type=int, default=3)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="scraper-") as folder, site(given.pages) as start:
-        book = Path(folder, "pages.jsonl")
+    with ExitStack() as stack:
+        book = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scraper-")), "pages.jsonl")
         book.touch()
-        asyncio.run(crawl(start, book, given.pages, given.kills))
-        return report(start, book, given.pages, given.kills)
+        starts = [stack.enter_context(site(given.pages)) for _ in range(given.sites)]
+        pages = given.sites * given.pages
+        asyncio.run(crawl(starts, book, pages, given.kills))
+        print(f"{visited(book)} of {pages} pages in the file after {given.kills} kills")
+        right = [report(start, given.pages) for start in starts]
+        return 0 if all(right) and visited(book) == pages else 1
 
 
 if __name__ == "__main__":

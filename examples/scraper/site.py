@@ -1,15 +1,18 @@
-"""A site to crawl, on this machine: `python site.py FD PAGES` serves it. Counts how often each page was asked for: /hits."""
+"""A site to crawl, on this machine: `python site.py FD PAGES` serves it, and tells what it was asked for: /log."""
 
 from __future__ import annotations
 
 import json
 import socket
 import sys
-from collections import Counter
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-ROBOTS = "User-agent: *\nDisallow: /private/\nRequest-rate: 100/1\n"
-hits: Counter[str] = Counter()
+ROBOTS = "User-agent: *\nDisallow: /private/\nRequest-rate: 50/1\n"
+BUSY = "/page/7"
+"""Is refused at first, for a second."""
+log: list[tuple[float, str]] = []
+"""When (in seconds) it was asked for which path."""
 
 
 class Page(BaseHTTPRequestHandler):
@@ -19,11 +22,16 @@ class Page(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one request."""
-        hits[self.path] += 1
-        if self.path == "/robots.txt":
+        refused = self.path == BUSY and all(path != BUSY for _, path in log)
+        log.append((time.monotonic(), self.path))
+        if refused:
+            self.send_response(429)
+            self.send_header("Retry-After", "1")
+            self.end_headers()
+        elif self.path == "/robots.txt":
             self._answer(ROBOTS, "text/plain")
-        elif self.path == "/hits":
-            self._answer(json.dumps(hits), "application/json")
+        elif self.path == "/log":
+            self._answer(json.dumps(log), "application/json")
         else:
             number = int(self.path.rpartition("/")[2] or 1)
             links = [one for one in (number // 2, 2 * number, 2 * number + 1) if 0 < one <= self.pages]

@@ -1,18 +1,16 @@
-"""A scraper that may take days: it goes on where it was, keeps to robots.txt, and remembers what is still to be visited."""
+"""A scraper that may take days: a flow for each site, a job for each page, and no host is asked more often than its robots.txt allows."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urljoin, urlsplit
 from urllib.request import urlopen
 from urllib.robotparser import RobotFileParser
 
-from windlass import Context, Depends, Windlass
+from windlass import Context, Depends, Flow, Limit, RetryAfter, Windlass
 
 app = Windlass(name="scraper")
 
@@ -33,32 +31,55 @@ class Page(HTMLParser):
         self.title += data if self._in_title else ""
 
 
-def walk(start: str, place: dict[str, Any] | None) -> Iterator[tuple[dict[str, Any], tuple[str, Page]]]:
-    """The pages of a site from one on, or from a place on; with each the place behind it."""
-    robots = RobotFileParser(urljoin(start, "/robots.txt"))
-    robots.read()
-    rate = robots.request_rate("*")
-    todo, known = (place["todo"], set(place["known"])) if place else ([start], {start})
+def host(address: str) -> str:
+    """Whose page it is."""
+    return urlsplit(address).netloc
+
+
+@app.flow(name="scraper.crawl")
+async def crawl(start: str, book: Path, flow: Flow = Depends(), ctx: Context = Depends()) -> int:
+    """Visit a page, then those of its host that it leads to, and so on; answers how many there are."""
+    robots = RobotFileParser()
+    robots.parse((await flow.step(read_robots, start)).splitlines())
+    todo, known = [start], {start}
     while todo:
-        address = todo.pop(0)
+        ctx.progress(len(known) - len(todo), len(known))
+        found = await flow.gather(*[flow.run(visit.bind(address, pause(robots), book)) for address in todo])
+        links = {link for page in found for link in page if host(link) == host(start) and robots.can_fetch("*", link)}
+        todo = sorted(links - known)
+        known |= links
+    return len(known)
+
+
+@app.task(name="scraper.visit", limits=[Limit("host", running=1, key=host)])
+def visit(address: str, pause: float, book: Path, ctx: Context = Depends()) -> list[str]:
+    """Write address and title of a page into a file; answers where it leads. Its host is left alone for `pause` seconds then."""
+    ctx.pause_limit("host", pause)
+    try:
         with urlopen(address, timeout=30) as answer:
             page = Page(answer.read().decode())
-        for link in (urljoin(address, one) for one in page.links):
-            if link not in known and urlsplit(link).netloc == urlsplit(start).netloc and robots.can_fetch("*", link):
-                known.add(link)
-                todo.append(link)
-        yield {"todo": todo, "known": sorted(known)}, (address, page)
-        time.sleep(rate.seconds / rate.requests if rate else 0.0)
-
-
-@app.task(name="scraper.crawl", timeout="7d", crash_limit=1000)
-def crawl(start: str, book: Path, ctx: Context = Depends()) -> int:
-    """Write address and title of each page of a site into a file; answers how many pages this run visited."""
-    visited = 0
+    except HTTPError as error:
+        if error.code == 429:
+            raise RetryAfter(int(error.headers["Retry-After"]), limit="host") from None
+        ctx.log(f"{address}: {error}", level="warning")
+        return []
     with book.open("a", encoding="utf-8") as lines:
-        for address, page in ctx.iterate(lambda place: walk(start, place), every="0.2s"):
-            lines.write(json.dumps({"address": address, "title": page.title}) + "\n")
-            lines.flush()
-            visited += 1
-            ctx.progress(visited, message=address)
-    return visited
+        lines.write(json.dumps({"address": address, "title": page.title}) + "\n")
+    return [urljoin(address, link) for link in page.links]
+
+
+def read_robots(start: str) -> str:
+    """The robots.txt of a host; "" when it has none."""
+    try:
+        with urlopen(urljoin(start, "/robots.txt"), timeout=30) as answer:
+            return str(answer.read(), "utf-8")
+    except HTTPError as error:
+        if error.code == 404:
+            return ""
+        raise
+
+
+def pause(robots: RobotFileParser) -> float:
+    """Seconds between two requests."""
+    delay, rate = robots.crawl_delay("*"), robots.request_rate("*")
+    return float(delay or (rate.seconds / rate.requests if rate else 1.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ WAIT = 20.0
 """Seconds of one waiting read; longer waits are several of them."""
 
 PAGE = 500
-"""Jobs of a workflow that are cancelled at once."""
+"""Jobs of a workflow that are read at once."""
 
 PAST_ALL_ENTRIES = 1 << 60
 """To `read` after this: how the job stands, without its journal."""
@@ -150,16 +150,30 @@ class Handle(Generic[R]):
         states = await broker.cancel([self.id])
         if self.id not in states:
             raise not_found(self.id)
-        roots: list[str] = [self.id]
+        roots = [self.id]
         while roots:
-            root, before = roots.pop(), None
-            while True:
-                jobs, before = await broker.find(states=LIVE, root=root, before=before, limit=PAGE)
+            root = roots.pop()
+            async for jobs in self._pages(root, LIVE):
                 await broker.cancel([job.id for job in jobs])
                 roots += [job.id for job in jobs if job.id != root and job.terms and job.terms.collects]
-                if before is None:
-                    break
         return states[self.id]
+
+    async def parts(self) -> AsyncGenerator[Job]:
+        """The other jobs of this workflow, or those that this flow has run so far. The newest first."""
+        async for jobs in self._pages(self.id):
+            for job in jobs:
+                if job.id != self.id:
+                    yield job
+
+    async def _pages(self, root: str, states: Collection[State] = ()) -> AsyncGenerator[list[Job]]:
+        """All jobs of a workflow, in these states if any are given."""
+        before = None
+        while True:
+            broker = await self._app.broker()
+            jobs, before = await broker.find(states=states, root=root, before=before, limit=PAGE)
+            yield jobs
+            if before is None:
+                return
 
     async def events(self, after: int | None = None) -> AsyncGenerator[JobEvent]:
         """Follow the job to its end: its state now and at each change, each journal entry past id `after`, then "end".

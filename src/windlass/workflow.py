@@ -73,8 +73,8 @@ class Call(Generic[Given]):
 
     def jobs(self, job: JobId | None = None, to: JobId | None = None) -> list[NewJob]:
         """All jobs that are to be stored. job: the id of the last one. to: whom it tells of its end, and whose workflow it belongs to."""
-        if job is None and not self.inputs.calls and not self.inputs.listed:
-            return [self.job]
+        if to is None and not self.inputs.calls and not self.inputs.listed:
+            return [self.job if job is None else replace(self.job, id=job)]
         first = job or self.job.id
         root, found = to or first, list[NewJob]()
         left: list[tuple[Call[Any], JobId, Terms]] = [(self, first, Terms(root=root, to=(to,) if to else ()))]

@@ -22,5 +22,5 @@ def test_pictures_are_painted_together(tmp_path: Path) -> None:
         check=False,
     )
     assert said.returncode == 0, said.stdout + said.stderr
-    assert said.stdout.count("128x128") == 6
+    assert said.stdout.count("256x256") == 6
     assert "12 previews of 'a quiet lake at dawn'" in said.stdout

@@ -204,6 +204,22 @@ async def test_failures_are_remembered_too(jobs: Harness) -> None:
         assert "ValueError: no" in done[0]
 
 
+@app.flow(retry=Retry(attempts=3))
+async def hopeless(flow: Flow = Depends()) -> int:
+    return await flow.run(bad.bind())
+
+
+async def test_a_job_that_failed_fails_its_flow_at_once(jobs: Harness) -> None:
+    """Each further run would be told the same."""
+    async with jobs:
+        handle = await hopeless.enqueue()
+        await jobs.drain(raising=False)
+        job = await handle.info()
+        assert (job.state, job.attempt, job.error and job.error.type) == (State.FAILED, 1, "windlass.errors.JobFailed")
+        with pytest.raises(JobFailed, match="ValueError: no"):
+            await handle
+
+
 @app.flow(retry=Retry(attempts=2, on=(OSError,)))
 async def retried(flow: Flow = Depends()) -> int:
     await flow.step(note, "first")
@@ -312,6 +328,7 @@ async def test_the_cancel_of_a_flow_takes_its_jobs_along(jobs: Harness) -> None:
         await jobs.drain()
         child = app.job(derived(handle.id, 1))
         assert await state(child) is State.SCHEDULED
+        assert [one.id async for one in handle.parts()] == [child.id]
         await handle.cancel()
         assert (await state(handle), await state(child)) == (State.CANCELLED, State.CANCELLED)
 

@@ -78,6 +78,7 @@ async def test_a_whole_workflow_is_stored_at_once_and_has_one_root(jobs: Harness
         join = derived(handle.id, 0)
         ids = [handle.id, join, derived(join, 0), derived(derived(join, 0), 0), derived(join, 1)]
         assert {one.id for one in found} == set(ids)
+        assert {one.id async for one in handle.parts()} == set(ids[1:])
         assert {one.id for one in found if one.state is State.READY} == set(ids[3:])
         await jobs.drain()
         assert await handle == 3 + 3 + 1

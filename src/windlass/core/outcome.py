@@ -51,7 +51,7 @@ class Said(Struct, frozen=True, tag=True):
 
 
 class Rejected(Struct, frozen=True, tag=True):
-    """The function returned, but its result cannot be stored. Running it again would only repeat its effects."""
+    """Running it again would change nothing: its result cannot be stored, or a job that it waited for has failed."""
 
     error: ErrorInfo
 

@@ -32,6 +32,7 @@ from windlass.errors import (
     DependencyError,
     Fail,
     InvalidArguments,
+    JobError,
     JobSignal,
     RetryAfter,
     Snooze,
@@ -102,7 +103,9 @@ class Caller:
                     return self._ended(definition, opened, items, value)
         except BaseException as error:
             if flow is None or flow.ending is None:
-                return ending_of(error, opened)
+                # What a job of a flow said, it says in each run.
+                final = flow is not None and isinstance(error, JobError)
+                return Rejected(describe(error, scrub=opened().scrub)) if final else ending_of(error, opened)
         return flow.ending
 
     def perform_here(self, definition: Definition, opened: Open, values: dict[str, Any]) -> Ending:
