@@ -28,13 +28,11 @@ from windlass.web.admin.shapes import (
     QueueDetail,
     QueueList,
     Scale,
-    System,
-    TaskDetail,
-    TaskList,
     WorkerDetail,
     WorkerList,
 )
-from windlass.web.admin.system import system
+from windlass.web.admin.system import System, system
+from windlass.web.admin.tasks import TaskDetail, TaskList
 from windlass.web.problems import documented, not_found
 from windlass.web.sse import EventStream
 

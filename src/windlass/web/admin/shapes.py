@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from windlass.core.measures import Mark
 from windlass.core.state import State
@@ -296,88 +296,3 @@ class Scale(Shape):
     running: int
     oldest: float
     wanted_workers: int
-
-
-class TaskRow(Shape):
-    """A task. Of one that only the history knows, all but its numbers is empty. p50, p95: of its runs' times."""
-
-    name: str
-    queue: str
-    lane: str
-    timeout: float | None
-    attempts: int
-    doc: str
-    source: str
-    arguments: dict[str, Any] = Field(alias="schema")
-    count: int
-    failed_share: float
-    p50: float | None
-    p95: float | None
-    spark: list[int]
-
-
-class TaskList(Shape):
-    """All tasks."""
-
-    tasks: list[TaskRow]
-
-
-class TaskDetail(Shape):
-    """One task."""
-
-    task: TaskRow
-    series: Series
-
-
-class Store(Shape):
-    """The live store."""
-
-    kind: str
-    place: str
-    version: str
-    survives: list[str]
-    remarks: list[str]
-    details: dict[str, Any]
-
-
-class Version(Shape):
-    """How many workers run which version of Windlass and of the program's code."""
-
-    version: str
-    code: str
-    workers: int
-
-
-class Retention(Shape):
-    """How long the history keeps spans of this length."""
-
-    step: int
-    kept: float
-
-
-class System(Shape):
-    """What everything runs on."""
-
-    store: Store
-    versions: list[Version]
-    settings: dict[str, Any]
-    retention: list[Retention]
-
-
-class AuditEntry(Shape):
-    """Something that somebody did."""
-
-    id: str
-    at: datetime
-    who: str
-    role: str
-    action: str
-    target: str
-    detail: str
-
-
-class AuditPage(Shape):
-    """What was done, the latest first."""
-
-    entries: list[AuditEntry]
-    next: str | None
