@@ -107,7 +107,7 @@ export interface Payload {
 export interface Span {
   at: string;
   until: string | null;
-  kind: "enqueued" | "scheduled" | "waiting" | "ready" | "running" | Outcome;
+  kind: "enqueued" | "scheduled" | "waiting" | "ready" | "running" | "suspended" | Outcome;
   attempt: number;
   worker: string | null;
   error: { type: string; message: string; traceback: string } | null;

@@ -107,7 +107,10 @@ class ErrorShape(Shape):
 
 
 class JobRow(Shape):
-    """A job in a list."""
+    """A job in a list. root: the workflow that it belongs to; its own id: it stands for the whole.
+
+    letters: of how many that it waits for (`awaited`) it has heard.
+    """
 
     id: str
     task: str
@@ -126,6 +129,9 @@ class JobRow(Shape):
     reason: str | None
     error: ErrorShape | None
     progress: ProgressView | None
+    root: str | None
+    letters: int
+    awaited: int
 
 
 class JobsPage(Shape):
@@ -174,13 +180,14 @@ class Code(Shape):
 
 
 class JobDetail(JobRow):
-    """A job with all that is known of it. why: why it is not running, in words."""
+    """A job with all that is known of it. holder: the job that has its key now. why: why it is not running, in words."""
 
     lane: str
     expires_at: datetime | None
     timeout: float | None
     meta: dict[str, str]
     version: str
+    holder: str | None
     arguments: Payload
     result: Payload | None
     traceback: str
