@@ -5,7 +5,7 @@ import { reads } from "../api";
 import { token } from "../filter";
 import { bytes, length, plural, shortId } from "../format";
 import { useRead } from "../read";
-import { Link, param, queuePath, setQuery, taskPath, workerPath } from "../router";
+import { Link, param, queuePath, setQuery, taskPath, workerPath, workflowPath } from "../router";
 import {
   Ago,
   Card,
@@ -14,6 +14,7 @@ import {
   CopyButton,
   Elapsed,
   Head,
+  JobLink,
   Skeleton,
   Tabs,
   TaskName,
@@ -47,6 +48,33 @@ function Why({ words }: { words: string[] }): JSX.Element | null {
   );
 }
 
+function Whole({ job }: { job: JobDetail }): JSX.Element {
+  return (
+    <Link to={workflowPath(job.root ?? job.id)}>
+      {job.root === job.id ? "its parts and steps" : "it is a part of one"}
+    </Link>
+  );
+}
+
+function Key({ job }: { job: JobDetail }): JSX.Element {
+  return (
+    <>
+      <span class="mono">{job.key}</span>{" "}
+      <span class="faint">
+        {job.holder === job.id ? (
+          "held by this job"
+        ) : job.holder ? (
+          <>
+            held by <JobLink id={job.holder} />
+          </>
+        ) : (
+          "free again"
+        )}
+      </span>
+    </>
+  );
+}
+
 function Facts({ job }: { job: JobDetail }): JSX.Element {
   const facts: [string, JSX.Element | string | null][] = [
     ["Queue", <Link to={queuePath(job.queue)}>{job.queue}</Link>],
@@ -71,7 +99,8 @@ function Facts({ job }: { job: JobDetail }): JSX.Element {
     ["Priority", String(job.priority)],
     ["Timeout", job.timeout === null ? null : length(job.timeout)],
     ["Expires", job.expires_at && <Ago at={job.expires_at} />],
-    ["Key", job.key && <span class="mono">{job.key}</span>],
+    ["Workflow", job.root && <Whole job={job} />],
+    ["Key", job.key && <Key job={job} />],
     ["Code", job.version && <span class="mono">{job.version}</span>],
     ["Crashes", job.crashes ? <span class="bad-text">{job.crashes}</span> : null],
     ["Reason", job.reason],
