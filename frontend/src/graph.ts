@@ -96,7 +96,7 @@ export interface Drawing {
   left: number;
 }
 
-export const SIZE = { width: 196, height: 62, across: 52, down: 16 } as const;
+export const SIZE = { width: 224, height: 62, across: 48, down: 16 } as const;
 /** Nodes that are drawn: a chain of thousands is no picture. */
 export const DRAWN = 60;
 

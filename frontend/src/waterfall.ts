@@ -1,6 +1,6 @@
-/** When each part of a workflow waited and ran: rows in the order in which they began. Pure. */
+/** When each part of a workflow waited and ran: rows in the order in which they began to run. Pure. */
 import { stateOf, type Node } from "./graph";
-import { finished, type Part, type State, type Step } from "./types";
+import { finished, STATES, type Part, type State, type Step } from "./types";
 
 export interface Bar {
   kind: State;
@@ -40,7 +40,7 @@ export function rowsOf(nodes: readonly Node[], steps: readonly Step[], now: numb
     ),
     ...steps.filter((step) => !step.job || !known.has(step.job)).map((step) => ofStep(step, now)),
   ];
-  const start = (row: Row): number => row.bars[0]?.from ?? 0;
+  const start = (row: Row): number => row.bars.find((bar) => !bar.wait || row.note === "step")?.from ?? now;
   return rows.sort((a, b) => start(a) - start(b));
 }
 
@@ -69,8 +69,12 @@ function together(node: Node, now: number): Row {
   const until = busy || !ends.length ? now : Math.max(...ends);
   const first = started.length ? Math.min(...started) : until;
   const state = stateOf(node);
+  const most = STATES.reduce(
+    (one, other) => ((node.counts[other] ?? 0) > (node.counts[one] ?? 0) ? other : one),
+    state,
+  );
   const bars: Bar[] = [{ kind: started.length ? "ready" : state, from: made, until: first, wait: true }];
-  if (started.length) bars.push({ kind: state, from: first, until, wait: false });
+  if (started.length) bars.push({ kind: busy ? "running" : most, from: first, until, wait: false });
   return { id: node.id, name: node.task, job: null, note: `× ${node.total.toLocaleString("en")}`, state, bars };
 }
 

@@ -194,10 +194,10 @@ describe("the waterfall", () => {
     });
     const rows = rowsOf(fold(whole(parts)), [step(1, { kind: "run", job: "t1" }), step(2, {})], now);
     expect(rows.map((row) => [row.name, row.note])).toEqual([
-      ["flow", ""],
       ["thumb", "× 30"],
       ["event approved", "step"],
+      ["flow", ""],
     ]);
-    expect(rows[1].bars.map((bar) => (bar.until - bar.from) / 1000)).toEqual([0, 31]);
+    expect(rows[0].bars.map((bar) => (bar.until - bar.from) / 1000)).toEqual([0, 31]);
   });
 });

@@ -4,13 +4,29 @@ import { reads } from "../api";
 import { count, plural, rate } from "../format";
 import { useRead } from "../read";
 import { jobPath, param, setQuery } from "../router";
-import { Ago, Button, Card, Clock, Empty, Head, JobLink, Skeleton, TaskName, Trouble, useTitle } from "../parts/basic";
+import {
+  Ago,
+  Button,
+  Card,
+  Clock,
+  Elapsed,
+  Empty,
+  Head,
+  JobLink,
+  Skeleton,
+  TaskName,
+  Trouble,
+  useTitle,
+} from "../parts/basic";
 import { Meter } from "../parts/figures";
 import type { LimitRow, Stander } from "../types";
 
 const CODE = `from windlass import Limit
 
-@app.task(limits=[Limit("openai", rate="60/m", running=5, key=lambda customer: customer)])
+openai = Limit("openai", rate="60/m", running=5,
+               key=lambda customer: customer)
+
+@app.task(limits=[openai])
 async def answer(prompt: str, customer: str) -> str: ...`;
 
 export function Limits(): JSX.Element {
@@ -84,11 +100,12 @@ function Account({ row }: { row: LimitRow }): JSX.Element {
       {row.level !== null && row.rate !== null && (
         <li>
           <Meter
-            part={Math.max(0, row.level - row.reserved)}
+            part={row.burst - row.level + row.reserved}
             whole={row.burst}
-            label={`${units(Math.max(0, row.level - row.reserved))} of ${units(row.burst)} in the bucket`}
+            label={`${units(Math.max(0, row.level - row.reserved))} of ${units(row.burst)} left`}
           />
-          <b class="number">{units(row.level - row.reserved)}</b> of {units(row.burst)} in the bucket, {rate(row.rate)}
+          <b class="number">{units(Math.max(0, row.level - row.reserved))}</b> of {units(row.burst)} left,{" "}
+          {rate(row.rate)} come
         </li>
       )}
       {row.turn && (
@@ -96,32 +113,35 @@ function Account({ row }: { row: LimitRow }): JSX.Element {
           the turn of <JobLink id={row.turn} />
         </li>
       )}
-      {row.running === null && row.held > 0 && (
-        <li>
-          <b class="number">{units(row.held)}</b> taken
-        </li>
-      )}
     </ul>
   );
 }
 
 function Next({ row }: { row: LimitRow }): JSX.Element {
+  const many = row.waiting ? (
+    <>
+      <b class="number">{plural(row.waiting, "job")}</b> {row.waiting === 1 ? "waits" : "wait"}
+    </>
+  ) : (
+    <span class="faint">Nobody waits</span>
+  );
   if (row.closed_until)
     return (
-      <p class="warn-text">
-        Paused until <Clock at={row.closed_until} />, <Ago at={row.closed_until} />: a run asked for that
+      <p>
+        {many}; <span class="warn-text">a run asked for a pause</span> until <Clock at={row.closed_until} />,{" "}
+        <Ago at={row.closed_until} />
       </p>
     );
-  if (!row.waiting) return <p class="faint">Nobody waits</p>;
+  if (!row.waiting) return <p>{many}</p>;
   return (
     <p>
-      <b class="number">{plural(row.waiting, "job")}</b> {row.waiting === 1 ? "waits" : "wait"};{" "}
+      {many};{" "}
       {row.opens ? (
         <>
-          the next passes <Ago at={row.opens} />
+          the next one passes <Ago at={row.opens} />
         </>
       ) : (
-        "the next passes once a job ends"
+        "the next one passes once a job ends"
       )}
     </p>
   );
@@ -144,9 +164,8 @@ function Jobs({
         {jobs.map((job) => (
           <li key={job.id}>
             <TaskName name={job.task} to={jobPath(job.id)} />{" "}
-            {job.units !== 1 && <span class="faint">{units(job.units)} units</span>}{" "}
             <span class="faint">
-              <Ago at={job.since} />
+              {job.units !== 1 && `${units(job.units)} units, `}for <Elapsed from={job.since} />
             </span>
           </li>
         ))}

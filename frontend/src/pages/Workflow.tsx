@@ -195,7 +195,7 @@ function Steps({ steps }: { steps: readonly Step[] }): JSX.Element {
       <table class="table">
         <thead>
           <tr>
-            <th scope="col" class="right">
+            <th scope="col" class="step-number">
               step
             </th>
             <th scope="col">what</th>
@@ -208,7 +208,7 @@ function Steps({ steps }: { steps: readonly Step[] }): JSX.Element {
         <tbody>
           {steps.map((step) => (
             <tr key={step.number}>
-              <td class="right number">{step.number}</td>
+              <td class="step-number number">{step.number}</td>
               <td class="target">
                 {step.name} {step.job && <JobLink id={step.job} />}
               </td>
@@ -229,7 +229,13 @@ function Steps({ steps }: { steps: readonly Step[] }): JSX.Element {
 function StepEnd({ step }: { step: Step }): JSX.Element {
   if (step.outcome === "late") return <span class="badge faint">did not come in time</span>;
   const words = {
-    waiting: step.until ? (step.kind === "sleep" ? "sleeps" : "waits, not for ever") : "waits",
+    waiting: step.until ? (
+      <span>
+        {step.kind === "sleep" ? "sleeps" : "waits"} until <Clock at={step.until} />
+      </span>
+    ) : (
+      "waits"
+    ),
     succeeded: { event: "came", sleep: "slept", run: "succeeded", call: "remembered" }[step.kind],
     failed: "failed",
     cancelled: "cancelled",

@@ -75,7 +75,7 @@ function manyWords(node: Node): string {
 
 function oneWords(part: Part): string {
   if (part.state === "waiting" && part.letters < part.awaited)
-    return `waits, ${count(part.letters)} of ${count(part.awaited)} are there`;
+    return `has ${count(part.letters)} of ${count(part.awaited)} results`;
   if (!part.started_at || (part.state !== "running" && !part.finished_at)) return part.state;
   const end = part.finished_at ? Date.parse(part.finished_at) : now.value;
   return `${part.state}, ${duration(Math.max(0, end - Date.parse(part.started_at)) / 1000)}`;

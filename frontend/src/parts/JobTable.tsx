@@ -25,7 +25,11 @@ function When({ row }: { row: JobRow }): JSX.Element {
 }
 
 /** Whether it still waits for some of several others. */
-const heard = (row: JobRow): boolean => row.state === "waiting" && row.awaited > 1 && row.letters < row.awaited;
+const heard = (row: JobRow): boolean =>
+  row.state === "waiting" && row.started_at === null && row.awaited > 1 && row.letters < row.awaited;
+/** Whether it is a flow that waits for an event, a job or its time. */
+const suspended = (row: JobRow): boolean =>
+  (row.state === "waiting" || row.state === "scheduled") && row.started_at !== null && row.letters < row.awaited;
 const heardOf = ({ letters, awaited }: JobRow): Progress => ({
   current: letters,
   total: awaited,
@@ -43,6 +47,7 @@ function What({ row }: { row: JobRow }): JSX.Element {
     );
   }
   if (heard(row)) return <ProgressBar progress={heardOf(row)} />;
+  if (suspended(row)) return <span class="faint">suspended, no slot is held</span>;
   return <span class="faint">{row.reason ?? row.key ?? ""}</span>;
 }
 
