@@ -192,7 +192,7 @@ function Pending({ step }: { step: Step }): JSX.Element {
 function Steps({ steps }: { steps: readonly Step[] }): JSX.Element {
   return (
     <div class="scroller">
-      <table class="table">
+      <table class="table steps">
         <thead>
           <tr>
             <th scope="col" class="step-number">
@@ -200,7 +200,7 @@ function Steps({ steps }: { steps: readonly Step[] }): JSX.Element {
             </th>
             <th scope="col">what</th>
             <th scope="col">became of it</th>
-            <th scope="col" class="right">
+            <th scope="col" class="right c2">
               when
             </th>
           </tr>
@@ -215,7 +215,7 @@ function Steps({ steps }: { steps: readonly Step[] }): JSX.Element {
               <td>
                 <StepEnd step={step} />
               </td>
-              <td class="right when">
+              <td class="right when c2">
                 <Ago at={step.ended ?? step.at} />
               </td>
             </tr>

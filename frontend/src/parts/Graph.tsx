@@ -53,7 +53,7 @@ function NodeBox({ box: { node, x, y }, root }: { box: Box; root: string }): JSX
       class={`node is-${state}`}
       style={{ transform: `translate(${x}px, ${y}px)`, width: `${SIZE.width}px`, height: `${SIZE.height}px` }}
     >
-      <Link {...where} title={`${node.task}: ${words}`} aria-label={`${node.task}: ${words}`}>
+      <Link {...where} title={`${node.task}: ${words}`}>
         <span class="node-name">
           <StateIcon state={state} />
           <TaskName name={node.task} link={false} />

@@ -73,7 +73,9 @@ function Line({ row, start, end }: { row: Row; start: number; end: number }): JS
         ))}
       </svg>
       <span class="timeline-length">
-        <span class={row.state === "waiting" ? "faint" : `is-${row.state}`}>{told}</span>
+        <span class={row.bars.some((bar) => !bar.wait) ? `is-${row.bars[row.bars.length - 1].kind}` : "faint"}>
+          {told}
+        </span>
       </span>
     </div>
   );
