@@ -38,7 +38,7 @@ CORPUS = [
     "a/../../%2e%2e/?q=1&x=<b>#top",
     "😀" * 200,
 ]
-LISTS = ("/", "/jobs", "/failures", "/queues", "/workers", "/schedules", "/tasks", "/system")
+LISTS = ("/", "/jobs", "/failures", "/queues", "/workers", "/schedules", "/workflows", "/limits", "/tasks", "/system")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
