@@ -104,17 +104,23 @@ function Cut({ whole }: { whole: Whole }): JSX.Element {
 
 /** All jobs by state, as far as they are known. */
 function Progress({ whole, nodes }: { whole: Whole; nodes: readonly Node[] }): JSX.Element {
+  const exact = nodes.every((node) => node.exact);
   const counts: Partial<Record<State, number>> = {};
-  for (const node of nodes)
-    for (const state of STATES)
-      if (node.counts[state]) counts[state] = (counts[state] ?? 0) + (node.counts[state] ?? 0);
+  const add = (state: State, many: number): void => {
+    if (many) counts[state] = (counts[state] ?? 0) + many;
+  };
+  if (exact) nodes.forEach((node) => STATES.forEach((state) => add(state, node.counts[state] ?? 0)));
+  else whole.parts.forEach((part) => add(part.state, 1));
   const total = nodes.reduce((sum, node) => sum + node.total, 0);
   const ended = nodes.reduce((sum, node) => sum + done(node), 0);
-  const exact = nodes.every((node) => node.exact);
   const present = STATES.filter((state) => counts[state]);
   return (
     <Card
-      title={exact ? `${count(ended)} of ${plural(total, "job")}, ${share(ended / total)}` : `${plural(total, "job")}`}
+      title={
+        exact
+          ? `${count(ended)} of ${plural(total, "job")}, ${share(ended / total)}`
+          : `${plural(total, "job")}; of ${count(whole.parts.length)} of them:`
+      }
       aside={
         <Link to="/jobs" query={{ q: token("root", whole.id) }}>
           All jobs
