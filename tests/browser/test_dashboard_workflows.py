@@ -70,7 +70,7 @@ async def test_one_walks_from_a_part_to_the_whole_and_back(view: Page, shop: Sho
     await show(view, shop, f"workflows/{full['waiting']}")
     await node(view, "hold").click()
     await expect(view.locator("h1")).to_have_text("shop.hold")
-    await view.get_by_role("link", name="it is a part of one").click()
+    await view.get_by_role("link", name=f"part of {full['waiting'][-8:]}").click()
     await expect(view.locator("h1")).to_have_text("shop.album")
     await node(view, "greet").click()
     await expect(view.get_by_role("combobox", name="Filter")).to_have_value(f"root:{full['waiting']} task:shop.greet")
@@ -105,7 +105,7 @@ async def test_a_flow_shows_its_steps_and_goes_on_with_its_event(view: Page, sho
     await expect(steps.nth(0)).to_contain_text("succeeded")
     await show(view, shop, f"jobs/{full['flow']}")
     await expect(view.locator(".why")).to_contain_text('It waits for the event "approved", for another 3 days at most')
-    await view.get_by_role("link", name="its parts and steps").click()
+    await view.get_by_role("link", name="its graph").click()
     await expect(view.locator(".waits")).to_be_visible()
     flow = await shop.task("publish").enqueue("eve")
     await show(view, shop, f"workflows/{flow.id}")
@@ -147,6 +147,9 @@ async def test_a_limit_shows_who_is_inside_and_who_waits(view: Page, shop: Shop,
     await expect(view.get_by_role("article").filter(has_text=HOSTILE[:20])).to_contain_text("Nobody waits")
     await door.get_by_role("link", name="shop.narrow").nth(1).click()
     await expect(view.locator(".why")).to_contain_text("The limit door under the key ann admits 1 units at once")
+    await show(view, shop, f"jobs/{full['waiting']}")
+    await view.locator(".why").get_by_role("link").click()
+    await expect(view.locator("h1")).to_have_text("shop.hold")
 
 
 async def test_a_key_says_who_holds_it(view: Page, shop: Shop) -> None:

@@ -223,6 +223,16 @@ def lines(found: Job, *tries: Try) -> list[str]:
             [told(1, 110, 120)],
             ["ready 100-110 #1", "retried 110-120 #1", "scheduled 120- #2"],
         ),
+        (  # a flow that waits for three days at most
+            job(State.SCHEDULED, started_at=at(110), run_at=at(900), awaited=1),
+            [],
+            ["ready 100-110 #1", "suspended 110-110 #1", "scheduled 110- #2"],
+        ),
+        (
+            job(State.WAITING, started_at=at(110), run_at=at(105), awaited=1),
+            [],
+            ["ready 100-110 #1", "suspended 110-110 #1", "waiting 110- #2"],
+        ),
         (  # its worker was lost, and left no entry
             job(State.READY, started_at=at(110), run_at=at(118), crashes=1, error=ERROR),
             [],

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from httpx2 import ASGITransport, AsyncClient
 
 from windlass import Depends as Given
-from windlass import Flow, Limit, Retry, State, Windlass, group
+from windlass import Batch, Flow, Limit, Retry, State, Windlass, group
 from windlass.core import letters
 from windlass.core.ids import derived, new_id
 from windlass.core.job import Entry, NewJob
@@ -67,6 +67,11 @@ async def ask_model(who: str) -> None: ...
 
 @app.task(name="book", limits=[Limit("account", ordered=True, key=lambda account: account)])
 async def book(account: str) -> None: ...
+
+
+@app.task(name="caption", batch=Batch(size=8), needs={"gpu": 1}, limits=[Limit("gpu", running=2)])
+async def caption(photos: list[str]) -> list[str]:
+    return photos
 
 
 @pytest.fixture
@@ -329,6 +334,14 @@ async def test_a_copy_stands_at_the_same_limits_as_the_program_says_them_now(job
     (made,) = await (await app.broker()).get([(await again(api, unknown.id))["id"]])
     assert made is not None
     assert made.terms == Terms(uses=stale.uses)
+
+
+@pytest.mark.usefixtures("jobs")
+async def test_a_copy_of_one_of_a_batch_needs_what_that_needed(api: Api) -> None:
+    first = await (await caption.enqueue("beach")).info()
+    (made,) = await (await app.broker()).get([(await again(api, first.id))["id"]])
+    assert made is not None
+    assert (made.lane, made.terms, made.state) == ("loop+gpu=1:caption", first.terms, first.state)
 
 
 async def test_a_copy_of_a_flow_goes_its_own_way_to_its_end(jobs: Harness, api: Api) -> None:

@@ -31,6 +31,9 @@ import { Timeline } from "../parts/Timeline";
 import { useJobEvents } from "../parts/useJobEvents";
 import { finished, type JobDetail, type Span } from "../types";
 
+/** Ids of other jobs in a sentence. */
+const ID = /([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/;
+
 function Why({ words }: { words: string[] }): JSX.Element | null {
   if (!words.length) return null;
   return (
@@ -40,7 +43,9 @@ function Why({ words }: { words: string[] }): JSX.Element | null {
         <h2>Why is it not running?</h2>
         <ul>
           {words.map((one) => (
-            <li key={one}>{one}</li>
+            <li key={one}>
+              {one.split(ID).map((part, index) => (index % 2 ? <JobLink id={part}>{part}</JobLink> : part))}
+            </li>
           ))}
         </ul>
       </div>
@@ -49,11 +54,8 @@ function Why({ words }: { words: string[] }): JSX.Element | null {
 }
 
 function Whole({ job }: { job: JobDetail }): JSX.Element {
-  return (
-    <Link to={workflowPath(job.root ?? job.id)}>
-      {job.root === job.id ? "its parts and steps" : "it is a part of one"}
-    </Link>
-  );
+  const root = job.root ?? job.id;
+  return <Link to={workflowPath(root)}>{root === job.id ? "its graph" : `part of ${shortId(root)}`}</Link>;
 }
 
 function Key({ job }: { job: JobDetail }): JSX.Element {

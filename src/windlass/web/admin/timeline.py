@@ -99,8 +99,10 @@ def _runs(job: Job, tries: list[Try]) -> Iterator[Span]:
     ended = job.state.finished
     interrupted = "suspended" if job.awaited else "crashed"
     kind = job.state.value if ended or job.state is State.RUNNING else interrupted
-    # Who takes back a lost worker's job knows only when that was: then the job was due again.
-    until = job.finished_at if ended else None if kind == "running" else max(job.run_at, started)
+    # Who takes back a lost worker's job knows only when that was: then the job was due again. When a flow was suspended nobody notes:
+    # soon after it started.
+    back = started if kind == "suspended" else max(job.run_at, started)
+    until = job.finished_at if ended else None if kind == "running" else back
     error = None if kind in ("running", "succeeded") else _error(job.error)
     yield Span(at=started, until=until, kind=kind, attempt=max(1, job.attempt), worker=job.worker, error=error)
 
