@@ -301,8 +301,8 @@ QUEUE = QueueInfo("q", {State.READY: 3})
         (job(State.RUNNING), QUEUE, [], 0, []),
         (job(State.SUCCEEDED), QUEUE, [], 0, []),
         (job(State.WAITING), QUEUE, [], 0, ["It waits for other jobs to finish."]),
-        (job(State.WAITING, awaited=1), QUEUE, [], 0, ["It waits for 1 job, and 0 of them have finished."]),
-        (job(State.WAITING, awaited=2000, letters=1), QUEUE, [], 0, ["It waits for 2,000 jobs, and 1 of them has finished."]),
+        (job(State.WAITING, awaited=1), QUEUE, [], 0, ["It waits for 1 job."]),
+        (job(State.WAITING, awaited=2000, letters=1), QUEUE, [], 0, ["It waits for 2,000 jobs, of which 1 has finished."]),
         (
             job(State.WAITING, terms=Terms(uses=(Use("openai", "ann", running=2), Use("mail", rate=1.0)))),
             QUEUE, [], 0, ["It stands at the limit openai under the key ann and mail, and passes"],

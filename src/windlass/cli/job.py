@@ -152,7 +152,7 @@ async def _why(job: Job, broker: Broker) -> str:
     """Why a job is not running, and what to do; "" for one that runs or has finished."""
     now = await broker.now()
     if job.state is State.SCHEDULED:
-        if told := " ".join(suspended(job, await _steps(job, broker), now)):
+        if told := " ".join(suspended(job, await _steps(job, broker, now), now)):
             return told
         return "its time has not come" + (f", it failed and is tried again: {job.error.message}" if job.error else "")
     if job.state is State.PARKED:
@@ -164,7 +164,7 @@ async def _why(job: Job, broker: Broker) -> str:
     paused = any(one.paused and one.name == job.queue for one in await broker.tally())
     if job.state is State.WAITING:
         limits = await broker.limits([(use.limit, use.key) for use in uses_of(job.terms)])
-        return " ".join(waiting(job, limits, paused, now, await parts_of(broker, job), await _steps(job, broker)))
+        return " ".join(waiting(job, limits, paused, now, await parts_of(broker, job), await _steps(job, broker, now)))
     if paused:
         return f"queue {job.queue} is paused; windlass queue resume {job.queue}"
     takers = [one for one in await broker.workers() if job.queue in one.card.queues]
@@ -173,9 +173,9 @@ async def _why(job: Job, broker: Broker) -> str:
     return f"{len(takers)} worker(s) take queue {job.queue}: it waits for its turn"
 
 
-async def _steps(job: Job, broker: Broker) -> list[Step]:
+async def _steps(job: Job, broker: Broker, now: float) -> list[Step]:
     """The steps of a flow that has run."""
     steps = Steps(job.id)
     if job.root is not None and job.started_at is not None and (reading := await broker.read(job.id)) is not None:
         steps.add(reading.entries)
-    return steps.told(await broker.now())
+    return steps.told(now)

@@ -62,10 +62,15 @@ def again(app: Windlass, job: Job, arguments: bytes, given: dict[str, Any]) -> N
 
 def _check_filled(job: Job, envelope: Envelope, data: bytes) -> None:
     """Raise `InvalidArguments` for a copy of what other jobs gave an argument to, unless somebody gives it."""
-    fill = envelope.fill
-    if fill is not None and fill.parameter not in read_json("the arguments", data, dict[str, Raw]):
+    if (fill := envelope.fill) is None:
+        return
+    try:
+        given = read_json("the arguments", data, dict[str, Raw])
+    except Undecodable as error:
+        raise InvalidArguments(str(error)) from None
+    if fill.parameter not in given:
         raise InvalidArguments(
-            f"other jobs gave {fill.parameter} to the job {job.id}, and would not give it to a copy: say it, or retry the job itself"
+            f"other jobs gave {fill.parameter} to the job {job.id}, and give it to no copy: say it, or retry the job itself"
         )
 
 

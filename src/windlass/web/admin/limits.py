@@ -8,7 +8,7 @@ from math import isfinite
 
 from windlass.broker.port import Broker
 from windlass.core.durations import date
-from windlass.core.gates import LimitInfo, uses_of
+from windlass.core.gates import IN_ORDER, LimitInfo, uses_of
 from windlass.core.job import Job
 from windlass.core.state import State
 from windlass.core.terms import Use, gate_name
@@ -64,16 +64,17 @@ async def page(broker: Broker, after: tuple[str, str] | None, limit: int) -> Lim
     """Some of them, and where the next page begins."""
     found = await broker.limits(after=after, limit=limit + 1)
     last = gate_name(found[limit - 1].limit, found[limit - 1].key) if len(found) > limit else None
-    now = await broker.now()
-    running, waiting = (
-        [await _standers(broker, state) for state in (State.RUNNING, State.WAITING)] if found else ({}, {})
-    )
-    gates = {one: gate_name(one.limit, one.key) for one in found[:limit]}
-    rows = [_row(one, running.get(gate, []), waiting.get(gate, []), now) for one, gate in gates.items()]
-    return LimitsPage(limits=rows, next=last)
+    if not found:
+        return LimitsPage(limits=[], next=None)
+    now, running = await broker.now(), await _standers(broker, State.RUNNING)
+    waiting = await _standers(broker, State.WAITING)
+    rows = [
+        _row(one, running[gate_name(one.limit, one.key)], waiting[gate_name(one.limit, one.key)], now) for one in found
+    ]
+    return LimitsPage(limits=rows[:limit], next=last)
 
 
-async def _standers(broker: Broker, state: State) -> dict[str, list[tuple[Job, Use]]]:
+async def _standers(broker: Broker, state: State) -> defaultdict[str, list[tuple[Job, Use]]]:
     """Jobs in this state that have limits, and no letters to wait for, by gate; who passes first comes first."""
     found = defaultdict[str, list[tuple[Job, Use]]](list)
     for job in (await broker.find(states=[state], limit=LOOK)).jobs:
@@ -81,21 +82,17 @@ async def _standers(broker: Broker, state: State) -> dict[str, list[tuple[Job, U
             for use in uses_of(job.terms):
                 found[use.gate].append((job, use))
     for line in found.values():
-        line.sort(key=lambda one: (0 if one[1].ordered else -one[0].priority, one[0].run_at, one[0].id))
+        line.sort(key=lambda one: (IN_ORDER if one[1].ordered else -one[0].priority, one[0].run_at, one[0].id))
     return found
 
 
 def _opens(one: LimitInfo, line: list[tuple[Job, Use]], now: float) -> datetime | None:
-    """When time lets the first one pass that waits here, as far as is known."""
-    units = line[0][1].units if line else 1.0
-    room = one.held + min(units, one.running) <= one.running
-    if (
-        not one.waiting
-        or not room
-        or (one.turn is not None and line and line[0][1].ordered and line[0][0].id != one.turn)
-    ):
+    """When time alone lets the first one pass that waits here, as far as is known."""
+    first, use = line[0] if line else (None, Use(one.limit))
+    behind = use.ordered and one.turn is not None and (first is None or first.id != one.turn)
+    if behind or not one.waiting or one.held + min(use.units, one.running) > one.running:
         return None
-    missing = 0.0 if one.level is None else min(units, one.burst) - (one.level - one.reserved)
+    missing = 0.0 if one.level is None else min(use.units, one.burst) - (one.level - one.reserved)
     return max(date(now + max(0.0, missing) / one.rate), one.closed_until or date(now))
 
 

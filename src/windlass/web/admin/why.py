@@ -61,7 +61,8 @@ def waiting(
     elif pending := list(suspended(job, steps, now)):
         yield from pending
     else:
-        yield f"It waits for {plural(job.awaited, 'job')}, and {job.letters:,} of them {'has' if job.letters == 1 else 'have'} finished."
+        come = f", of which {job.letters:,} {'has' if job.letters == 1 else 'have'} finished" if job.awaited > 1 else ""
+        yield f"It waits for {plural(job.awaited, 'job')}{come}."
         for part in parts[:NAMED]:
             yield f"The job {part.id} ({part.task}) is {part.state}."
 

@@ -21,8 +21,8 @@ from windlass.web.admin.shapes import ErrorShape, JobRow, Shape
 from windlass.web.admin.steps import Step
 from windlass.web.problems import documented, not_found
 
-LOOK = 200
-"""Jobs that are read when they are all; of a larger workflow so many that did not simply succeed, so many that wait, and so many others."""
+LOOK = 150
+"""Jobs that are read when they are all; of a larger workflow so many of those that tell something, half as many that wait, and as many others."""
 FAMILY = 20_000
 """Jobs of one workflow among which these are looked for."""
 DEEP = 4
@@ -123,7 +123,7 @@ async def _add_receivers(broker: Broker, parts: dict[JobId, Job]) -> None:
     """Those that the jobs write to, so that none of them hangs in the air."""
     for _ in range(DEEP):
         asked = {to for job in parts.values() if job.terms for to in job.terms.to} - parts.keys()
-        found = [job for job in await broker.get(sorted(asked)[:LOOK]) if job is not None] if asked else []
+        found = [job for job in await broker.get(sorted(asked)[: LOOK // 2]) if job is not None] if asked else []
         if not found:
             return
         parts |= {job.id: job for job in found}
