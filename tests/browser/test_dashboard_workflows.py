@@ -63,7 +63,7 @@ async def test_a_workflow_shows_how_far_it_is_and_what_it_waits_for(
     await expect(node(view, "album")).to_contain_text("has 2 of 3 results")
     await expect(view.locator(".waits")).to_contain_text("The job shop.hold, which is running.")
     await expect(view.get_by_role("img", name=re.compile("shop.hold: running"))).to_be_visible()
-    await expect(view.get_by_text("2 of 4 jobs, 50 %")).to_be_visible()
+    await expect(view.get_by_text("2 of 4 jobs ended, 50 %")).to_be_visible()
 
 
 async def test_one_walks_from_a_part_to_the_whole_and_back(view: Page, shop: Shop, full: dict[str, str]) -> None:
@@ -82,6 +82,9 @@ async def test_what_failed_is_told_with_what_failed_by_it(view: Page, shop: Shop
     await view.get_by_role("row").filter(has_text="PartFailed").get_by_role("link", name="shop.album").click()
     await expect(node(view, "fails")).to_contain_text("failed")
     await expect(node(view, "album")).to_contain_text("failed")
+    wrong = view.locator(".went-wrong li")
+    await expect(wrong).to_have_count(1)
+    await expect(wrong).to_contain_text("ValueError")
     await expect(view.get_by_role("button", name="Cancel all of it")).to_have_count(0)
 
 
@@ -93,7 +96,7 @@ async def test_of_a_thousand_parts_one_node_is_drawn_and_all_are_counted(
     await expect(view.locator(".node").filter(has_text="×1,000")).to_be_visible()
     await expect(view.get_by_text(re.compile("drawn from 7[56] jobs of many"))).to_be_visible()
     await expect(view.locator(".waits")).to_contain_text("1,000 of 1,000 jobs shop.greet have not finished.")
-    await expect(view.get_by_text("0 of 1,001 jobs, 0 %")).to_be_visible()
+    await expect(view.get_by_text("0 of 1,001 jobs ended, 0 %")).to_be_visible()
 
 
 async def test_a_flow_shows_its_steps_and_goes_on_with_its_event(view: Page, shop: Shop, full: dict[str, str]) -> None:
@@ -126,7 +129,7 @@ async def test_all_of_it_is_cancelled_after_a_question(view: Page, shop: Shop, f
     await view.get_by_role("button", name="Cancel all of it").click()
     await dialog.get_by_role("button", name="Cancel all of it").click()
     await expect(view.get_by_text("The workflow is cancelled")).to_be_visible()
-    await expect(view.get_by_text("4 of 4 jobs, 100 %")).to_be_visible()
+    await expect(view.get_by_text("4 of 4 jobs ended, 100 %")).to_be_visible()
     jobs = (await (await shop.app.broker()).find(root=whole.id)).jobs
     assert [job.state for job in jobs] == [State.CANCELLED] * 4
 

@@ -86,6 +86,7 @@ export function Workflow({ id }: { id: string }): JSX.Element {
       <Card title="Graph" aside={value.cut && <Cut whole={value} />}>
         <Graph nodes={nodes} root={id} />
       </Card>
+      <Failed whole={value} />
       <Card title="Waterfall" aside="waited, then ran">
         <Waterfall nodes={nodes} steps={value.steps} />
       </Card>
@@ -118,7 +119,7 @@ function Progress({ whole, nodes }: { whole: Whole; nodes: readonly Node[] }): J
     <Card
       title={
         exact
-          ? `${count(ended)} of ${plural(total, "job")}, ${share(ended / total)}`
+          ? `${count(ended)} of ${plural(total, "job")} ended, ${share(ended / total)}`
           : `${plural(total, "job")}; of ${count(whole.parts.length)} of them:`
       }
       aside={
@@ -192,6 +193,36 @@ function Pending({ step }: { step: Step }): JSX.Element {
     <>
       The job <b>{step.name.replace(/^run /, "")}</b> {step.job && <JobLink id={step.job} />}
     </>
+  );
+}
+
+const SHOWN = 5;
+
+/** What went wrong first; what only failed because of it is seen in the graph. */
+function Failed({ whole }: { whole: Whole }): JSX.Element | null {
+  const failed = whole.parts.filter((part) => part.state === "failed" && part.error?.type !== "PartFailed");
+  if (!failed.length) return null;
+  return (
+    <Card
+      title={`What failed${failed.length > SHOWN ? `, ${SHOWN} of ${plural(failed.length, "job")}` : ""}`}
+      aside={
+        <Link to="/jobs" query={{ q: `state:failed ${token("root", whole.id)}` }}>
+          All that failed
+        </Link>
+      }
+    >
+      <ul class="went-wrong">
+        {failed.slice(0, SHOWN).map((part) => (
+          <li key={part.id}>
+            <StateIcon state="failed" />
+            <TaskName name={part.task} to={jobPath(part.id)} />
+            <span class="error-text">
+              <b>{part.error?.type}</b> {part.error?.message}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Card>
   );
 }
 

@@ -22,7 +22,7 @@ from windlass.web.admin.steps import Step
 from windlass.web.problems import documented, not_found
 
 LOOK = 150
-"""Jobs that are read when they are all; of a larger workflow so many of those that tell something, half as many that wait, and as many others."""
+"""Jobs that are read when they are all; of a larger workflow so many that tell something, half as many that wait, and as many others."""
 FAMILY = 20_000
 """Jobs of one workflow among which these are looked for."""
 DEEP = 4
