@@ -43,6 +43,7 @@ PAGES = {
     "workers": "workers",
     "schedules": "schedules",
     "workflows": "workflows",
+    "limits": "limits",
     "tasks": "tasks?range=15m",
     "task": "tasks/images.resize?range=15m",
     "system": "system",

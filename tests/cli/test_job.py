@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from command import Windlass, claim
 from windlass.broker.port import Broker
 from windlass.core.ids import new_id
 from windlass.core.job import Entry, NewJob
-from windlass.core.outcome import ErrorInfo, Failed, Parked, Succeeded
+from windlass.core.outcome import ErrorInfo, Failed, Parked, Succeeded, Suspended
+from windlass.core.terms import Terms
+from windlass.flow import Record
 
 
 def put(store: Any, *jobs: NewJob) -> None:
@@ -230,6 +233,28 @@ def test_more_jobs_than_one_batch(windlass: Windlass, store: Any) -> None:
     put(store, *(a_job() for _ in range(1203)))
     assert len(windlass("job", "cancel", "--all", "--yes").rows) == 1203
     assert windlass("job", "list", "--state", "ready").out == ""
+
+
+def test_who_waits_for_others_says_for_whom(windlass: Windlass, store: Any) -> None:
+    root = new_id()
+    part = a_job(terms=Terms(root=root, to=(root,)))
+    put(store, part, NewJob(id=root, task="tasks.album", body=b"", terms=Terms(root=root, letters=1)))
+    why = windlass("job", "show", root, "--json").json["why"]
+    assert why == (f"It waits for 1 job. The job {part.id} (tasks.resize) is ready.")
+    assert [row[0] for row in windlass("job", "list", "root:*").rows] == [root]
+    assert {row[0] for row in windlass("job", "list", f"root:{root}").rows} == {root, part.id}
+
+
+@pytest.mark.parametrize("delay", [None, 60.0])
+def test_a_flow_says_what_it_waits_for(windlass: Windlass, store: Any, delay: float | None) -> None:
+    flow = a_job(terms=Terms(collects=True))
+    put(store, flow)
+    until = None if delay is None else time.time() + delay
+    step = Entry("step", msgspec.json.encode(Record(1, "event approved", until)), time.time())
+    store(lambda broker: _end(broker, Suspended(1, delay), step))
+    said = windlass("job", "show", flow.id, "--json").json["why"]
+    assert said.startswith('It waits for the event "approved"')
+    assert (", for another " in said) == (delay is not None)
 
 
 def test_a_parked_job_says_why_and_goes_on_by_retry(windlass: Windlass, store: Any) -> None:

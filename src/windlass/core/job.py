@@ -155,6 +155,13 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     __repr__ = _shown
 
     @property
+    def root(self) -> JobId | None:
+        """The workflow that it belongs to; its own id: it stands for a whole workflow, or is a flow of its own."""
+        if self.terms is None:
+            return None
+        return self.terms.root or (self.id if self.terms.collects else None)
+
+    @property
     def version(self) -> str:
         """The version of the code that runs it, or ran it last, as that program says; "" when it says nothing."""
         return (self.worker or "").rpartition(":")[0].partition("@")[2]

@@ -13,7 +13,7 @@ from windlass.core.ids import check_id
 from windlass.core.job import Job
 from windlass.core.measures import FAULTS, Mark
 from windlass.errors import InvalidArguments
-from windlass.web.admin import charts, faults, jobs, limits, queues, schedules, stream, tasks, workers
+from windlass.web.admin import charts, faults, jobs, limits, queues, schedules, stream, tasks, workers, workflows
 from windlass.web.admin.access import Access, Role, Viewer
 from windlass.web.admin.audit import audited
 from windlass.web.admin.desk import Desk, Length, answer, axis_of, missing
@@ -28,13 +28,11 @@ from windlass.web.admin.shapes import (
     QueueDetail,
     QueueList,
     Scale,
-    System,
-    TaskDetail,
-    TaskList,
     WorkerDetail,
     WorkerList,
 )
-from windlass.web.admin.system import system
+from windlass.web.admin.system import System, system
+from windlass.web.admin.tasks import TaskDetail, TaskList
 from windlass.web.problems import documented, not_found
 from windlass.web.sse import EventStream
 
@@ -59,6 +57,7 @@ def add(router: APIRouter, app: Windlass, show_arguments: bool) -> None:
         _add_workers,
         _add_tasks,
         schedules.add_reads,
+        workflows.add_reads,
         _add_streams,
     )
     for part in parts:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from windlass.core.gates import LimitInfo
+from windlass.core.gates import LimitInfo, uses_of
 from windlass.core.job import Job, QueueInfo, Worker
 from windlass.core.resources import needs_of
 from windlass.core.state import State
 from windlass.limit import why_waiting
+from windlass.web.admin.steps import Step
 from windlass.web.admin.words import length, plural
+
+NAMED = 3
+"""Jobs that another one waits for, and that are named."""
 
 
 def why(
@@ -19,16 +23,19 @@ def why(
     ahead: int | None,
     now: float,
     limits: Sequence[LimitInfo] = (),
+    parts: Sequence[Job] = (),
+    steps: Sequence[Step] = (),
 ) -> list[str]:
     """What keeps the job from running now, the first reason first; nothing when it runs or has finished.
 
     ahead: how many jobs of its queue are before it; None when they are too many to be looked at. limits: those that it has.
+    parts: some unfinished ones that it waits for. steps: those that it has come to, if it is a flow.
     """
     match job.state:
         case State.SCHEDULED:
-            return list(_scheduled(job, workers, now))
+            return list(suspended(job, steps, now)) or list(_scheduled(job, workers, now))
         case State.WAITING:
-            return list(why_waiting(job, limits, queue.paused, now)) or ["It waits for other jobs to finish."]
+            return list(waiting(job, limits, queue.paused, now, parts, steps))
         case State.PARKED:
             reason = (job.reason or "no worker could make sense of it").rstrip(".")
             return [
@@ -39,6 +46,42 @@ def why(
             return list(_ready(job, queue, workers, ahead))
         case _:
             return []
+
+
+def waiting(
+    job: Job, limits: Sequence[LimitInfo], paused: bool, now: float, parts: Sequence[Job], steps: Sequence[Step]
+) -> Iterator[str]:
+    """What a waiting job waits for: letters first, then its limits."""
+    if job.letters >= job.awaited:
+        uses = " and ".join(
+            f"{use.limit}{f' under the key {use.key}' if use.key else ''}" for use in uses_of(job.terms)
+        )
+        told = list(why_waiting(job, limits, paused, now)) if uses else ["It waits for other jobs to finish."]
+        yield from told or [f"It stands at the limit {uses}, and passes with the next look of a worker."]
+    elif pending := list(suspended(job, steps, now)):
+        yield from pending
+    else:
+        come = f", of which {job.letters:,} {'has' if job.letters == 1 else 'have'} finished" if job.awaited > 1 else ""
+        yield f"It waits for {plural(job.awaited, 'job')}{come}."
+        for part in parts[:NAMED]:
+            yield f"The job {part.id} ({part.task}) is {part.state}."
+
+
+def suspended(job: Job, steps: Sequence[Step], now: float) -> Iterator[str]:
+    """What a flow waits for."""
+    for step in steps:
+        if step.outcome != "waiting":
+            continue
+        left = "" if step.until is None else length(max(0.0, step.until.timestamp() - now))
+        match step.kind:
+            case "event":
+                yield f'It waits for the event "{step.event}"{left and f", for another {left} at most"}: app.signal(...) tells it.'
+            case "sleep":
+                yield f"It sleeps for another {left}."
+            case _:
+                yield f"It waits for the job {step.job} ({step.name.removeprefix('run ')})."
+    if job.error is not None and any(step.outcome == "waiting" for step in steps):
+        yield f"It has failed before: {job.error.type}."
 
 
 def _scheduled(job: Job, workers: Sequence[Worker], now: float) -> Iterator[str]:
