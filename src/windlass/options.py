@@ -59,8 +59,10 @@ class Options(Asking, frozen=True, kw_only=True):
     def _check(self) -> None:
         if self.priority is not None and (not isinstance(self.priority, int) or not 0 <= self.priority <= 9):
             raise ConfigurationError(f"priority is 0 to 9 (higher is sooner), not {self.priority!r}")
-        if self.queue is not None and not checked_text("queue", self.queue).isprintable():
+        if isinstance(self.queue, str) and not self.queue.isprintable():
             raise ConfigurationError(f"the name of a queue is shown in many places, and {self.queue!r:.80} cannot be")
+        if self.queue is not None:
+            checked_text("queue", self.queue)
         self.check_asking()
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
