@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from evidence import now
 from flows import ANSWERED, GO, SIDES, STEPS, Join, children, read_notes, wrong_in_flows, wrong_in_joins
 from history import Told
 from scenario import scenario
@@ -22,6 +23,10 @@ SHORT_FLOWS, SHORT_JOINS, SHORT_PARTS = 24, 4, 25
 WAVES, SHORT_WAVES = 20, 4
 """In which they are enqueued, with a death after each."""
 EVENT = ANSWERED.index("event")
+PACE, SHORT_PACE = 100, 40
+"""Runs between two deaths, on average."""
+LULL = 3.0
+"""Seconds without that many, after which somebody dies all the same."""
 FOREVER = 3600.0
 
 
@@ -33,6 +38,13 @@ class Deaths(Storm):
         self._faults = {self._kill_a_runner: 5, self._kill_a_tree: 2}
         if stage.server is not None:
             self._faults[self._kill_the_server] = 2
+
+    async def strike_next(self, pace: int, over: Callable[[], bool] = lambda: False) -> None:
+        """Kill somebody once some more runs have begun, or none would for a while; not if it is over by then."""
+        mark, end = self._stage.started() + self._random.randint(1, 2 * pace), now() + LULL
+        await self.work_until(lambda: over() or self._stage.started() >= mark or now() > end)
+        if not over():
+            await self.strike()
 
     async def _kill_the_server(self) -> None:
         assert self._stage.server is not None
@@ -74,17 +86,14 @@ async def over(stage: Stage) -> None:
 
 
 async def until_all_ended(stage: Stage, deaths: Deaths, pace: int) -> None:
-    """One death after the other, each time that so many more runs have begun."""
-    while True:
-        mark, ended = stage.started() + pace, asyncio.create_task(over(stage))
-        try:
-            await deaths.work_until(lambda mark=mark, ended=ended: ended.done() or stage.started() >= mark)
-        finally:
-            ended.cancel()
-        if ended.done():
-            await ended
-            return
-        await deaths.strike()
+    """One death after the other, at random, with so many runs between two of them on average."""
+    ended = False
+    while not ended:
+        looking = asyncio.create_task(over(stage))
+        await deaths.strike_next(pace, looking.done)
+        if ended := looking.done():
+            await looking
+        looking.cancel()
 
 
 def results(stage: Stage) -> dict[str, Any]:
@@ -98,7 +107,7 @@ def results(stage: Stage) -> dict[str, Any]:
     "Every flow ends right, and no step runs again once its answer is remembered.",
 )
 async def flows_go_on(stage: Stage) -> None:
-    flows, waves = (FLOWS, WAVES) if stage.scale > 1 else (SHORT_FLOWS, SHORT_WAVES)
+    flows, waves, pace = (FLOWS, WAVES, PACE) if stage.scale > 1 else (SHORT_FLOWS, SHORT_WAVES, SHORT_PACE)
     deaths, task, unsignalled = Deaths(stage), stage.app.get_task("durable"), list[str]()
     for first in range(0, flows, flows // waves):
         calls = [task.bind(first + n) for n in range(flows // waves)]
@@ -110,12 +119,10 @@ async def flows_go_on(stage: Stage) -> None:
         stage.random.shuffle(unsignalled)
         while len(unsignalled) > flows // waves:
             await signal(stage, unsignalled.pop())
-        before = stage.started()
-        await deaths.work_until(lambda before=before: stage.started() >= before + 2 * flows // waves)
-        await deaths.strike()
+        await deaths.strike_next(pace)
     for flow in unsignalled:
         await signal(stage, flow)
-    await until_all_ended(stage, deaths, flows // 4 if stage.scale > 1 else 3 * flows)
+    await until_all_ended(stage, deaths, pace)
     notes, seen = list(read_notes(stage.evidence)), results(stage)
     stage.notes.append(f"{flows} flows, {sum(one.what == 'passed' for one in notes)} answers seen")
     ends = {job: seen[job][2] for job, found in stage.history.seen.items() if found.task == "durable"}
@@ -132,8 +139,9 @@ async def flows_go_on(stage: Stage) -> None:
     "Every join is filled once all have ended, with all their answers, in order; none is lost, none waits for ever.",
 )
 async def joins_are_filled(stage: Stage) -> None:
-    sizes = (JOINS, PARTS, WAVES) if stage.scale > 1 else (SHORT_JOINS, SHORT_PARTS, SHORT_WAVES)
-    count, parts, waves = sizes
+    long = stage.scale > 1
+    count, parts = (JOINS, PARTS) if long else (SHORT_JOINS, SHORT_PARTS)
+    waves, pace = (WAVES, PACE) if long else (SHORT_WAVES, SHORT_PACE)
     deaths, joins = Deaths(stage), list[Join]()
     part, total = stage.app.get_task("part"), stage.app.get_task("total")
     for first in range(0, count, count // waves):
@@ -144,9 +152,7 @@ async def joins_are_filled(stage: Stage) -> None:
             joins.append(Join(calls[-1].job.id, mine))
             numbers |= {calls[-1].job.id: number, **dict(zip(joins[-1].parts, mine, strict=True))}
         await store(stage, calls, numbers)
-        before = stage.started()
-        await deaths.work_until(lambda before=before: stage.started() >= before + count // waves * parts // 2)
-        await deaths.strike()
-    await until_all_ended(stage, deaths, count * parts // 50 if stage.scale > 1 else count * parts // 3)
+        await deaths.strike_next(pace)
+    await until_all_ended(stage, deaths, pace)
     stage.notes.append(f"{count} joins of {parts}")
     assert list(wrong_in_joins(list(read_notes(stage.evidence)), joins, results(stage))) == []

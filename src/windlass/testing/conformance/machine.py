@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from windlass.broker.memory import MemoryBroker
 from windlass.broker.port import Broker
 from windlass.core.gates import LimitInfo, uses_of, whole
+from windlass.core.ids import derived
 from windlass.core.job import Card, Claim, Duty, Job, JobId, NewJob, Reading, Ready, Wish
 from windlass.core.measures import report_of
 from windlass.core.outcome import (
@@ -62,7 +63,9 @@ OUTCOMES: list[tuple[Outcome, Move]] = [
 ]
 
 some = st.sampled_from
-IDS = [f"00000000-0000-7000-8000-{n:012}" for n in range(24)]
+WHOLES = [f"00000000-0000-7000-8000-{n:012}" for n in range(16)]
+PARTS = {derived(whole, number): whole for whole in WHOLES[:4] for number in range(2)}
+IDS = [*WHOLES, *PARTS]
 ids = some(IDS)
 uses = st.builds(
     Use,
@@ -124,6 +127,19 @@ news = st.builds(
     keep_failed=st.just(200.0),
     terms=terms,
 )
+parts = st.builds(
+    lambda new, number, terms: replace(new, id=[*PARTS][number], key=None, terms=terms),
+    news,
+    st.integers(0, len(PARTS) - 1),
+    st.builds(Terms, letters=some([0, 0, 0, 1]), collects=st.booleans()),
+).map(lambda new: replace(new, terms=replace(new.terms or Terms(), to=(PARTS[new.id],))))
+wholes = st.builds(
+    lambda new, whole, letters, collects: replace(new, id=whole, key=None, terms=Terms(letters=letters, collects=collects)),
+    news,
+    some(WHOLES[:4]),
+    some([1, 2, 3]),
+    some([False, False, True]),
+)
 full = {"loop": 9, "thread": 9}
 rooms: list[dict[str, int]] = [full, full, full, {"loop": 2, "thread": 1}, {"loop": 1}, {}]
 runs = st.integers(0, 7)
@@ -172,7 +188,7 @@ class AgainstModel(RuleBasedStateMachine):
 
     def agree(self, moves: Collection[Move]) -> None:
         """Every job and every count is the same, and no job made an illegal move. Who ends a job may move others by its letter."""
-        moves = {*moves, Move.LETTER}
+        moves = {*moves, Move.LETTER, Move.UNWANTED}
         mine = self.run(self.broker.get(IDS))
         assert [_blamed(job) for job in mine] == [_blamed(job) for job in self.run(self.model.get(IDS))]
         tallies = [self.run(one.tally()) for one in (self.broker, self.model)]
@@ -230,7 +246,7 @@ class AgainstModel(RuleBasedStateMachine):
         """Time goes by; a clock that is set may also step back."""
         self.now += seconds
 
-    @rule(jobs=st.lists(news, min_size=2, max_size=6))
+    @rule(jobs=st.lists(st.one_of(news, news, parts, wholes), min_size=2, max_size=6))
     def enqueue(self, jobs: list[NewJob]) -> None:
         self.both(Move.REPLACE, ask=lambda broker: broker.enqueue(jobs, now=self.now))
 
