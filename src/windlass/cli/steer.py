@@ -51,7 +51,9 @@ class Verb:
 
 
 async def _retry(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
-    return {one.id: "ready" for one in await broker.revive(ids)}
+    ready = {one.id for one in await broker.revive(ids)}  # with them their parts, and not those that wait again
+    found = [job for job in await broker.get(ids) if job and (job.id in ready or job.state is State.WAITING)]
+    return {job.id: "ready" if job.id in ready else "waiting" for job in found}
 
 
 async def _cancel(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:

@@ -48,8 +48,14 @@ def send(tx: Transaction) -> list[Ready]:
         move(tx, list(came.failed.values()), now)
         told |= {job: Failed(one.error) for job, one in came.failed.items() if one.error is not None}
         if not tx.ended:
-            unwanted = [row for row in parts_of(tx, bereft) if not row.state.finished and row.asked and not row.asked.started]
-            move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason=letters.UNWANTED) for row in unwanted], now)
+            unwanted = [
+                row for row in parts_of(tx, bereft) if not row.state.finished and row.asked and not row.asked.started
+            ]
+            move(
+                tx,
+                [stays(row, State.CANCELLED)._replace(finished_at=now, reason=letters.UNWANTED) for row in unwanted],
+                now,
+            )
             told |= {row.id: Cancelled(letters.UNWANTED) for row in unwanted}
             bereft = []
     history.tell(tx, told, now)

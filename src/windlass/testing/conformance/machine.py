@@ -127,19 +127,18 @@ news = st.builds(
     keep_failed=st.just(200.0),
     terms=terms,
 )
-parts = st.builds(
-    lambda new, number, terms: replace(new, id=[*PARTS][number], key=None, terms=terms),
-    news,
-    st.integers(0, len(PARTS) - 1),
-    st.builds(Terms, letters=some([0, 0, 0, 1]), collects=st.booleans()),
-).map(lambda new: replace(new, terms=replace(new.terms or Terms(), to=(PARTS[new.id],))))
-wholes = st.builds(
-    lambda new, whole, letters, collects: replace(new, id=whole, key=None, terms=Terms(letters=letters, collects=collects)),
-    news,
-    some(WHOLES[:4]),
-    some([1, 2, 3]),
-    some([False, False, True]),
-)
+
+
+@st.composite
+def families(draw: st.DrawFn) -> NewJob:
+    """A job that waits for parts, or a part, which may wait for parts itself."""
+    new, part = replace(draw(news), key=None), draw(some([None, None, *PARTS]))
+    if part is not None:
+        return replace(new, id=part, terms=Terms(to=(PARTS[part],), letters=draw(some([0, 0, 0, 1]))))
+    asked = Terms(letters=draw(some([1, 2, 3])), collects=draw(some([False, False, True])))
+    return replace(new, id=draw(some(WHOLES[:4])), terms=asked)
+
+
 full = {"loop": 9, "thread": 9}
 rooms: list[dict[str, int]] = [full, full, full, {"loop": 2, "thread": 1}, {"loop": 1}, {}]
 runs = st.integers(0, 7)
@@ -246,7 +245,7 @@ class AgainstModel(RuleBasedStateMachine):
         """Time goes by; a clock that is set may also step back."""
         self.now += seconds
 
-    @rule(jobs=st.lists(st.one_of(news, news, parts, wholes), min_size=2, max_size=6))
+    @rule(jobs=st.lists(st.one_of(news, news, families()), min_size=2, max_size=6))
     def enqueue(self, jobs: list[NewJob]) -> None:
         self.both(Move.REPLACE, ask=lambda broker: broker.enqueue(jobs, now=self.now))
 

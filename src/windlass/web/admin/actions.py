@@ -130,7 +130,8 @@ class Verb(NamedTuple):
 
 
 async def _retry(broker: Broker, ids: Sequence[JobId]) -> int:
-    return len(await broker.revive(ids))
+    ready = {one.id for one in await broker.revive(ids)}  # with them their parts, and not those that wait again
+    return sum(job is not None and (job.id in ready or job.state is State.WAITING) for job in await broker.get(ids))
 
 
 async def _cancel(broker: Broker, ids: Sequence[JobId]) -> int:
