@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
+from windlass.broker import whole
 from windlass.broker.port import Broker
 from windlass.core.durations import Duration, date, seconds
 from windlass.core.job import Entry, Job, LogLine, NewJob, Progress, Reading
 from windlass.core.payload import Result, read_json
-from windlass.core.state import LIVE, State
+from windlass.core.state import State
 from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout, Undecodable
 from windlass.limit import Limit
 from windlass.settings import Settings
@@ -23,9 +24,6 @@ T = TypeVar("T")
 
 WAIT = 20.0
 """Seconds of one waiting read; longer waits are several of them."""
-
-PAGE = 500
-"""Jobs of a workflow that are cancelled at once."""
 
 PAST_ALL_ENTRIES = 1 << 60
 """To `read` after this: how the job stands, without its journal."""
@@ -145,19 +143,9 @@ class Handle(Generic[R]):
 
         With it goes all that belongs to its workflow, or to its flow. A finished job is left as it is. Raises `JobNotFound`.
         """
-        broker = await self._app.broker()
-        states = await broker.cancel([self.id])
+        states = await whole.cancel(await self._app.broker(), [self.id])
         if self.id not in states:
             raise not_found(self.id)
-        roots: list[str] = [self.id]
-        while roots:
-            root, before = roots.pop(), None
-            while True:
-                jobs, before = await broker.find(states=LIVE, root=root, before=before, limit=PAGE)
-                await broker.cancel([job.id for job in jobs])
-                roots += [job.id for job in jobs if job.id != root and job.terms and job.terms.collects]
-                if before is None:
-                    break
         return states[self.id]
 
     async def events(self, after: int | None = None) -> AsyncGenerator[JobEvent]:

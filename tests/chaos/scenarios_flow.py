@@ -20,7 +20,7 @@ from windlass.errors import BrokerUnavailable
 
 FLOWS, JOINS, PARTS = 1000, 100, 100
 SHORT_FLOWS, SHORT_JOINS, SHORT_PARTS = 24, 4, 25
-WAVES, SHORT_WAVES = 20, 4
+WAVES, SHORT_WAVES = 50, 4
 """In which they are enqueued, with a death after each."""
 EVENT = ANSWERED.index("event")
 PACE, SHORT_PACE = 100, 40

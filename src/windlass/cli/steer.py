@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
+from windlass.broker import whole
 from windlass.broker.port import Broker
 from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.output import Json, document, line, talk
@@ -57,7 +58,7 @@ async def _retry(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
 
 
 async def _cancel(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
-    states = await broker.cancel(ids)
+    states = await whole.cancel(broker, ids)
     return {id: "cancelling" if state is State.RUNNING else str(state) for id, state in states.items()}
 
 
