@@ -224,7 +224,9 @@ class Flow:
         if jobs:
             await self._insist(lambda broker: broker.enqueue(jobs))
             (mine,) = await self._insist(lambda broker: broker.get([self._claim.id]))
-            if mine is None or mine.cancelling or mine.state.finished:  # who cancelled it may have looked for its jobs before they came
+            if (
+                mine is None or mine.cancelling or mine.state.finished
+            ):  # who cancelled it may have looked for its jobs before they came
                 await self._insist(lambda broker: broker.cancel([job.id for job in jobs]))
 
     async def _check_order(self, jobs: Sequence[NewJob]) -> None:
