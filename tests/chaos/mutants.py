@@ -66,7 +66,7 @@ def any_run_will_do(patch: Patch) -> None:
 
 def unfenced(patch: Patch, states: set[State]) -> None:
     def running(tx: Any, claims: Sequence[Claim]) -> dict[Any, Any]:
-        rows = verbs._by_id(tx, "by_id", [claim.id for claim in claims])
+        rows = verbs.by_id(tx, "by_id", [claim.id for claim in claims])
         live = {row.id: row for row in rows if row.state in states}
         return {(claim.token, claim.id): live[claim.id] for claim in claims if claim.id in live}
 
