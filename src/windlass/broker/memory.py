@@ -231,7 +231,7 @@ class Space:
             keep = new.keep_failed if state is State.FAILED else new.keep
             heappush(self.finished, (max(now + keep, until), record.place, record))
             self.outbox += _letters(record.job)
-            self.bereft.append(record.job)
+            self.bereft += [record.job] if new.terms else []
         self.wake(("job", new.id))
 
     def leave(self, record: _Record, to: State | None, now: float) -> None:
