@@ -19,11 +19,11 @@ from windlass.core.ids import derived
 from windlass.errors import BrokerUnavailable
 
 FLOWS, JOINS, PARTS = 1000, 100, 100
-SHORT_FLOWS, SHORT_JOINS, SHORT_PARTS = 24, 4, 25
-WAVES, SHORT_WAVES = 50, 4
+SHORT_FLOWS, SHORT_JOINS, SHORT_PARTS = 12, 3, 20
+WAVES, SHORT_WAVES = 50, 3
 """In which they are enqueued, with a death after each."""
 EVENT = ANSWERED.index("event")
-PACE, SHORT_PACE = 100, 40
+PACE, SHORT_PACE = 100, 60
 """Runs between two deaths, on average."""
 LULL = 3.0
 """Seconds without that many, after which somebody dies all the same."""
