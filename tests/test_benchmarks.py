@@ -34,3 +34,14 @@ def test_fairness_is_measured() -> None:
     assert done.returncode == 0, done.stderr
     starts = [int(line.split("|")[2].replace(",", "")) for line in done.stdout.splitlines()[2:]]
     assert starts == [1000, 1000]
+
+
+@pytest.mark.parametrize(
+    "words", [("suspended.py", "--flows", "200"), ("workflows.py", "--jobs", "200", "--due", "300", "--rounds", "1")]
+)
+def test_flows_and_joins_are_measured(words: tuple[str, ...]) -> None:
+    """In small. They see for themselves that all ended, and ended right."""
+    command = [sys.executable, *words, "--store", "sqlite"]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[2].startswith("| sqlite |")

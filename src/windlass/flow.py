@@ -22,11 +22,20 @@ from windlass.broker.port import Broker
 from windlass.core import letters
 from windlass.core.codecs import Result
 from windlass.core.durations import Duration, seconds
+from windlass.core.gates import uses_of
 from windlass.core.ids import derived
 from windlass.core.job import Claim, Entry, JobId, NewJob
 from windlass.core.outcome import Ending, ErrorInfo, Interrupted, Suspended, Unknown
 from windlass.core.payload import read_json
-from windlass.errors import BrokerUnavailable, FlowInterrupted, JobError, JobSignal, StepFailed, Undecodable
+from windlass.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    FlowInterrupted,
+    JobError,
+    JobSignal,
+    StepFailed,
+    Undecodable,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -208,11 +217,31 @@ class Flow:
 
     async def _begin(self, steps: Sequence[Step[Any]]) -> None:
         """Note the steps before anything is done for them, so that other code cannot take their jobs for its own; then start the jobs."""
+        jobs = [job for one in steps for job in one.jobs]
+        await self._check_order(jobs)
         caught, self._caught = self._caught, []
         new = [self._record(one) for one in steps if one.work is None and one.number not in self._records]
         await self._remember([*caught, *new])
-        if jobs := [job for one in steps for job in one.jobs]:
+        if jobs:
             await self._insist(lambda broker: broker.enqueue(jobs))
+            (mine,) = await self._insist(lambda broker: broker.get([self._claim.id]))
+            if (
+                mine is None or mine.cancelling or mine.state.finished
+            ):  # who cancelled it may have looked for its jobs before they came
+                await self._insist(lambda broker: broker.cancel([job.id for job in jobs]))
+
+    async def _check_order(self, jobs: Sequence[NewJob]) -> None:
+        """Raise `ConfigurationError` for a job that would stand behind this flow, which waits for it, and keeps its turn meanwhile."""
+        ordered = {use.gate: job for job in jobs for use in uses_of(job.terms) if use.ordered}
+        if not ordered:
+            return
+        (mine,) = await self._insist(lambda broker: broker.get([self._claim.id]))
+        for use in uses_of(mine.terms) if mine else ():
+            if use.ordered and use.gate in ordered:
+                turn = f"{self._claim.task} has the turn of the ordered limit {use.limit!r} under the key {use.key!r}"
+                raise ConfigurationError(
+                    f"{turn}, and {ordered[use.gate].task} would wait for its end there, for ever: give one of the two another key or limit"
+                )
 
     def _record(self, step: Step[Any], **fields: Any) -> Record:
         known = self._records.get(step.number)

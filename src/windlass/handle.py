@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
+from windlass.broker import whole
 from windlass.broker.port import Broker
 from windlass.core.codecs import Result
 from windlass.core.durations import Duration, date, seconds
 from windlass.core.job import Entry, Job, LogLine, NewJob, Progress, Reading
 from windlass.core.payload import read_json
-from windlass.core.state import LIVE, State
+from windlass.core.state import State
 from windlass.errors import JobCancelled, JobFailed, JobNotFound, ResultTimeout, Undecodable
 from windlass.limit import Limit
 from windlass.settings import Settings
@@ -24,9 +25,6 @@ T = TypeVar("T")
 
 WAIT = 20.0
 """Seconds of one waiting read; longer waits are several of them."""
-
-PAGE = 500
-"""Jobs of a workflow that are read at once."""
 
 PAST_ALL_ENTRIES = 1 << 60
 """To `read` after this: how the job stands, without its journal."""
@@ -146,34 +144,17 @@ class Handle(Generic[R]):
 
         With it goes all that belongs to its workflow, or to its flow. A finished job is left as it is. Raises `JobNotFound`.
         """
-        broker = await self._app.broker()
-        states = await broker.cancel([self.id])
+        states = await whole.cancel(await self._app.broker(), [self.id])
         if self.id not in states:
             raise not_found(self.id)
-        roots = [self.id]
-        while roots:
-            root = roots.pop()
-            async for jobs in self._pages(root, LIVE):
-                await broker.cancel([job.id for job in jobs])
-                roots += [job.id for job in jobs if job.id != root and job.terms and job.terms.collects]
         return states[self.id]
 
     async def parts(self) -> AsyncGenerator[Job]:
         """The other jobs of this workflow, or those that this flow has run so far. The newest first."""
-        async for jobs in self._pages(self.id):
+        async for jobs in whole.pages(await self._app.broker(), self.id):
             for job in jobs:
                 if job.id != self.id:
                     yield job
-
-    async def _pages(self, root: str, states: Collection[State] = ()) -> AsyncGenerator[list[Job]]:
-        """All jobs of a workflow, in these states if any are given."""
-        before = None
-        while True:
-            broker = await self._app.broker()
-            jobs, before = await broker.find(states=states, root=root, before=before, limit=PAGE)
-            yield jobs
-            if before is None:
-                return
 
     async def events(self, after: int | None = None) -> AsyncGenerator[JobEvent]:
         """Follow the job to its end: its state now and at each change, each journal entry past id `after`, then "end".

@@ -81,9 +81,10 @@ class Call(Generic[Given]):
         while left:
             call, mine, terms = left.pop()
             parts = call.inputs.calls
-            if call.job.key is not None and terms.to:
+            if call.job.key is not None and (terms.to or parts):
                 raise ConfigurationError(
-                    f"{call!r} has a key, and a part of a workflow cannot: who has it already tells nobody here"
+                    f"{call!r} has a key, and no job of a workflow or flow can: who has the key already belongs to another one;"
+                    " leave it out, or start the whole from a job that has the key"
                 )
             own = call.job.terms
             if parts or own is not None or call.inputs.collects:

@@ -25,6 +25,7 @@ from windlass.core.job import Card, Claim, NewJob, Placed
 from windlass.core.outcome import Died, Failed, Retried, Succeeded, Unknown
 from windlass.core.state import State
 from windlass.errors import ErrorInfo
+from windlass.flow import Flow, Record
 from windlass.worker import executor, link, process, settler, upkeep
 from windlass.worker.custody import Custody
 from windlass.worker.executor import Executor
@@ -65,7 +66,7 @@ def any_run_will_do(patch: Patch) -> None:
 
 def unfenced(patch: Patch, states: set[State]) -> None:
     def running(tx: Any, claims: Sequence[Claim]) -> dict[Any, Any]:
-        rows = verbs._by_id(tx, "by_id", [claim.id for claim in claims])
+        rows = verbs.by_id(tx, "by_id", [claim.id for claim in claims])
         live = {row.id: row for row in rows if row.state in states}
         return {(claim.token, claim.id): live[claim.id] for claim in claims if claim.id in live}
 
@@ -104,6 +105,17 @@ def outcome_dropped(patch: Patch) -> None:
             pass
 
     patch.set(settler.Settler, "_settle", settle_once)
+
+
+@mutant("A flow goes on before it has remembered what a step gave, and never does", {"W1": "again: step"})
+def nothing_remembered(patch: Patch) -> None:
+    remember = Flow._remember
+
+    async def forget(self: Any, records: Sequence[Record]) -> None:
+        await remember(self, [one for one in records if not one.name.startswith("step")])
+        self._records |= {one.number: one for one in records}
+
+    patch.set(Flow, "_remember", forget)
 
 
 # --- crashes

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 from command import Windlass, claim
+from msgspec.structs import replace
 
 from windlass.broker.port import Broker
-from windlass.core.ids import new_id
+from windlass.core.ids import derived, new_id
 from windlass.core.job import Entry, NewJob
 from windlass.core.outcome import ErrorInfo, Failed, Parked, Succeeded, Suspended
 from windlass.core.terms import Terms
@@ -133,6 +134,16 @@ def test_retry_cancel_delete_by_id(windlass: Windlass, store: Any) -> None:
     assert windlass("job", "retry", job.id).rows == [[job.id, "ready"]]
     assert windlass("job", "delete", job.id, "--json").json == [{"id": job.id, "state": "deleted"}]
     assert windlass("job", "show", job.id).code == 3
+
+
+def test_a_join_goes_and_comes_back_with_its_parts(windlass: Windlass, store: Any) -> None:
+    join = a_job(terms=Terms(letters=1))
+    part = replace(a_job(), id=derived(join.id, 0), terms=Terms(to=(join.id,), root=join.id))
+    put(store, join, part)
+    assert windlass("job", "cancel", join.id).rows == [[join.id, "cancelled"]]
+    assert windlass("job", "list", "--state", "cancelled").rows[0][0] == max(join.id, part.id)
+    assert windlass("job", "retry", join.id).rows == [[join.id, "waiting"]]
+    assert [row[0] for row in windlass("job", "list", "--state", "ready").rows] == [part.id]
 
 
 def test_a_running_job_is_told_to_stop_and_is_not_deleted(windlass: Windlass, store: Any) -> None:

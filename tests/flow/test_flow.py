@@ -15,6 +15,7 @@ from windlass import (
     Handle,
     InvalidArguments,
     JobFailed,
+    Limit,
     Retry,
     State,
     StepFailed,
@@ -406,3 +407,32 @@ async def test_an_event_has_a_name_of_its_own(jobs: Harness, name: str) -> None:
         handle = await approval.enqueue()
         with pytest.raises(InvalidArguments, match="an event has a name"):
             await app.signal(handle.id, name)
+
+
+line = Limit("line", ordered=True, key=lambda x: x)
+
+
+@app.task(limits=[line])
+async def in_line(x: str) -> str:
+    return x
+
+
+@app.flow(limits=[line])
+async def leading(x: str, other: str, flow: Flow = Depends()) -> str:
+    return await flow.run(group([in_line.bind(other)]).then(joined))
+
+
+@app.task
+async def joined(words: list[str]) -> str:
+    return " ".join(words)
+
+
+async def test_a_flow_cannot_wait_for_who_stands_behind_it(jobs: Harness) -> None:
+    async with jobs:
+        fine, never = await leading.enqueue("a", "b"), await leading.enqueue("a", "a")
+        await jobs.drain(raising=False)
+        assert await fine == "b"
+        with pytest.raises(
+            JobFailed, match=r"'line' under the key 'a', and \S*in_line would wait for its end there, for ever"
+        ):
+            await never

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from windlass import ConfigurationError, InvalidArguments, JobCancelled, JobFailed, Retry, State, Windlass, chain, group
@@ -124,6 +126,16 @@ async def test_who_retries_the_part_and_then_the_join_gets_the_whole(jobs: Harne
         assert await handle == 4
 
 
+async def test_the_first_failure_stops_what_has_not_started(jobs: Harness) -> None:
+    async with jobs:
+        handle = (
+            await group([bad.options(priority=9).bind(2), add.bind(1).then(add), add.bind(3)]).then(total).enqueue()
+        )
+        assert len(await jobs.drain(raising=False)) == 1
+        found = (await (await app.broker()).find(root=handle.id)).jobs
+        assert Counter(one.state for one in found) == {State.FAILED: 2, State.CANCELLED: 3}
+
+
 async def test_failures_are_collected(jobs: Harness) -> None:
     async with jobs:
         handle = await group([add.bind(1), bad.bind(2)], collect=True).then(described).enqueue()
@@ -158,12 +170,10 @@ async def test_map_has_one_handle(jobs: Harness) -> None:
 
 async def test_results_come_as_they_come(jobs: Harness) -> None:
     async with jobs:
-        gathering = await add.map([1, 2]).enqueue()
+        gathering = await group([add.bind(1), bad.bind(2)]).enqueue()
         results = aiter(gathering)
-        broker = await app.broker()
-        await broker.cancel([derived(gathering.id, 1)])
+        await jobs.drain(raising=False)
         assert (await gathering.info()).state is State.FAILED
-        await jobs.drain()
         assert await anext(results) == 2
         with pytest.raises(JobFailed):
             await anext(results)
@@ -203,6 +213,8 @@ async def test_what_does_not_fit_is_refused_when_it_is_bound() -> None:
         doubled.map([1], chunk=0)
     with pytest.raises(ConfigurationError, match="has a key"):
         add.options(key="one").bind(1).then(add).jobs()
+    with pytest.raises(ConfigurationError, match="leave it out"):
+        add.bind(1).then(add.options(key="one")).jobs()
 
 
 async def test_a_result_that_does_not_fit_parks_the_next(jobs: Harness) -> None:

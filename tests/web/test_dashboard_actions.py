@@ -17,7 +17,7 @@ from httpx2 import ASGITransport, AsyncClient
 from servers import BINARIES, MISSING, RedisServer
 from windlass import Debounce, Job, Retry, Secret, State, Windlass
 from windlass.broker.port import Broker
-from windlass.core.ids import new_id
+from windlass.core.ids import derived, new_id
 from windlass.core.job import Card, Claim, NewJob, Wish
 from windlass.core.measures import Report, Sighting
 from windlass.core.outcome import ErrorInfo, Failed, Outcome, Succeeded
@@ -147,6 +147,20 @@ async def test_jobs_by_their_ids(client: AsyncClient, broker: Broker, send: Any)
     assert (await job_of(broker, running)).cancelling
     assert (await post(client, "/jobs/actions", {"action": "delete", "ids": all_of_them}))["affected"] == 2
     assert await states(broker, all_of_them) == [None, State.RUNNING, None, None]
+
+
+async def test_a_join_goes_and_comes_back_with_its_parts(client: AsyncClient, broker: Broker) -> None:
+    join = NewJob(id=new_id(), task="send", body=b"{}", terms=Terms(letters=2))
+    parts = [derived(join.id, n) for n in range(2)]
+    await broker.enqueue(
+        [join, *(NewJob(id=one, task="send", body=b"{}", terms=Terms(to=(join.id,))) for one in parts)]
+    )
+    body = {"ids": [join.id]}
+    assert (await post(client, "/jobs/actions", body | {"action": "cancel"}))["affected"] == 1
+    assert await states(broker, [join.id, *parts]) == [State.CANCELLED] * 3
+    done = await post(client, "/jobs/actions", body | {"action": "retry"})
+    assert (done["affected"], done["skipped"]) == (1, 0)
+    assert await states(broker, [join.id, *parts]) == [State.WAITING, State.READY, State.READY]
 
 
 @pytest.mark.parametrize("action", ["retry", "cancel", "delete"])

@@ -104,6 +104,11 @@ class _Record:
         return job.state is State.WAITING and job.started_at is None and job.letters < job.awaited
 
     @property
+    def unstarted(self) -> bool:
+        """Whether it is still to be started first."""
+        return self.job.started_at is None and not self.job.state.finished
+
+    @property
     def at_gate(self) -> bool:
         """Whether it waits for its limits, and no more for letters."""
         return self.stander is not None and self.stander.at is not None
@@ -165,6 +170,7 @@ class Space:
         self.expiring: list[tuple[float, int, _Record]] = []
         self.finished: list[tuple[float, int, _Record]] = []
         self.outbox: list[tuple[JobId, letters.Letter]] = []
+        self.bereft: list[Job] = []
         self.gates = Gates()
         self.looked, self.trusted = -inf, -inf
         self.writers: dict[str, tuple[int, float]] = {}
@@ -225,6 +231,7 @@ class Space:
             keep = new.keep_failed if state is State.FAILED else new.keep
             heappush(self.finished, (max(now + keep, until), record.place, record))
             self.outbox += _letters(record.job)
+            self.bereft += [record.job] if new.terms else []
         self.wake(("job", new.id))
 
     def leave(self, record: _Record, to: State | None, now: float) -> None:
@@ -289,20 +296,31 @@ class Space:
 
     def post(self, now: float) -> list[Ready]:
         """Write the letters of what has ended, and of what that ends in turn; answers what became ready."""
-        ready, failed = list[Ready](), list[tuple[Job, Outcome]]()
+        ready, told = list[Ready](), list[tuple[Job, Outcome]]()
         self.outbox.sort(key=lambda one: one[1].said != "succeeded")
-        for to, letter in self.outbox:  # which grows
-            record = self.jobs.get(to)
-            if record is None or record.new.terms is None or record.job.state is State.SUCCEEDED:
-                continue
-            if letter.said not in letters.FAILED or record.new.terms.collects:
-                ready += self.write(record, letter, now)
-            elif record.lacking:
-                self.move(record, State.FAILED, now, error=letters.missed(letter))
-                failed.append((record.job, Failed(letters.missed(letter))))
-        self.outbox.clear()
-        self.tell(failed, now)
+        while self.outbox or self.bereft:
+            for to, letter in self.outbox:  # which grows
+                record = self.jobs.get(to)
+                if record is None or record.new.terms is None or record.job.state is State.SUCCEEDED:
+                    continue
+                if letter.said not in letters.FAILED or record.new.terms.collects:
+                    ready += self.write(record, letter, now)
+                elif record.lacking:
+                    self.move(record, State.FAILED, now, error=letters.missed(letter))
+                    told.append((record.job, Failed(letters.missed(letter))))
+            self.outbox.clear()
+            unwanted = [part for job in self.bereft for part in self.parts(job) if part.unstarted]
+            self.bereft.clear()
+            for record in unwanted:
+                self.move(record, State.CANCELLED, now, reason=letters.UNWANTED)
+                told.append((record.job, Cancelled(letters.UNWANTED)))
+        self.tell(told, now)
         return ready
+
+    def parts(self, job: Job) -> list[_Record]:
+        """Those that a job waits for, if it was never started."""
+        records = map(self.jobs.get, letters.parts(job.id, job.terms, job.started_at is not None))
+        return [one for one in records if one and one.job.terms and one.job.terms.to == (job.id,)]
 
     def remove(self, record: _Record, now: float) -> None:
         """Delete a job."""
@@ -734,7 +752,8 @@ class MemoryBroker:
         revivable = (State.PARKED, State.SCHEDULED, State.FAILED, State.CANCELLED)
         with self._at(now) as now:
             ready: list[Ready] = []
-            for record in self._space.known(ids):
+            left = self._space.known(ids)
+            for record in left:  # which grows
                 job = record.job
                 gone = job.key is None or let_go(job.terms, job.started_at is not None)
                 taken = not gone and self._space.holder(job.key, now) not in (None, record)
@@ -744,6 +763,7 @@ class MemoryBroker:
                     forgotten = {"crashes": 0, "reason": None, "expires_at": None}
                     if job.started_at is None and job.letters < job.awaited:
                         self._space.move(record, State.WAITING, now, run_at=_date(now), **forgotten)
+                        left += [one for one in self._space.parts(job) if one.job.state in letters.MISSED]
                     else:
                         ready += self._space.due(record, 0.0, now, **forgotten)
             return ready + self._space.go_on(now)
@@ -765,6 +785,7 @@ class MemoryBroker:
                 if not record.job.state.finished:
                     record.change(state=State.CANCELLED, reason="forgotten")
                     self._space.outbox += _letters(record.job)
+                    self._space.bereft.append(record.job)
             self._space.go_on(now)
             return [record.job.id for record in gone]
 

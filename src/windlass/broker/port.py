@@ -193,6 +193,10 @@ class Letters(Protocol):
     A job that waits, and one that is scheduled with letters missing, is ready once as many have come as it awaits: of what waits since it
     was enqueued, when its own time has come, too: until then it is scheduled. It is due then from that moment, or from its own time.
     Of what ends in one call, successes are told first.
+
+    The parts of a job are those that tell only it, and have the ids `core.ids.derived(its id, n)`, n below the letters that its terms
+    ask for. Once a job that was never started has ended, however that was, its parts that were never started are cancelled in the same
+    step, after all letters, with the reason `letters.UNWANTED`; and so are theirs. They count in the history. What was started goes on.
     """
 
     async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
@@ -295,7 +299,8 @@ class Inspects(Protocol):
         """Make parked, scheduled, failed and cancelled jobs ready now, their crashes, reason and expiry forgotten; leave all others alone.
 
         Attempts stay counted: a job that failed its last attempt gets exactly one more.
-        Of these, what was never started and lacks letters waits again.
+        Of these, what was never started and lacks letters waits again; its parts (see `Letters`) that have failed or were cancelled are
+        revived with it, and so are theirs.
         If another job has its key meanwhile, it is left as it is; one that has let go of its key when it started needs none.
         """
         ...

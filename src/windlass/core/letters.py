@@ -14,6 +14,8 @@ from windlass.core.ids import derived
 from windlass.core.job import Entry
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Succeeded
 from windlass.core.payload import Fill
+from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import JobCancelled, JobError, JobFailed, Undecodable
 
 End = Succeeded | Failed | Cancelled
@@ -37,6 +39,12 @@ write = msgspec.msgpack.Encoder().encode
 read = msgspec.msgpack.Decoder(Letter).decode
 """Raises `msgspec.MsgspecError` for what is no letter."""
 
+UNWANTED = "nobody waits for it any more"
+"""Why a part is cancelled whose receiver has ended without it."""
+MISSED = (State.FAILED, State.CANCELLED)
+"""Where parts stand that are revived with the job that waits for them."""
+PARTS = 1_000_000
+"""Parts of a job that are looked for at most."""
 FAILED = ("failed", "cancelled")
 """What a letter says of a job that has no result."""
 
@@ -57,6 +65,11 @@ def missed(letter: Letter) -> ErrorInfo:
     return ErrorInfo(
         "reason", "PartFailed", f"it waited for the job {letter.name} ({letter.task}), which {_HAS[letter.said]}"
     )
+
+
+def parts(job: str, terms: Terms | None, started: bool) -> list[str]:
+    """The ids of the parts that a job waits for; none of one that was started. A part is there, and has only this job in its `to`."""
+    return [] if terms is None or started else [derived(job, number) for number in range(min(terms.letters, PARTS))]
 
 
 _HAS = {"failed": "failed", "cancelled": "was cancelled"}

@@ -45,6 +45,7 @@ class Move(StrEnum):
     RECLAIM = "reclaim"  # its worker died
     QUARANTINE = "reclaim: too many crashes"
     CANCEL = "cancel"
+    UNWANTED = "its receiver ends"  # what waits for it, and for nobody else does
     EXPIRE = "promote: expired"
     REVIVE = "revive"
     REPLACE = "enqueue: replaced"  # by another one with its key
@@ -57,16 +58,19 @@ _S = State
 TRANSITIONS: dict[tuple[State, Move], frozenset[State]] = {
     (_S.SCHEDULED, Move.PROMOTE): frozenset({_S.READY, _S.WAITING}),
     (_S.SCHEDULED, Move.CANCEL): frozenset({_S.CANCELLED}),
+    (_S.SCHEDULED, Move.UNWANTED): frozenset({_S.CANCELLED}),
     (_S.SCHEDULED, Move.EXPIRE): frozenset({_S.CANCELLED}),
     (_S.SCHEDULED, Move.REVIVE): frozenset({_S.READY, _S.WAITING}),
     (_S.SCHEDULED, Move.LETTER): frozenset({_S.READY, _S.WAITING}),
     (_S.WAITING, Move.PASS): frozenset({_S.READY}),
     (_S.WAITING, Move.LETTER): frozenset({_S.READY, _S.SCHEDULED, _S.FAILED}),
     (_S.WAITING, Move.CANCEL): frozenset({_S.CANCELLED}),
+    (_S.WAITING, Move.UNWANTED): frozenset({_S.CANCELLED}),
     (_S.WAITING, Move.EXPIRE): frozenset({_S.CANCELLED}),
     (_S.READY, Move.CLAIM): frozenset({_S.RUNNING}),
     (_S.READY, Move.HOLD): frozenset({_S.WAITING}),
     (_S.READY, Move.CANCEL): frozenset({_S.CANCELLED}),
+    (_S.READY, Move.UNWANTED): frozenset({_S.CANCELLED}),
     (_S.READY, Move.EXPIRE): frozenset({_S.CANCELLED}),
     (_S.RUNNING, Move.SUCCEED): frozenset({_S.SUCCEEDED}),
     (_S.RUNNING, Move.RETRY): frozenset({_S.READY, _S.SCHEDULED, _S.WAITING, _S.CANCELLED}),

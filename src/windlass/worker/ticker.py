@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from windlass.broker import whole
 from windlass.broker.port import Broker
 from windlass.core import schedule as schedules
 from windlass.core.durations import date
@@ -168,7 +169,7 @@ class Ticker:
             keep_failed=max(job.keep_failed, schedule.kept),
         )
         if schedule.overlap == "cancel_other":
-            await broker.cancel([other for _, other in before])
+            await whole.cancel(broker, [other for _, other in before])
         failpoint("ticker.before_enqueue")
         (placed,) = await broker.enqueue([job])
         failpoint("ticker.after_enqueue")

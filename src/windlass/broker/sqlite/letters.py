@@ -11,14 +11,14 @@ import msgspec
 from windlass.broker.damaged import decoder
 from windlass.broker.sqlite import gates, history, verbs
 from windlass.broker.sqlite.moves import Asked, Move, Row, stays
-from windlass.broker.sqlite.rows import by_id
+from windlass.broker.sqlite.rows import by_id, parts_of
 from windlass.broker.sqlite.schema import as_json, write_rows
 from windlass.broker.sqlite.verbs import Settle, move
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core import letters
 from windlass.core.job import Claim, JobId, Ready
 from windlass.core.letters import Letter
-from windlass.core.outcome import Failed, Outcome, Released, Succeeded
+from windlass.core.outcome import Cancelled, Failed, Outcome, Released, Succeeded
 from windlass.core.state import State
 
 I = TypeVar("I")  # noqa: E741  # what a verb is asked
@@ -38,16 +38,27 @@ class Came(NamedTuple):
 
 def send(tx: Transaction) -> list[Ready]:
     """Write the letters of what has ended, and of what that ends in turn; answers what became ready."""
-    ready, failed, now = list[Ready](), dict[JobId, Outcome](), 0.0
+    ready, told, bereft, now = list[Ready](), dict[JobId, Outcome](), list[Row](), 0.0
     tx.ended.sort(key=lambda one: not isinstance(one[1], Succeeded))
     while tx.ended:
         ended, tx.ended = tx.ended, []
-        now = ended[0][2]
+        bereft, now = bereft + [row for row, _, _ in ended], ended[0][2]
         came = _write(tx, [one for row, outcome, at in ended for one in _letters(row.id, row.asked, outcome, at)])
         ready += move(tx, list(came.complete.values()), now)
         move(tx, list(came.failed.values()), now)
-        failed |= {job: Failed(one.error) for job, one in came.failed.items() if one.error is not None}
-    history.tell(tx, failed, now)
+        told |= {job: Failed(one.error) for job, one in came.failed.items() if one.error is not None}
+        if not tx.ended:
+            unwanted = [
+                row for row in parts_of(tx, bereft) if not row.state.finished and row.asked and not row.asked.started
+            ]
+            move(
+                tx,
+                [stays(row, State.CANCELLED)._replace(finished_at=now, reason=letters.UNWANTED) for row in unwanted],
+                now,
+            )
+            told |= {row.id: Cancelled(letters.UNWANTED) for row in unwanted}
+            bereft = []
+    history.tell(tx, told, now)
     return ready
 
 

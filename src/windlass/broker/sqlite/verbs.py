@@ -10,10 +10,11 @@ from windlass.broker.damaged import decoder
 from windlass.broker.sqlite import gates, history, keys
 from windlass.broker.sqlite.moves import Move, Row, after, stays
 from windlass.broker.sqlite.presence import card_of
-from windlass.broker.sqlite.rows import by_id, look
+from windlass.broker.sqlite.rows import by_id, look, parts_of
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import DAY, Card, Claim, Entry, JobId, Ready
+from windlass.core.letters import MISSED
 from windlass.core.outcome import (
     Cancelled,
     Failed,
@@ -292,13 +293,17 @@ def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
 
 def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
     ids, at = chosen
-    now, moves, revived = tx.now(at), list[Move](), set[str]()
-    for row in by_id(tx, "revive_chosen", ids):
+    now, moves, revived, left = tx.now(at), list[Move](), set[str](), by_id(tx, "revive_chosen", ids)
+    known = {row.id for row in left}
+    for row in left:  # which grows
         if row.key is not None and (row.key in revived or not keys.taken_back(tx, row.id, row.key, now)):
             continue
         revived |= {row.key} if row.key is not None else set()
         waits = row.asked is not None and not row.asked.started and row.asked.lacking > 0
         moves.append(stays(row, State.WAITING if waits else State.READY)._replace(run_at=now, crashes=0, expires=False))
+        parts = [one for one in parts_of(tx, [row]) if one.state in MISSED and one.id not in known] if waits else []
+        known.update(one.id for one in parts)
+        left += parts
     tx.run("revive_ended", as_json(one.row.place for one in moves))
     return move(tx, moves, now)
 

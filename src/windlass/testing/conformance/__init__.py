@@ -31,6 +31,7 @@ from windlass.testing.conformance.limits import Limiting
 from windlass.testing.conformance.measures import Listing, Measuring, Speaking
 from windlass.testing.conformance.meeting import Meeting
 from windlass.testing.conformance.order import Ageing, Sharing
+from windlass.testing.conformance.parts import Parting
 from windlass.testing.conformance.presence import Beating
 from windlass.testing.conformance.settle import Settling
 from windlass.testing.conformance.upkeep import Promoting, Pruning, Reclaiming
@@ -48,6 +49,7 @@ class Conformance(
     Beating,
     Journalling,
     Writing,
+    Parting,
     Promoting,
     Reclaiming,
     Pruning,

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from windlass.broker.memory import MemoryBroker
 from windlass.broker.port import Broker
 from windlass.core.gates import LimitInfo, uses_of, whole
+from windlass.core.ids import derived
 from windlass.core.job import Card, Claim, Duty, Job, JobId, NewJob, Reading, Ready, Wish
 from windlass.core.measures import report_of
 from windlass.core.outcome import (
@@ -62,7 +63,9 @@ OUTCOMES: list[tuple[Outcome, Move]] = [
 ]
 
 some = st.sampled_from
-IDS = [f"00000000-0000-7000-8000-{n:012}" for n in range(24)]
+WHOLES = [f"00000000-0000-7000-8000-{n:012}" for n in range(16)]
+PARTS = {derived(whole, number): whole for whole in WHOLES[:4] for number in range(2)}
+IDS = [*WHOLES, *PARTS]
 ids = some(IDS)
 uses = st.builds(
     Use,
@@ -123,6 +126,18 @@ news = st.builds(
     keep_failed=st.just(200.0),
     terms=terms,
 )
+
+
+@st.composite
+def families(draw: st.DrawFn) -> NewJob:
+    """A job that waits for parts, or a part, which may wait for parts itself."""
+    new, part = replace(draw(news), key=None), draw(some([None, None, *PARTS]))
+    if part is not None:
+        return replace(new, id=part, terms=Terms(to=(PARTS[part],), letters=draw(some([0, 0, 0, 1]))))
+    asked = Terms(letters=draw(some([1, 2, 3])), collects=draw(some([False, False, True])))
+    return replace(new, id=draw(some(WHOLES[:4])), terms=asked)
+
+
 full = {"loop": 9, "thread": 9}
 rooms: list[dict[str, int]] = [full, full, full, {"loop": 2, "thread": 1}, {"loop": 1}, {}]
 runs = st.integers(0, 7)
@@ -171,7 +186,7 @@ class AgainstModel(RuleBasedStateMachine):
 
     def agree(self, moves: Collection[Move]) -> None:
         """Every job and every count is the same, and no job made an illegal move. Who ends a job may move others by its letter."""
-        moves = {*moves, Move.LETTER}
+        moves = {*moves, Move.LETTER, Move.UNWANTED}
         mine = self.run(self.broker.get(IDS))
         assert [_blamed(job) for job in mine] == [_blamed(job) for job in self.run(self.model.get(IDS))]
         tallies = [self.run(one.tally()) for one in (self.broker, self.model)]
@@ -229,7 +244,7 @@ class AgainstModel(RuleBasedStateMachine):
         """Time goes by; a clock that is set may also step back."""
         self.now += seconds
 
-    @rule(jobs=st.lists(news, min_size=2, max_size=6))
+    @rule(jobs=st.lists(st.one_of(news, news, families()), min_size=2, max_size=6))
     def enqueue(self, jobs: list[NewJob]) -> None:
         self.both(Move.REPLACE, ask=lambda broker: broker.enqueue(jobs, now=self.now))
 

@@ -21,6 +21,7 @@ from msgspec import Meta, Raw, Struct, field
 from msgspec.structs import replace
 
 from windlass.app import Windlass
+from windlass.broker import whole
 from windlass.broker.port import Broker
 from windlass.core.ids import check_id
 from windlass.core.job import Duty, Job, JobId, NewJob
@@ -130,11 +131,12 @@ class Verb(NamedTuple):
 
 
 async def _retry(broker: Broker, ids: Sequence[JobId]) -> int:
-    return len(await broker.revive(ids))
+    ready = {one.id for one in await broker.revive(ids)}  # with them their parts, and not those that wait again
+    return sum(job is not None and (job.id in ready or job.state is State.WAITING) for job in await broker.get(ids))
 
 
 async def _cancel(broker: Broker, ids: Sequence[JobId]) -> int:
-    states = await broker.cancel(ids)
+    states = await whole.cancel(broker, ids)
     return sum(state in (State.CANCELLED, State.RUNNING) for state in states.values())
 
 
@@ -302,7 +304,7 @@ def _add_job(router: APIRouter, app: Windlass) -> None:
         broker = await app.broker()
         job = await _find(broker, job_id)
         async with audited(broker, access, "kill", job.id):
-            state = (await broker.cancel([job.id])).get(job.id)
+            state = (await whole.cancel(broker, [job.id])).get(job.id)
             if job.state.finished or state in (State.SUCCEEDED, State.FAILED):
                 raise Problem(HTTPStatus.CONFLICT, "job-finished", f"the job has finished already: {state}", id=job.id)
         return Affected(affected=1)

@@ -2,6 +2,6 @@
 -- Write a letter from outside. ARGV: now, id, name, letter. Answers 1 if the job takes letters, else 0.
 
 local jobs = open_jobs()
-local taken = open_letters(jobs.load, jobs.asked_of, jobs.move, jobs.due, jobs.note, jobs.changed, jobs.try).deliver(ARGV[2], ARGV[3], ARGV[4], clock(ARGV[1]))
+local taken = jobs.letters().deliver(ARGV[2], ARGV[3], ARGV[4], clock(ARGV[1]))
 jobs.told()
 return taken

@@ -7,7 +7,7 @@ for i = 2, #ARGV do
   local id = ARGV[i]
   local job = jobs.load(id)
   if job and job.state ~= RUNNING then
-    if job.state < SUCCEEDED then jobs.tell_of_end(id, job.task, jobs.asked_of(id), 'cancelled', '"forgotten"', now) end
+    if job.state < SUCCEEDED then jobs.tell_of_end(id, job.task, jobs.asked_of(id), 'cancelled', '"forgotten"', now, job.started_at) end
     jobs.remove(job, now)
     deleted[#deleted + 1] = id
   end

@@ -148,10 +148,16 @@ local function lacking(id)
   return (tonumber(call('HGET', root .. 'awaits', id) or terms.letters) or 0) - call('HLEN', root .. 'mail:' .. id)
 end
 
+-- How many parts a job that was never started waits for.
+local function parts_in(terms) return math.min(tonumber(terms.letters) or 0, PARTS) end
+
 -- Remember that a job with terms has ended. said, data: what its letters tell, and what they carry (as msgpack's bytes, if it is a result).
-local function tell_of_end(id, task, terms, said, data, now)
-  if terms and type(terms.to) == 'table' and #terms.to > 0 then
-    ended[#ended + 1] = {id = id, task = task, to = terms.to, said = said, data = data, at = now}
+-- started: whether it ever was; otherwise nobody waits for its parts any more.
+local function tell_of_end(id, task, terms, said, data, now, started)
+  local to = terms and type(terms.to) == 'table' and terms.to or {}
+  local parts = terms and not started and parts_in(terms) or 0
+  if #to > 0 or parts > 0 then
+    ended[#ended + 1] = {id = id, task = task, to = to, said = said, data = data, at = now, parts = parts}
   end
 end
 
@@ -159,7 +165,7 @@ end
 local function succeeded(id, terms, result, now)
   if not terms.to then return end
   local ok, _, _, _, _, _, _, _, task = pcall(cmsgpack.unpack_limit, call('HGET', root .. 'jobs', id), 7, 1)
-  tell_of_end(id, ok and task or '?', terms, 'succeeded', result, now)
+  tell_of_end(id, ok and task or '?', terms, 'succeeded', result, now, true)
 end
 
 local function enter(job, state, now)
@@ -173,9 +179,9 @@ local function enter(job, state, now)
     if job.key then keys.free(job, now) end
     local terms = asked_of(job.id)
     if terms and state == FAILED then
-      tell_of_end(job.id, job.task, terms, 'failed', job.error, now)
+      tell_of_end(job.id, job.task, terms, 'failed', job.error, now, job.started_at)
     elseif terms and state == CANCELLED then
-      tell_of_end(job.id, job.task, terms, 'cancelled', cjson.encode(job.reason or ''), now)
+      tell_of_end(job.id, job.task, terms, 'cancelled', cjson.encode(job.reason or ''), now, job.started_at)
     end
   elseif job.key then
     call('HSETNX', root .. 'keys', job.key, job.id)
@@ -353,9 +359,13 @@ local function pass_on()
   gates.save()
 end
 
+local function letters()
+  return open_letters(load, current, asked_of, move, cancel, due, note, changed, try)
+end
+
 -- What follows: first letters, then gates. Tell everybody what moved, and the history; answers what became ready: id and queue in turn.
 local function told()
-  if #ended > 0 then open_letters(load, asked_of, move, due, note, changed, try).send(ended) end
+  if #ended > 0 then letters().send(ended) end
   if gates then try(pass_on) end
   if noted_at then pcall(open_history(), noted_at, rollups, sightings) end -- what is wrong with its keys, `record` tells
   if #removed > 0 then open_ids().remove(removed) end
@@ -409,5 +419,5 @@ return {
   load = load, current = current, listed = listed, replace = replace, keys = keys, stand_of = stand_of, come = come, move = move, due = due,
   remove = remove, finish = finish, cancel = cancel, limited = limited, limits = limits, hold = hold, arriving = arriving, note = note, try = try,
   told = told, changed = changed, asked_of = asked_of, read_terms = read_terms, succeeded = succeeded, lacking = lacking,
-  tell_of_end = tell_of_end, asks = function() asking = true end, trouble = function() return trouble end,
+  tell_of_end = tell_of_end, letters = letters, parts_in = parts_in, asks = function() asking = true end, trouble = function() return trouble end,
 }

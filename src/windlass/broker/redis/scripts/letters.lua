@@ -1,6 +1,6 @@
 -- Letters (port.py: Letters), for jobs.lua: `open_letters(...)` is given what it needs of that.
 
-local load, asked_of, move, due, note, changed, try = ...
+local load, current, asked_of, move, cancel, due, note, changed, try = ...
 local boxes, opened, short = {}, {}, {}
 
 local function spelled(id)
@@ -12,6 +12,17 @@ local function bytes_of(text)
   local hex = type(text) == 'string' and #text == 36 and string.gsub(text, '-', '') or ''
   if not find(hex, '^%x+$') or #hex ~= 32 then return nil end
   return (string.gsub(hex, '%x%x', function(two) return char(tonumber(two, 16)) end))
+end
+
+-- Do something with each part of a job that is there (core/ids.py: derived): it has only this job to tell.
+local function each_part(id, parts, what, ...)
+  local parent = spelled(id)
+  for number = 0, parts - 1 do
+    local digits = redis.sha1hex(parent .. '/' .. number)
+    local part = bytes_of(sub(parent, 1, 15) .. sub(digits, 1, 3) .. '-8' .. sub(digits, 4, 6) .. '-' .. sub(digits, 7, 18))
+    local terms = asked_of(part)
+    if terms and type(terms.to) == 'table' and #terms.to == 1 and terms.to[1] == parent then try(what, part, ...) end
+  end
 end
 
 local function binary(data)
@@ -90,18 +101,34 @@ local function tell_one(to, name, one, letter)
   end
 end
 
--- Tell of all that has ended, and of what that ends in turn: then `ended` grows.
+-- Nobody waits for this part any more: it is cancelled, unless it was started.
+local function call_off(id, now)
+  local job = current(id)
+  if not job or job.started_at or job.state >= SUCCEEDED then return end
+  cancel(job, 'nobody waits for it any more', now)
+  if boxes[id] then boxes[id].job = job end
+end
+
+local function tell_all(one)
+  local name, data = spelled(one.id), one.said == 'succeeded' and one.data or binary(one.data)
+  local letter = '\148' .. cmsgpack.pack(name, one.said, one.task) .. data
+  for _, to in ipairs(one.to) do
+    short[to] = short[to] or bytes_of(to) or ''
+    try(tell_one, short[to], name, one, letter)
+  end
+end
+
+-- Tell of all that has ended, and of what that ends in turn: then `ended` grows. After all letters, parts go that nobody waits for any more.
 local function send(ended)
-  local at = 1
-  while at <= #ended do
-    local one = ended[at]
-    local name, data = spelled(one.id), one.said == 'succeeded' and one.data or binary(one.data)
-    local letter = '\148' .. cmsgpack.pack(name, one.said, one.task) .. data
-    for _, to in ipairs(one.to) do
-      short[to] = short[to] or bytes_of(to) or ''
-      try(tell_one, short[to], name, one, letter)
+  local told, bereft = 0, 0
+  while bereft < #ended do
+    if told < #ended then
+      told = told + 1
+      tell_all(ended[told])
+    else
+      bereft = bereft + 1
+      each_part(ended[bereft].id, ended[bereft].parts, call_off, ended[bereft].at)
     end
-    at = at + 1
   end
   for _, box in ipairs(opened) do try(close, box) end
 end
@@ -115,4 +142,4 @@ local function deliver(id, name, letter, now)
   return 1
 end
 
-return {send = send, deliver = deliver}
+return {send = send, deliver = deliver, each_part = each_part}

@@ -56,6 +56,7 @@ local byte, sub, char, find, floor = string.byte, string.sub, string.char, strin
 local WAITING = 1
 local SCHEDULED, READY, RUNNING, PARKED, SUCCEEDED, FAILED, CANCELLED = 0, 2, 3, 4, 5, 6, 7
 local RUN = 4096 -- bytes of a run of ids
+local PARTS = 1000000 -- of a job that are looked for at most
 local MANY = 1000 -- arguments that are unpacked at once: a call in Lua takes less than 8,000
 local ANSWER = 1048576 -- bytes of records in one answer, about: Redis hangs up on a listener that it owes 32 MB
 local HEAD = '^\154\203........\202....\202....' -- of a job as it came: an array of ten; when it came, keep, keep_failed
