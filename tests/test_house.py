@@ -31,13 +31,14 @@ MODULE_LINES = 400
 FUNCTION_LINES = 40
 CONSTRUCTOR_PARAMETERS = 8
 PUBLIC_METHODS = 15
-TOTAL_LINES, TOTAL_CODE = 26_500, 18_600
+TOTAL_LINES, TOTAL_CODE = 27_050, 19_000
 """The bar is 5,000 lines, and it is not met: this is what there is, with room for a hundred lines. It may only go down, or up by what a new
 feature costs, and then the change says which. Redis cost 1,200. The failure catalogue cost 2,600: the finished supervisor (ward, patrol,
 custody) 600, health and sd_notify 430, evidence of crashes 180, seals and secrets 450, damaged records 250, limits on what is decoded 300.
 The history (measures, faults, the book, the recorder) cost 750; the dashboard's API 3,500 (shapes, filter and reads 2,000, actions
 and audit 600, roles, pages and logins 900), its commands 430, metrics and traces 390, wishes to workers and bounded looks 310.
-Flow cost 5,300: schedules, workflows and flows, order and keys, batches with resume and streaming, and limits 1,050 of these.
+Flow cost 6,300: schedules 1,000, workflows and flows 1,500, order and keys 900, batches with resume and streaming 900, limits 1,050,
+their pages 700, the rest what a cancel takes along and what says why a job waits.
 The first number counts every line of Python (docstrings, imports, blank lines; not SQL), the second only those that hold code.
 """
 
