@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import accumulate
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from windlass.asking import OnConflict, Text, Unique
 from windlass.blocking import background
@@ -38,6 +38,7 @@ from windlass.events import Events
 from windlass.handle import Handle
 from windlass.limit import Limit
 from windlass.middleware import Middleware
+from windlass.options import FlowOptions
 from windlass.schedules import Schedules
 from windlass.settings import Settings, default_url, load
 from windlass.task import BatchTask, Call, Task
@@ -205,11 +206,11 @@ class Windlass:
     @overload
     def flow(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
     @overload
-    def flow(self, /, **given: Any) -> FlowDecorator: ...
+    def flow(self, /, **given: Unpack[FlowOptions]) -> FlowDecorator: ...
     def flow(self, function: Any = None, /, **given: Any) -> Any:
         """Make an async function with a parameter `flow: Flow = Depends()` a durable flow: a task that goes on where it was.
 
-        Takes what `task` takes. Raises `TaskDefinitionError`, too, for a function that has no such parameter.
+        Takes what `task` takes (`FlowOptions`). Raises `TaskDefinitionError`, too, for a function that has no such parameter.
         """
         if function is None:
             return partial(self.flow, **given)

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
 from msgspec import Raw, Struct
@@ -158,19 +158,29 @@ class Flow:
         """A number in [0, 1), which is the same one in each run."""
         return self.step(random.random)
 
-    async def gather(self, *steps: Step[T]) -> list[T]:
-        """The answers of steps that go on side by side, in order, once all are there. Raises the first of their errors."""
+    @overload
+    async def gather(self, *steps: Step[T], collect: Literal[False] = False) -> list[T]: ...
+    @overload
+    async def gather(self, *steps: Step[T], collect: Literal[True]) -> list[T | Exception]: ...
+    async def gather(self, *steps: Step[Any], collect: bool = False) -> list[Any]:
+        """The answers of steps that go on side by side, in order, once all are there. Raises the first of their errors.
+
+        collect: errors (`JobError`, `StepFailed`, `TimeoutError`) are in the list instead, each in the place of its step.
+        """
         self._pass()
         await self._begin(steps)
         worked = await asyncio.gather(*(self._work(one) for one in steps if self._to_do(one)), return_exceptions=True)
         for error in worked:
-            if isinstance(error, BaseException):
+            if isinstance(error, BaseException) and not (collect and isinstance(error, StepFailed)):
                 raise error
+        if collect:
+            failed, self._caught = self._caught, []
+            await self._remember(failed)
         late = [one for one in steps if self._is_late(one)]
         await self._remember([self._record(one, error=_late(one)) for one in late])
         if pending := [one for one in steps if not self._is_done(one)]:
             self._suspend(pending)
-        return [self._answer(one) for one in steps]
+        return [self._answer_or_error(one) if collect else self._answer(one) for one in steps]
 
     def _time(self) -> float:
         """The time by the store's clock, which ends our waits."""
@@ -225,9 +235,8 @@ class Flow:
         if jobs:
             await self._insist(lambda broker: broker.enqueue(jobs))
             (mine,) = await self._insist(lambda broker: broker.get([self._claim.id]))
-            if (
-                mine is None or mine.cancelling or mine.state.finished
-            ):  # who cancelled it may have looked for its jobs before they came
+            # Who cancelled it may have looked for its jobs before they came.
+            if mine is None or mine.cancelling or mine.state.finished:
                 await self._insist(lambda broker: broker.cancel([job.id for job in jobs]))
 
     async def _check_order(self, jobs: Sequence[NewJob]) -> None:
@@ -305,6 +314,12 @@ class Flow:
         if isinstance(found, JobError):
             raise found
         return cast(T, found)
+
+    def _answer_or_error(self, step: Step[Any]) -> Any:
+        try:
+            return self._answer(step)
+        except (JobError, StepFailed, TimeoutError) as error:
+            return error
 
 
 def _changed(why: str) -> Unknown:

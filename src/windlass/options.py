@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from msgspec.structs import asdict, replace
 
-from windlass.asking import Asking, checked_text
-from windlass.core.durations import seconds
+from windlass.asking import Asking, OnConflict, Text, Unique, checked_text
+from windlass.core.durations import Duration, seconds
+from windlass.core.keys import Debounce, Throttle
 from windlass.core.retry import Retry
+from windlass.core.schedule import Schedule, When
 from windlass.errors import ConfigurationError
+from windlass.limit import Limit
 
 _DURATIONS = {"delay", "expires", "timeout", "keep", "ageing"}
 FAR = 2200
 """The year before which a job begins: its own times, and what is added to them, are dates in every zone."""
+
+
+class FlowOptions(TypedDict, total=False):
+    """What `@app.flow(...)` takes: what `@app.task(...)` takes of it has the same meaning here."""
+
+    name: str
+    queue: str
+    priority: int
+    timeout: Duration
+    retry: Retry
+    keep: Duration
+    expires: Duration
+    key: Text
+    unique: Unique
+    on_conflict: OnConflict
+    debounce: Debounce
+    throttle: Throttle
+    fair_by: Text
+    weight: float | Callable[..., float]
+    ageing: Duration
+    crash_limit: int
+    needs: dict[str, int]
+    limits: Sequence[Limit]
+    meta: dict[str, str]
+    schedule: When | Schedule | Sequence[When | Schedule]
 
 
 class Options(Asking, frozen=True, kw_only=True):

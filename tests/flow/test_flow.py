@@ -184,6 +184,27 @@ async def test_an_event_that_is_late_stays_late(jobs: Harness) -> None:
 
 
 @app.flow
+async def forgiving(flow: Flow = Depends()) -> list[str]:
+    steps = flow.run(add.bind(1)), flow.run(bad.bind()), flow.step(refuse, "disk"), flow.event("never", timeout="1h")
+    answers: list[Any] = await flow.gather(*steps, collect=True)
+    said = [type(one).__name__ if isinstance(one, Exception) else str(one) for one in answers]
+    await flow.sleep("1h")
+    return said
+
+
+async def test_errors_are_collected_and_remembered(jobs: Harness) -> None:
+    async with jobs:
+        handle = await forgiving.enqueue()
+        await jobs.drain(raising=False)
+        assert await state(handle) is State.SCHEDULED, "it waits for what may still come"
+        for _ in range(2):
+            jobs.travel("61m")
+            await jobs.drain(raising=False)
+        assert await handle == ["2", "JobFailed", "StepFailed", "TimeoutError"]
+        assert sorted(map(str, done)) == ["(1, 1)", "disk"], "nothing was done twice"
+
+
+@app.flow
 async def careful(flow: Flow = Depends()) -> str:
     try:
         await flow.run(bad.bind())

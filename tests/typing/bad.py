@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from windlass import Batch, Call, Context, Cron, Depends, Every, Handle, Retry, Schedule, Task, Windlass, group
+from windlass import Batch, Call, Context, Cron, Depends, Every, Flow, Handle, Retry, Schedule, Task, Windlass, group
 
 app = Windlass("memory://")
 
@@ -79,6 +79,12 @@ def wrong_lane() -> None: ...
 
 @app.task(retries=3)  # error
 def wrong_option() -> None: ...
+
+
+@app.flow(lane="process")  # error
+async def wrong_flow(flow: Flow = Depends()) -> None:
+    (size,) = await flow.gather(flow.step(len, "a"), collect=True)
+    size += 1  # error
 
 
 @app.task(timeout=None, retry="often")  # error

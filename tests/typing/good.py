@@ -172,6 +172,7 @@ async def described(results: list[int | JobError]) -> str:
 async def publish(video: Path, flow: Flow = Depends()) -> list[str]:
     assert_type(await flow.run(add.bind(1, 2)), int)
     assert_type(await flow.gather(flow.run(add.bind(1, 2)), flow.step(len, "a")), list[int])
+    assert_type(await flow.gather(flow.run(add.bind(1, 2)), collect=True), list[int | Exception])
     assert_type(await flow.sleep("3d"), None)
     assert_type(await flow.now(), datetime)
     await flow.event("approved", timeout="1h")
