@@ -1,7 +1,7 @@
 /** Limits: what is taken, who stands before them, and when the next one passes. */
 import type { JSX } from "preact";
 import { reads } from "../api";
-import { count, plural, rate } from "../format";
+import { count, plural } from "../format";
 import { useRead } from "../read";
 import { jobPath, param, setQuery } from "../router";
 import {
@@ -64,7 +64,7 @@ export function Limits(): JSX.Element {
   );
 }
 
-const units = (n: number): string => (Number.isInteger(n) ? count(n) : n.toFixed(n < 10 ? 1 : 0));
+const units = (n: number): string => (n < 10 ? String(Math.round(n * 10) / 10) : count(n));
 
 function Limit({ row }: { row: LimitRow }): JSX.Element {
   return (
@@ -87,6 +87,12 @@ function Limit({ row }: { row: LimitRow }): JSX.Element {
   );
 }
 
+/** Units in the time in which at least one comes. */
+function pace(perSecond: number): string {
+  if (perSecond >= 1) return `${units(perSecond)} a second`;
+  return perSecond * 60 >= 1 ? `${units(perSecond * 60)} a minute` : `${units(perSecond * 3600)} an hour`;
+}
+
 /** What the limit says, and what of it is taken. */
 function Account({ row }: { row: LimitRow }): JSX.Element {
   return (
@@ -105,7 +111,7 @@ function Account({ row }: { row: LimitRow }): JSX.Element {
             label={`${units(Math.max(0, row.level - row.reserved))} of ${units(row.burst)} left`}
           />
           <b class="number">{units(Math.max(0, row.level - row.reserved))}</b> of {units(row.burst)} left,{" "}
-          {rate(row.rate)} come
+          {pace(row.rate)} come back
         </li>
       )}
       {row.turn && (
