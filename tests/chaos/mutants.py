@@ -19,7 +19,7 @@ from sabotage import Patch
 
 from windlass.broker.redis import broker as redis_broker
 from windlass.broker.redis.broker import RedisBroker
-from windlass.broker.sqlite import verbs, writer
+from windlass.broker.sqlite import moves, verbs, writer
 from windlass.broker.sqlite.broker import SqliteBroker
 from windlass.core.job import Card, Claim, NewJob, Placed
 from windlass.core.outcome import Died, Failed, Retried, Succeeded, Unknown
@@ -245,7 +245,7 @@ def no_drain(patch: Patch) -> None:
 
 @mutant("A job that is handed back has spent an attempt", {"B2": "broke off"})
 def release_spends(patch: Patch) -> None:
-    patch.set(verbs, "RELEASE_LIMIT", 0)
+    patch.set(moves, "RELEASE_LIMIT", 0)
     patch.set(redis_broker, "RELEASE_LIMIT", 0)
 
 
@@ -305,10 +305,10 @@ def cancel_unordered(patch: Patch) -> None:
 
 @mutant("A cancel is forgotten when the job is taken back from a dead worker", {"I-9c": "broke off"})
 def cancel_forgotten(patch: Patch) -> None:
-    after = verbs._after
+    after = verbs.after
     patch.set(
         verbs,
-        "_after",
+        "after",
         lambda row, outcome, now: after(msgspec.structs.replace(row, cancelling=False), outcome, now),
     )
     script(patch, {"reclaim": [("call('SISMEMBER', root .. 'cancelling', job.id) == 1", "false")]})

@@ -39,6 +39,26 @@ class Meeting(Chapter):
         assert [one.id for one in ready] == [join]
         assert (part, await state(broker, join)) != (join, State.WAITING)
 
+    async def test_who_came_to_a_gate_meets_others_of_its_key_in_the_same_call(self, broker: Broker) -> None:
+        """Whoever has the key, or becomes another one, is one job at one gate, however often it was met before."""
+        key = {"key": "k", "queue": "default"}
+        becomes = Terms(uses=(ONE,), replaces=True)
+        placed = await broker.enqueue(
+            [
+                job(terms=Terms(uses=(ONE,)), **key),
+                job(**key),
+                job(terms=becomes, **key),
+                job(**key),
+                job(terms=becomes, **key),
+            ],
+            now=NOW,
+        )
+        assert {one.id for one in placed} == {placed[0].id}
+        assert [one.replaced for one in placed] == [False, False, True, False, True]
+        assert await counts(broker) == (1, 0, 0)
+        (queue,) = await broker.tally()
+        assert queue.counts == {State.READY: 1}
+
     async def test_an_event_brings_to_the_gate(self, broker: Broker) -> None:
         """What `deliver` completes passes at once, or waits."""
         mine = [await ask(broker, ONE, terms=Terms(letters=1)) for _ in range(2)]

@@ -161,10 +161,9 @@ local function tell_of_end(id, task, terms, said, data, now, started)
   end
 end
 
--- Remember that a job with terms has succeeded: its result, as msgpack's bytes.
-local function succeeded(id, terms, result, now)
-  if not terms.to then return end
-  local ok, _, _, _, _, _, _, _, task = pcall(cmsgpack.unpack_limit, call('HGET', root .. 'jobs', id), 7, 1)
+-- Remember that a job which tells others of it has succeeded: as it came, and its result, as msgpack's bytes.
+local function succeeded(id, made, terms, result, now)
+  local ok, _, _, _, _, _, _, _, task = pcall(cmsgpack.unpack_limit, made, 7, 1)
   tell_of_end(id, ok and task or '?', terms, 'succeeded', result, now, true)
 end
 
@@ -247,12 +246,14 @@ local function come(job, state, now, after)
   arrive(job, now, stand)
 end
 
+local written = {} -- of those the ones that were written down before, by id: the gates know these tables of them
+
 -- A job as it stands; one that has come to a gate in this script is written down there first.
 local function current(id)
   local job = arriving[id]
-  if not job then return load(id) end
+  if not job then return written[id] or load(id) end
   if job.bring then job.bring(WAITING) end
-  job.bring, arriving[id] = nil, nil
+  job.bring, arriving[id], written[id] = nil, nil, job
   return job
 end
 
@@ -261,6 +262,7 @@ local function replace(job, id, made, terms, delay, moment, now)
   local from, was, line, came = place_of(job), job.state, job.line, sub(job.made, 1, 10)
   if was == READY then order.leave(job) end
   if limited(job, now) then limits(now).leave(job, was, true, now) end
+  written[job.id] = nil
   made = came .. made
   local read, to = cmsgpack.unpack_limit(made, 8, 1), cmsgpack.unpack_limit(made, 9, 1)
   local new = read_made(job.id, made)

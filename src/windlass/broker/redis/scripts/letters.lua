@@ -3,8 +3,15 @@
 local load, current, asked_of, move, cancel, due, note, changed, try = ...
 local boxes, opened, short = {}, {}, {}
 
+local HEX = setmetatable({}, {__index = function(all, one)
+  local two = string.format('%02x', byte(one))
+  all[one] = two
+  return two
+end})
+
 local function spelled(id)
-  return string.format('%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x', byte(id, 1, 16))
+  local hex = string.gsub(id, '.', HEX)
+  return sub(hex, 1, 8) .. '-' .. sub(hex, 9, 12) .. '-' .. sub(hex, 13, 16) .. '-' .. sub(hex, 17, 20) .. '-' .. sub(hex, 21)
 end
 
 -- The 16 bytes of an id that is spelled out; nil for what is none.
@@ -52,10 +59,11 @@ end
 local function put(box, name, letter, now)
   local job, new = box.job, 1
   local number = box.numbers[1] + 1
-  if call('HSETNX', box.mail, name, number) == 0 then
+  local place = string.format('%.0f', number)
+  if call('HSETNX', box.mail, name, place) == 0 then
     if job.started_at then return end
-    local old = tonumber(call('HGET', box.mail, name))
-    call('HSET', box.mail, name, number)
+    local old = call('HGET', box.mail, name)
+    call('HSET', box.mail, name, place)
     call('ZREMRANGEBYSCORE', root .. 'log:' .. job.id, old, old)
     for i = #box.entries - 1, 1, -2 do
       if box.entries[i] == old then table.remove(box.entries, i + 1) table.remove(box.entries, i) end
@@ -64,7 +72,7 @@ local function put(box, name, letter, now)
   end
   local n = #box.entries
   box.numbers[1], box.count = number, box.count + new
-  box.entries[n + 1], box.entries[n + 2] = number, number .. ':\148\166letter' .. binary(letter) .. double(now) .. '\0'
+  box.entries[n + 1], box.entries[n + 2] = place, place .. ':\148\166letter' .. binary(letter) .. double(now) .. '\0'
   if new == 0 or box.count ~= box.awaits or call('HEXISTS', root .. 'stands', job.id) == 1 then return end -- it waits at a gate
   if job.state == WAITING and job.run_at > now then
     move(job, SCHEDULED, now)
@@ -127,7 +135,8 @@ local function send(ended)
       tell_all(ended[told])
     else
       bereft = bereft + 1
-      each_part(ended[bereft].id, ended[bereft].parts, call_off, ended[bereft].at)
+      local one = ended[bereft]
+      if one.parts > 0 then each_part(one.id, one.parts, call_off, one.at) end
     end
   end
   for _, box in ipairs(opened) do try(close, box) end

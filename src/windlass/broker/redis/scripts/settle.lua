@@ -81,16 +81,22 @@ if #all > 0 then
     end
   end
   if call('HLEN', root .. 'terms') > 0 then
-    local terms, asked, limited = values(root .. 'terms', all), {}, {}
+    local terms, asked, limited, telling, tellers = values(root .. 'terms', all), {}, {}, {}, {}
     for i, id in ipairs(all) do
       local stored = terms[i]
       if stored then
         jobs = jobs or open_jobs()
         asked[stored] = asked[stored] or jobs.read_terms(stored)
-        jobs.succeeded(id, asked[stored], ARGV[results[i]], now)
+        if asked[stored].to then
+          telling[#telling + 1], tellers[#tellers + 1] = id, i
+        end
         local uses = asked[stored].uses and jobs.limits(now).uses_of(asked[stored])
         if uses then limited[#limited + 1] = {id = id, uses = uses} end
       end
+    end
+    for i, made in ipairs(values(root .. 'jobs', telling)) do
+      local place = tellers[i]
+      jobs.succeeded(telling[i], made, asked[terms[place]], ARGV[results[place]], now)
     end
     if #limited > 0 then jobs.try(leave, limited) end
   end
