@@ -333,7 +333,7 @@ def key_by_check(patch: Patch) -> None:
             return placed
 
         patch.set(broker, "enqueue", checked)
-    script(patch, {"enqueue": [("local namesake = holder_of(key)", "local namesake = false")]})
+    script(patch, {"enqueue": [("local job = holder_of(key)", "local job = nil")]})
 
 
 DROP: writer.Verb[None, None] = writer.Verb.each(lambda tx, _: tx.con.execute("DROP INDEX IF EXISTS job_key") and None)

@@ -52,9 +52,9 @@ def break_down() -> None:
 def mutated(name: str) -> Generator[None]:
     """Break this process for a while; "": not at all."""
     patch = Patch()
-    if name:
-        _mutate(name, patch)
     try:
+        if name:
+            _mutate(name, patch)
         yield
     finally:
         patch.undo()

@@ -117,7 +117,7 @@ local function hand_out()
         moved[n * 2] = '\155\3' .. whole(token + n - 1) .. sub(came, 11, 20) .. sub(came, 2, 10) .. first
       else
         jobs = jobs or open_jobs()
-        local job = jobs.load(id, READY)
+        local job = jobs.load(id, READY, came, stand)
         job.state, job.token, job.attempt, job.started_at, job.worker = RUNNING, token + n - 1, job.attempt + 1, now, worker
         moved[n * 2] = jobs.stand_of(job)
       end

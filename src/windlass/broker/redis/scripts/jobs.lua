@@ -63,12 +63,12 @@ local function line_by_counts(id, state)
 end
 
 -- The job; nil for an unknown one. A record that cannot be read counts as the plainest one. state: what the list says that it was found in.
-local function load(id, state)
-  local made = call('HGET', root .. 'jobs', id)
+-- made, stand: its records, if they were read.
+local function load(id, state, made, stand)
+  if made == nil then made, stand = call('HGET', root .. 'jobs', id), call('HGET', root .. 'states', id) end
   if not made then return nil end
   local ok, job = pcall(read_made, id, made)
   if not ok then job = unreadable(id, made) end
-  local stand = call('HGET', root .. 'states', id)
   if stand and not pcall(read_stand, job, stand) then job.state = state_by_list(id) end
   job.state = state or job.state
   if not ok then
@@ -80,9 +80,10 @@ end
 
 -- The jobs of a list that is ordered by time (or by worker), from and to there, at most so many. What is no job any more leaves the list.
 local function listed(list, state, from, to, many)
-  local found = {}
-  for _, id in ipairs(call('ZRANGEBYSCORE', root .. list, from, to, 'LIMIT', 0, many)) do
-    local job = load(id, state)
+  local found, ids = {}, call('ZRANGEBYSCORE', root .. list, from, to, 'LIMIT', 0, many)
+  local made, stands = values(root .. 'jobs', ids), values(root .. 'states', ids)
+  for i, id in ipairs(ids) do
+    local job = load(id, state, made[i], stands[i])
     if not job then
       call('ZREM', root .. list, id)
       for _, key in ipairs({'states', 'keyed', 'terms'}) do call('HDEL', root .. key, id) end
@@ -102,6 +103,14 @@ end
 
 local order, keys = open_order(), open_keys()
 
+local asking = nil -- whether any job has terms
+
+-- From here on one has.
+local function asks()
+  asking = true
+  order.asks()
+end
+
 local function place_of(job)
   if job.state == READY then return 'ready:' .. job.line end
   if job.state == SCHEDULED then return 'scheduled', job.run_at end
@@ -113,7 +122,7 @@ local function place_of(job)
 end
 
 local changed, became_ready, removed, trouble = {}, {}, {}, nil
-local ended, asking = {}, nil -- who is to tell others of its end; whether any job has terms
+local ended = {} -- who is to tell others of its end
 local gates, gates_at = nil, nil -- limits, once one is met, and the time there
 
 -- Terms that cannot be read ask for nothing.
@@ -272,7 +281,7 @@ local function replace(job, id, made, terms, delay, moment, now)
   end
   call('HSET', root .. 'jobs', job.id, made)
   call('HSET', root .. 'terms', job.id, terms)
-  asking = true
+  asks()
   terms = asked_of(job.id)
   keys.hold(job.id, new.created, terms)
   keys.became(job, id)
@@ -326,6 +335,43 @@ local function due(job, delay, now, queue)
   move(job, delay > 0 and SCHEDULED or READY, now, queue)
 end
 
+-- Do something for one of several jobs; what goes wrong with it is told at the end, when it was done for the others.
+local function try(what, ...)
+  local ok, why = pcall(what, ...)
+  if not ok then trouble = type(why) == 'table' and why or redis.error_reply(why) end
+end
+
+-- As `move` does, but many of one line at once.
+local function ripen_line(line, some)
+  local entries, stands, ids = {}, {}, {}
+  for i, job in ipairs(some) do
+    job.state, ids[i] = READY, job.id
+    entries[i * 2 - 1], entries[i * 2] = order.enter(job), job.id
+    stands[i * 2 - 1], stands[i * 2] = job.id, stand_of(job)
+  end
+  each('ZADD', root .. 'ready:' .. line, entries)
+  each('HSET', root .. 'states', stands)
+  each('ZREM', root .. 'scheduled', ids)
+  count(line, READY, #ids)
+  count(line, SCHEDULED, -#ids)
+  for i, job in ipairs(some) do changed[#changed + 1], became_ready[#became_ready + 1] = ids[i], job end
+end
+
+-- These were scheduled, and are due, in this order.
+local function ripen(found, now)
+  local some = {}
+  local function flush()
+    if #some > 0 then try(ripen_line, some[1].line, some) end
+    some = {}
+  end
+  for _, job in ipairs(found) do
+    local plain = job.whole and not job.key and not job.expires and not limited(job, now)
+    if not plain or some[1] and some[1].line ~= job.line then flush() end
+    if plain then some[#some + 1] = job else try(move, job, READY, now) end
+  end
+  flush()
+end
+
 local function remove(job, now)
   if job.state == READY then order.leave(job) end
   if job.state < SUCCEEDED and limited(job, now) then limits(now).leave(job, job.state, true, now) end
@@ -344,12 +390,6 @@ local function remove(job, now)
   if job.expires then call('ZREM', root .. 'expiring', job.id) end
   if call('HDEL', root .. 'journals', job.id) == 1 then call('DEL', root .. 'log:' .. job.id) end
   changed[#changed + 1] = job.id
-end
-
--- Do something for one of several jobs; what goes wrong with it is told at the end, when it was done for the others.
-local function try(what, ...)
-  local ok, why = pcall(what, ...)
-  if not ok then trouble = type(why) == 'table' and why or redis.error_reply(why) end
 end
 
 -- Let pass whoever may.
@@ -418,8 +458,8 @@ local function finish(job, kind, text, delay, crash, now)
 end
 
 return {
-  load = load, current = current, listed = listed, replace = replace, keys = keys, stand_of = stand_of, come = come, move = move, due = due,
+  load = load, current = current, listed = listed, replace = replace, keys = keys, stand_of = stand_of, come = come, move = move, due = due, ripen = ripen,
   remove = remove, finish = finish, cancel = cancel, limited = limited, limits = limits, hold = hold, arriving = arriving, note = note, try = try,
   told = told, changed = changed, asked_of = asked_of, read_terms = read_terms, succeeded = succeeded, lacking = lacking,
-  tell_of_end = tell_of_end, letters = letters, parts_in = parts_in, asks = function() asking = true end, trouble = function() return trouble end,
+  tell_of_end = tell_of_end, letters = letters, parts_in = parts_in, asks = asks, trouble = function() return trouble end,
 }

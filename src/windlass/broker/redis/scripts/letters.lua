@@ -25,8 +25,8 @@ end
 local function each_part(id, parts, what, ...)
   local parent = spelled(id)
   for number = 0, parts - 1 do
-    local digits = redis.sha1hex(parent .. '/' .. number)
-    local part = bytes_of(sub(parent, 1, 15) .. sub(digits, 1, 3) .. '-8' .. sub(digits, 4, 6) .. '-' .. sub(digits, 7, 18))
+    local digits, place = sub(redis.sha1hex(parent .. '/' .. number), 1, 11), string.format('%04x', number % 65536)
+    local part = bytes_of(sub(parent, 1, 15) .. sub(parent, 34) .. '-8' .. sub(place, 1, 3) .. '-' .. sub(place, 4) .. digits)
     local terms = asked_of(part)
     if terms and type(terms.to) == 'table' and #terms.to == 1 and terms.to[1] == parent then try(what, part, ...) end
   end

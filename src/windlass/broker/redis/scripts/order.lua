@@ -1,6 +1,7 @@
 -- Where a job stands in its line: `local order = open_order()`. It says what core/order.py says.
 
 local TURN, DEFAULT = 1 / 1024, 5
+local plain = nil -- whether no job has terms, and no line groups
 
 local function exact(number) return string.format('%.17g', number) end
 
@@ -20,6 +21,8 @@ end
 
 -- The score of a job that becomes ready.
 local function enter(job)
+  if plain == nil then plain = call('EXISTS', root .. 'terms', root .. 'clocks') == 0 end
+  if plain then return score(job.priority, job.run_at) end
   local terms, field, due = terms_of(job.id), job.line .. '\0' .. job.priority, root .. 'due:' .. job.line
   local place = aged(job, terms)
   if place and call('HEXISTS', root .. 'clocks', job.line .. '\0' .. DEFAULT) == 0 then
@@ -75,4 +78,4 @@ local function prune(now)
   end
 end
 
-return {enter = enter, leave = leave, advance = advance, prune = prune}
+return {asks = function() plain = false end, enter = enter, leave = leave, advance = advance, prune = prune}

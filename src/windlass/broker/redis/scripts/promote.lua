@@ -7,7 +7,7 @@ local now, limit = clock(ARGV[1]), tonumber(ARGV[2])
 for _, job in ipairs(jobs.listed('expiring', nil, '-inf', now, limit)) do
   jobs.try(jobs.cancel, job, 'expired', now)
 end
-for _, job in ipairs(jobs.listed('scheduled', SCHEDULED, '-inf', now, limit)) do jobs.try(jobs.move, job, READY, now) end
+jobs.ripen(jobs.listed('scheduled', SCHEDULED, '-inf', now, limit), now)
 local opening = call('ZRANGEBYSCORE', root .. 'opening', '-inf', now, 'LIMIT', 0, limit)
 for _, name in ipairs(opening) do jobs.limits(now).touch(name) end
 
