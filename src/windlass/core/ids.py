@@ -43,8 +43,8 @@ def new_id() -> str:
 def derived(parent: str, number: int) -> str:
     """The id of the part `number` of a job: always the same one, and as old as the job itself. Redis reckons it, too (letters.lua).
 
-    Parts follow each other (by 16 bits of their numbers), because indexes take what comes in order for half the price. 44 bits of a hash, and
-    12 that come from the parent, tell them from those of its neighbours.
+    Parts follow each other (by 16 bits of their numbers), because indexes take what comes in order for half the price. 44 bits of a hash,
+    and 12 that come from the parent, tell them from those of its neighbours.
     """
     digits, place = sha1(f"{parent}/{number}".encode(), usedforsecurity=False).hexdigest(), f"{number & 0xFFFF:04x}"
     return f"{parent[:15]}{parent[-3:]}-8{place[:3]}-{place[3]}{digits[:11]}"

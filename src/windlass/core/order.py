@@ -75,7 +75,7 @@ class Shares:
 
     def place(self, queue: str, lane: str, priority: int, run_at: float, terms: Terms | None) -> tuple[int, bool]:
         """The rank of a job that becomes ready, and whether it says more than its priority and due time."""
-        if terms is None and not self.lines:
+        if (terms is None or (terms.group is None and terms.ageing == inf)) and not self.lines:
             return rank(priority, run_at), False
         line, place = (queue, lane, priority), aged(priority, run_at, terms)
         if place is not None and (queue, lane, DEFAULT_PRIORITY) not in self.lines:

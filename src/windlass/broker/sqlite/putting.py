@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -77,9 +77,7 @@ def _insert(tx: Transaction, rows: list[NewRow]) -> list[Placed]:
 
 def _stored(tx: Transaction, rows: list[NewRow], asking: bool) -> list[Placed]:
     if asking or tx.order.lines:
-        write_rows(
-            tx.con, "enqueue_asking", [(*row, *keys.said(new.terms, row[6]), *_rank(tx, new, row)) for new, row in rows]
-        )
+        write_rows(tx.con, "enqueue_asking", list(_asking(tx, rows)))
     else:
         write_rows(tx.con, "enqueue", [row for _, row in rows])
     placed = list[Placed]()
@@ -93,6 +91,16 @@ def _stored(tx: Transaction, rows: list[NewRow], asking: bool) -> list[Placed]:
         limited = [gates.newcomer(new, row[7]) for new, row in rows if row[5] == "waiting" and _limited(new)]
         gates.enter(tx, limited, rows[-1][1][6])
     return placed
+
+
+def _asking(tx: Transaction, rows: list[NewRow]) -> Iterator[tuple[Any, ...]]:
+    """The values of the statement `enqueue_asking`. Many jobs of one call have the same terms."""
+    terms, now, said = None, 0.0, keys.said(None, 0.0)
+    for new, row in rows:
+        if new.terms is not terms or row[6] != now:
+            terms, now = new.terms, row[6]
+            said = keys.said(terms, now)
+        yield (*row, *said, *_rank(tx, new, row))
 
 
 def _limited(new: NewJob) -> bool:
