@@ -276,7 +276,7 @@ class Space:
         """Put a letter into a job's journal. The last one that is missing makes it ready, unless its own time is still to come."""
         known, new = record.letters.get(letter.name), len(record.letters) + 1
         if known is not None:
-            if record.job.started_at is not None:
+            if record.job.started_at is not None and not record.job.state.finished:
                 return []
             del record.journal[known]
         record.written += 1

@@ -189,7 +189,8 @@ class Letters(Protocol):
     A letter counts; but one that tells of a failure or a cancel counts only with a job that `collects`. Others it fails, if they wait and
     have never been started ("PartFailed"); it is not kept then. That end writes its own letters, and counts in the history.
     A letter whose name came before is not counted again: it takes the older one's place until its receiver is started first; from then
-    on the first one stays, so that what a run has read is what the next run reads.
+    on the first one stays, so that what a run has read is what the next run reads; but once the receiver has failed, or was cancelled,
+    the newest one counts again: who retries the part by hand, and then the receiver, is told of the retry.
     A job that waits, and one that is scheduled with letters missing, is ready once as many have come as it awaits: of what waits since it
     was enqueued, when its own time has come, too: until then it is scheduled. It is due then from that moment, or from its own time.
     Of what ends in one call, successes are told first.

@@ -97,11 +97,11 @@ def _write(tx: Transaction, sent: Sequence[Sent]) -> Came:
     boxes = _boxes(tx, dict.fromkeys(one[0] for one in sent)) if sent else {}
     counts = {job: letters for job, (_, letters) in boxes.items()}
     kept = [one for one in sent if one[0] in boxes and (one[1].said not in letters.FAILED or boxes[one[0]][0].collects)]
-    known, last = set[tuple[JobId, str]](), dict[JobId, int]()
+    known, last = set[tuple[JobId, str]](), dict[JobId, tuple[int, int, int]]()
     if kept:
         known |= set(_names(tx.run("letters_known", as_json((to, one.name) for to, one, _ in kept)).fetchone()[0]))
         last = verbs.last_numbers(tx, {one[0] for one in kept})
-    came, written = Came({}, {}), list[tuple[JobId, int, str, bytes, float]]()
+    came, written = Came({}, {}), list[tuple[object, ...]]()
     for to, letter, at in sent:
         if to not in boxes:
             continue
@@ -112,13 +112,14 @@ def _write(tx: Transaction, sent: Sequence[Sent]) -> Came:
             if lacks and state is State.WAITING and not box.started:
                 error = letters.missed(letter)
                 came.failed[to] = stays(box.row, State.FAILED)._replace(finished_at=at, error=error)
-        elif (new := (to, letter.name) not in known) or not box.started:
+        elif (new := (to, letter.name) not in known) or not box.started or state.finished:
             known.add((to, letter.name))
-            last[to], counts[to] = last[to] + 1, counts[to] + new
-            written.append((to, last[to], letter.name, letters.write(letter), at))
+            seq, token, number = last[to]
+            last[to], counts[to] = (seq + 1, token, number), counts[to] + new
+            written.append((to, seq + 1, letter.name, letters.write(letter), at, token, number))
             if lacks and counts[to] == box.awaits and state in (State.WAITING, State.SCHEDULED):
                 came.complete[to] = _released(box.row, at)
-    changed = dict.fromkeys(one[0] for one in written)
+    changed = dict.fromkeys(str(one[0]) for one in written)
     write_rows(tx.con, "letters_write", written)
     write_rows(tx.con, "letters_count", [(boxes[job][0].row.place, counts[job]) for job in changed])
     tx.changed += changed

@@ -178,9 +178,9 @@ Append = Sequence[tuple[Claim, Sequence[Entry]]]
 
 def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
     running = _running(tx, [claim for pairs in calls for claim, _ in pairs])
-    found = _numbers(tx, {job for _, job in running})
-    last = {job: seq for job, seq, _, _ in found}
-    noted = {(token, job): number for job, _, token, number in found}
+    found = last_numbers(tx, {job for _, job in running})
+    last = {job: seq for job, (seq, _, _) in found.items()}
+    noted = {(token, job): number for job, (_, token, number) in found.items()}
     rows, answers = list[tuple[object, ...]](), list[list[bool]]()
     for pairs in calls:
         answers.append([(claim.token, claim.id) in running for claim, _ in pairs])
@@ -198,13 +198,10 @@ def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
     return answers
 
 
-def _numbers(tx: Transaction, jobs: Iterable[JobId]) -> list[tuple[JobId, int, int, int]]:
-    return numbers_of(tx.run("append_last", as_json(jobs)).fetchone()[0])
-
-
-def last_numbers(tx: Transaction, jobs: Iterable[JobId]) -> dict[JobId, int]:
-    """The number that each job's journal gave last."""
-    return {job: seq for job, seq, _, _ in _numbers(tx, jobs)}
+def last_numbers(tx: Transaction, jobs: Iterable[JobId]) -> dict[JobId, tuple[int, int, int]]:
+    """What the statement says of each: the number that its journal gave last; the token and the number of the run that wrote there last."""
+    found = numbers_of(tx.run("append_last", as_json(jobs)).fetchone()[0])
+    return {job: (seq, token, number) for job, seq, token, number in found}
 
 
 # --- upkeep ---------------------------------------------------------------------------------------------------

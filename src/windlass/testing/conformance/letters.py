@@ -25,6 +25,7 @@ from windlass.testing.conformance.kit import (
     add,
     date,
     end,
+    entry,
     hire,
     job,
     look,
@@ -254,6 +255,32 @@ class Writing(Chapter):
             ("event", b"1"),
         ]
         assert (await look(broker, claim.id)).letters == 2
+
+    async def test_a_letter_between_two_calls_that_are_the_same(self, broker: Broker) -> None:
+        """What a run says twice, because the first answer got lost, is written once, whatever came meanwhile."""
+        claim = await flow(broker)
+        said = [(claim, [entry("checkpoint", b"1", number=1), entry("chunk", b"2", number=2)])]
+        assert await broker.append(said, now=NOW) == [True]
+        assert await broker.deliver(claim.id, "approved", b"1", now=NOW)
+        assert await broker.append(said, now=NOW) == [True]
+        reading = await broker.read(claim.id)
+        assert reading is not None
+        assert [one.kind for one in reading.entries] == ["checkpoint", "chunk", "letter"]
+
+    async def test_of_what_failed_the_newest_letter_counts_again(self, broker: Broker) -> None:
+        """Who retries the part by hand, and then the receiver, is told of the retry."""
+        claim = await flow(broker)
+        part = await sender(broker, claim.id)
+        await end(broker, part, Failed(ERROR))
+        await end(broker, claim, Failed(ERROR))
+        await broker.revive([part.id], now=NOW)
+        await end(broker, (await take(broker))[0])
+        assert [one.said for one in await mail(broker, claim.id)] == ["succeeded"]
+        assert (await look(broker, claim.id)).letters == 1
+        await broker.revive([claim.id], now=NOW)
+        (again,) = await take(broker)
+        await broker.revive([part.id], now=NOW)
+        assert (again.id, [one.said for one in await mail(broker, claim.id)]) == (claim.id, ["succeeded"])
 
     async def test_who_revives_the_part_and_then_the_join(self, broker: Broker) -> None:
         """Of what is revived, what was never started and lacks letters waits again; what came after its failure is there."""

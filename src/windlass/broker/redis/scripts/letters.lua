@@ -61,7 +61,7 @@ local function put(box, name, letter, now)
   local number = box.numbers[1] + 1
   local place = string.format('%.0f', number)
   if call('HSETNX', box.mail, name, place) == 0 then
-    if job.started_at then return end
+    if job.started_at and job.state < SUCCEEDED then return end
     local old = call('HGET', box.mail, name)
     call('HSET', box.mail, name, place)
     call('ZREMRANGEBYSCORE', root .. 'log:' .. job.id, old, old)
