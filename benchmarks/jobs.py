@@ -11,7 +11,7 @@ import struct
 import time
 from pathlib import Path
 
-from windlass import Windlass
+from windlass import Depends, Flow, Windlass
 
 RECORD = struct.Struct("<qqd")
 """A job's number, the process it ran in, and `time.monotonic()`, which all processes of a machine share."""
@@ -30,6 +30,20 @@ async def noop(number: int) -> int:
 async def nap(number: int) -> int:
     """For the soak: lasts long enough to be killed, and is never given up."""
     await asyncio.sleep(0.01)
+    return await noop(number)
+
+
+@app.task
+async def total(numbers: list[int], number: int) -> int:
+    """A join."""
+    await noop(number)
+    return sum(numbers)
+
+
+@app.flow
+async def waits(number: int, flow: Flow = Depends()) -> int:
+    """Suspended until it is told to go on; every other one with a time at which it would do so by itself."""
+    await flow.event("go", timeout="1d" if number % 2 else None)
     return await noop(number)
 
 

@@ -43,6 +43,7 @@ PAGES = {
     "workers": "workers",
     "schedules": "schedules",
     "workflows": "workflows",
+    "limits": "limits",
     "tasks": "tasks?range=15m",
     "task": "tasks/images.resize?range=15m",
     "system": "system",
@@ -57,6 +58,7 @@ JOBS = {
     "job-streamed": "state:succeeded task:captions.write",
     "job-video": "state:succeeded task:tasks.transcode",
 }
+WORKFLOWS = {"workflow-join": "root:* task:albums.publish", "workflow-flow": "root:* task:orders.fulfil"}
 
 
 @contextmanager
@@ -88,9 +90,9 @@ def ask(root: str, read: str) -> Any:
 def places(root: str) -> Iterator[tuple[str, str]]:
     """Name and path of every page."""
     yield from PAGES.items()
-    for name, wanted in JOBS.items():
+    for name, wanted in (JOBS | WORKFLOWS).items():
         if jobs := ask(root, f"jobs?limit=1&q={quote(wanted)}")["jobs"]:
-            yield name, f"jobs/{jobs[0]['id']}"
+            yield name, f"{'workflows' if name in WORKFLOWS else 'jobs'}/{jobs[0]['id']}"
         else:
             print(f"no picture of {name}: no job is {wanted}", file=sys.stderr)
     workers = ask(root, "workers")["workers"]

@@ -14,8 +14,8 @@ import pytest
 from pydantic import BaseModel
 
 from windlass import ConfigurationError, Context, Depends, InvalidArguments, Retry, Windlass
-from windlass.definition import Options
 from windlass.errors import DuplicateTask, TaskDefinitionError, UnknownTask
+from windlass.options import Options
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import base64
 import importlib
+import inspect
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +22,7 @@ from windlass.core.state import State, mermaid
 from windlass.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 
@@ -73,6 +76,24 @@ def test_what_can_go_wrong_is_what_the_chaos_suite_plays() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def first_line(module: str, name: str) -> str:
+    """What the docstring of a public name begins with; "" for an alias, which has none."""
+    found = getattr(importlib.import_module(module), name)
+    doc = inspect.getdoc(found) if inspect.isclass(found) or inspect.isfunction(found) else None
+    return doc.splitlines()[0] if doc else ""
+
+
+@pytest.mark.parametrize("module", ["windlass", "windlass.fastapi"])
+def test_the_reference_has_every_public_name(module: str) -> None:
+    """With the words of its docstring, where it has one of its own."""
+    part = (ROOT / "docs/reference.md").read_text().split(f"## `{module}`\n")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", part, re.MULTILINE))
+    assert rows.keys() == set(importlib.import_module(module).__all__)
+    told = {name: first_line(module, name).replace("|", r"\|") for name in rows}
+    stale = {name: line for name, line in told.items() if line and rows[name] != line}
+    assert stale == {}
+
+
 # --- links and names ----------------------------------------------------------------------------------------
 
 
@@ -117,7 +138,33 @@ def test_examples_compile_and_import_what_exists(page: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
-GUIDES = ("fastapi", "dashboard", "metrics", "processes-and-limits", "tracing")
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/examples/*.md")), ids=lambda page: page.stem)
+def test_the_code_on_the_page_of_an_example_is_that_of_the_example(page: Path) -> None:
+    code = "\n".join(file.read_text() for file in ROOT.glob(f"examples/{page.stem}/*.py"))
+    assert [block for block in blocks(page, "python") if block not in code] == []
+
+
+def test_every_example_has_a_readme_a_page_and_a_test() -> None:
+    examples = {folder.parent.name for folder in ROOT.glob("examples/*/README.md")}
+    assert {page.stem for page in ROOT.glob("docs/examples/*.md")} == examples
+    tests = "".join(file.stem for file in ROOT.glob("tests/examples/test_*.py"))
+    assert [name for name in examples if name not in tests] == []
+
+
+GUIDES = (
+    "batches",
+    "dashboard",
+    "fastapi",
+    "metrics",
+    "processes-and-limits",
+    "resumable-jobs",
+    "schedules",
+    "security",
+    "streaming",
+    "tracing",
+)
+TESTED = ("fairness", "flows", "keys", "limits", "testing", "workflows")
+"""Guides with tests of their own."""
 
 
 @pytest.mark.parametrize("name", [*(f"how-to/{guide}" for guide in GUIDES), "tutorial"])
@@ -125,16 +172,56 @@ def test_the_files_of_a_guide_can_be_imported(name: str, tmp_path: Path) -> None
     page = ROOT / f"docs/{name}.md"
     write(page, tmp_path)
     program = "; ".join(f"import {file.removesuffix('.py')}" for file in files(page) if file != "tour.py")
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = os.environ | {"JOBS_KEY": base64.b64encode(bytes(32)).decode()}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
-def test_the_tests_in_the_guide_to_testing_pass(tmp_path: Path) -> None:
-    write(ROOT / "docs/how-to/testing.md", tmp_path)
+@pytest.mark.parametrize("name", TESTED)
+def test_the_tests_in_a_guide_pass(name: str, tmp_path: Path) -> None:
+    write(page := ROOT / f"docs/how-to/{name}.md", tmp_path)
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nasyncio_mode = "auto"\n')
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_tasks.py", "test_my_broker.py"]
+    tests = [file for file in files(page) if file.startswith("test_")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_code_of_every_guide_is_run() -> None:
+    guides = {page.stem: page for page in ROOT.glob("docs/how-to/*.md") if blocks(page, "python")}
+    assert guides.keys() == {*GUIDES, *TESTED, *RUNS}
+    assert [name for name, page in guides.items() if len(files(page)) < len(blocks(page, "python"))] == []
+
+
+RUNS = {
+    "resumable-jobs": "import crawl, train; go(crawl.crawl.bind(), 2), go(train.train.bind(3), 0.125)",
+    "batches": "import images, careful; go(images.generate.bind('a cow'), 'a picture of a cow'), go(careful.shorten.bind('x'), 'x')",
+    "queues-and-resources": "import gpu; go(gpu.train.bind(3), '3 epochs on device 0')",
+    "streaming": "import answers; go(answers.answer.bind('What?'), 'It is forty-two.', ['It', 'is', 'forty-two.'])",
+}
+"""What becomes of the jobs of a guide."""
+RUN = """
+import asyncio
+from windlass.testing import Harness
+def go(call, expected, chunks=()):
+    async def run():
+        async with Harness(call.app) as jobs:
+            (handle,) = await call.app.enqueue_many([call])
+            await jobs.drain()
+            assert await handle == expected, await handle
+            assert [chunk async for chunk in handle.stream()] == list(chunks)
+    asyncio.run(run())
+"""
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_jobs_of_a_guide_run(name: str, tmp_path: Path) -> None:
+    write(ROOT / f"docs/how-to/{name}.md", tmp_path)
+    command = [sys.executable, "-c", RUN + RUNS[name]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 async def test_the_scripts_of_the_tutorial_run(tmp_path: Path) -> None:

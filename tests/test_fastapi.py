@@ -53,6 +53,11 @@ async def broken() -> None:
     raise OSError("disk full")
 
 
+@app.task
+async def announce(report: Report) -> str:
+    return f"{report.path} is ready"
+
+
 @other.task
 async def print_out(pages: int) -> int:
     return pages
@@ -115,6 +120,10 @@ def make_api(**options: Any) -> FastAPI:
     @api.post("/transcode", status_code=202)
     async def start(accept: Accepted, path: str = "a.mp4", preset: int = 1, key: str | None = None) -> JobAccepted:
         return await accept(transcode.options(key=key).bind(path, preset))
+
+    @api.post("/transcode-and-announce", status_code=202)
+    async def both(accept: Accepted) -> JobAccepted:
+        return await accept(transcode.bind("a.mp4").then(announce))
 
     @api.post("/patient", status_code=202)
     async def patient(accept: Accepted) -> JobAccepted:
@@ -437,6 +446,17 @@ def test_a_repeat_with_the_same_idempotency_key_answers_the_first_job(
     assert len(jobs.enqueued()) == 1
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_a_workflow_is_accepted_with_all_of_its_jobs(
+    client: TestClient, jobs: Harness, headers: dict[str, str]
+) -> None:
+    first, again = (client.post("/transcode-and-announce", headers=headers).json()["id"] for _ in range(2))
+    assert (first == again) is bool(headers)
+    jobs.drain_blocking()
+    assert app.job(first).get() == "a.mp4 is ready"
+    assert len(jobs.enqueued()) == (2 if headers else 4)
+
+
 def test_an_idempotency_key_with_other_arguments_is_refused(client: TestClient, jobs: Harness) -> None:
     headers = {"Idempotency-Key": "k"}
     client.post("/transcode?path=a", headers=headers)
@@ -751,7 +771,7 @@ def test_two_apps_in_one_api_are_told_apart(jobs: Harness) -> None:
             problem(client.get(theirs.replace("office", "jobs")), 404, "job-not-found")
             paths = client.get("/openapi.json").json()["paths"]
             operations = [one["operationId"] for path in paths.values() for one in path.values()]
-            assert len(operations) == len(set(operations)) == 2 * 4 + 4
+            assert len(operations) == len(set(operations)) == 2 * 4 + 5
 
 
 def test_two_apps_of_one_name_in_one_api_are_refused_at_the_start() -> None:

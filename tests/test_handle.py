@@ -25,6 +25,7 @@ from windlass.core.ids import new_id
 from windlass.core.job import Entry, LogLine
 from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Retried, Succeeded
 from windlass.errors import Undecodable
+from windlass.handle import Stream
 
 
 @pytest.fixture
@@ -252,3 +253,91 @@ async def test_a_follower_may_leave(app: Windlass) -> None:
         await waiting
     await run_next(app)
     assert (await followed(app, job.id))[-1].kind == "end"
+
+
+# --- partial results ----------------------------------------------------------------------------------------
+
+
+async def written(app: Windlass, *chunks: Any) -> tuple[Any, Any]:
+    """A job that runs and has published these, among other things; and its claim."""
+    job = await app.task(work).enqueue(3)
+    (claim,) = await take(app)
+    for chunk in chunks:
+        await journal(app, claim, entry("log", {"level": "info", "message": "no chunk"}), entry("chunk", chunk))
+    return job, claim
+
+
+async def collect(stream: Stream[Any], seen: list[Any]) -> None:
+    async for value in stream:
+        seen.append(value)
+
+
+async def test_a_stream_gives_the_values_and_ends_with_the_job(app: Windlass) -> None:
+    job, claim = await written(app, "a", {"b": 1})
+    await end(app, (claim, Succeeded(b'{"frames":1}')))
+    stream = job.stream()
+    assert [value async for value in stream] == ["a", {"b": 1}]
+    assert [value async for value in job.stream(after=stream.last)] == []
+
+
+async def test_a_stream_gives_each_value_as_it_comes(app: Windlass) -> None:
+    job, claim = await written(app)
+    values = aiter(job.stream())
+    for value in ("first", "second"):
+        coming = asyncio.ensure_future(anext(values))
+        await asyncio.sleep(0)
+        await journal(app, claim, entry("chunk", value))
+        assert await asyncio.wait_for(coming, 5) == value
+    await end(app, (claim, Succeeded(b'{"frames":1}')))
+    with pytest.raises(StopAsyncIteration):
+        await anext(values)
+
+
+async def test_a_stream_gives_what_it_was_asked_for(app: Windlass) -> None:
+    job, claim = await written(app, {"frames": 1}, {"frames": "2"}, {"pictures": 3})
+    await end(app, (claim, Succeeded(b'{"frames":1}')))
+    stream, seen = job.stream(Report), list[Any]()
+    with pytest.raises(
+        Undecodable, match=rf"a chunk of job {job.id} does not fit what stream\(...\) was asked for: frames"
+    ):
+        await collect(stream, seen)
+    assert seen == [Report(1), Report(2)]
+    assert stream.last == 4, "what could not be read was not seen"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [(Failed(ErrorInfo("exception", "E", "no disk")), JobFailed), (Cancelled("enough"), JobCancelled)],
+)
+async def test_at_its_end_a_stream_says_when_the_job_did_not_succeed(
+    app: Windlass, outcome: Any, error: type[Exception]
+) -> None:
+    job, claim = await written(app, "a", "b")
+    await end(app, (claim, outcome))
+    seen: list[Any] = []
+    with pytest.raises(error):
+        await collect(job.stream(), seen)
+    assert seen == ["a", "b"]
+
+
+async def test_a_stream_that_was_broken_off_anywhere_goes_on_behind_it(app: Windlass) -> None:
+    chunks = list(range(6))
+    job, claim = await written(app, *chunks)
+    await end(app, (claim, Succeeded(b'{"frames":1}')))
+    for first in range(6):
+        seen, last = [], 0
+        while True:
+            stream = job.stream(int, after=last)
+            async for value in stream:
+                seen.append(value)
+                if len(seen) % (first + 1) == 0:
+                    break
+            else:
+                break
+            last = stream.last
+        assert seen == chunks
+
+
+async def test_a_stream_of_no_job(app: Windlass) -> None:
+    with pytest.raises(JobNotFound):
+        await anext(aiter(app.job(new_id()).stream()))

@@ -31,19 +31,24 @@ MODULE_LINES = 400
 FUNCTION_LINES = 40
 CONSTRUCTOR_PARAMETERS = 8
 PUBLIC_METHODS = 15
-TOTAL_LINES, TOTAL_CODE = 20_730, 14_490
+TOTAL_LINES, TOTAL_CODE = 27_050, 19_000
 """The bar is 5,000 lines, and it is not met: this is what there is, with room for a hundred lines. It may only go down, or up by what a new
 feature costs, and then the change says which. Redis cost 1,200. The failure catalogue cost 2,600: the finished supervisor (ward, patrol,
 custody) 600, health and sd_notify 430, evidence of crashes 180, seals and secrets 450, damaged records 250, limits on what is decoded 300.
 The history (measures, faults, the book, the recorder) cost 750; the dashboard's API 3,500 (shapes, filter and reads 2,000, actions
 and audit 600, roles, pages and logins 900), its commands 430, metrics and traces 390, wishes to workers and bounded looks 310.
+Flow cost 6,300: schedules 1,000, workflows and flows 1,500, order and keys 900, batches with resume and streaming 900, limits 1,050,
+their pages 700, the rest what a cancel takes along and what says why a job waits.
 The first number counts every line of Python (docstrings, imports, blank lines; not SQL), the second only those that hold code.
 """
 
 LONG_MODULES = {
     "broker/memory.py": "the model of the broker port: one class that is read beside the port, verb by verb",
+    "broker/port.py": "the specification: nearly all of it is prose",
 }
-BROKERS = {
+WIDE_CLASSES = {
+    "app.py:Windlass": "the front door: what a program asks of its app, each a thing of its own",
+    "broker/memory.py:Space": "the state behind the model, step by step",
     "broker/memory.py:MemoryBroker": "implements all verbs of the port",
     "broker/sqlite/broker.py:SqliteBroker": "implements all verbs of the port",
     "broker/redis/broker.py:RedisBroker": "implements all verbs of the port",
@@ -122,7 +127,7 @@ def test_no_class_has_more_than_15_public_methods() -> None:
 
     classes = {place: len(public(node)) for place, node in units(ast.ClassDef)}
     too_wide = {place: count for place, count in classes.items() if count > PUBLIC_METHODS}
-    assert too_wide.keys() == BROKERS.keys() & classes.keys(), too_wide
+    assert too_wide.keys() == WIDE_CLASSES.keys() & classes.keys(), too_wide
 
 
 def code_lines(text: str) -> int:

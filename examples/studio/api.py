@@ -1,4 +1,4 @@
-"""The studio's API: takes a video, stores its jobs, shows how they go. `python api.py FD` serves on an open socket."""
+"""The studio's API: takes a video, stores the flow that publishes it, shows how it goes. `python api.py FD` serves on an open socket."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import shutil
 import socket
 import sys
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ from library import Entry, Piece
 from starlette.requests import ClientDisconnect
 
 from windlass import Job, JobEvent, JobNotFound
-from windlass.fastapi import Tasks, dashboard, jobs_router
+from windlass.fastapi import Tasks, dashboard, jobs_router, meta_of
 
 if os.environ.get("STUDIO_BUSY"):
     import busy  # noqa: F401  # registers its tasks, so that the dashboard knows them
@@ -45,6 +45,8 @@ api.include_router(jobs_router(tasks.app), prefix="/jobs")
 api.include_router(dashboard(tasks.app), prefix="/windlass")
 api.mount("/page", StaticFiles(directory=PAGE))
 closing = asyncio.Event()
+FLOW = ""
+"""In the place of a piece: the flow itself."""
 
 
 # --- the page -------------------------------------------------------------------------------------------------
@@ -76,7 +78,7 @@ async def limits() -> dict[str, int]:
 async def upload(
     request: Request, response: Response, jobs: Tasks, name: Annotated[str, Query(max_length=200)] = "video"
 ) -> Entry:
-    """Take a video (the body of the request), and store the jobs for it. Answers before any of them has begun.
+    """Take a video (the body of the request), and have it published. Answers before that has begun.
 
     413: too large. 422: not a video.
     """
@@ -96,16 +98,17 @@ async def upload(
         raise HTTPException(507, "there is no room left for the video on the server") from None
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
-    # The ids are known before the jobs are stored: `Tasks` stores all or none of them once this function has returned.
-    pieces = _add_jobs(jobs, video_id, found)
+    # The id is known before the job is stored: `Tasks` does that once this function has returned.
+    jobs.add_task(tasks.publish, video_id)
     entry = Entry(
         id=video_id,
+        job=jobs.handles[0].id,
         name=name,
         size=size,
         width=found.width,
         height=found.height,
         duration=found.duration,
-        pieces=pieces,
+        pieces=_pieces(found),
     )
     entry.save()
     response.headers["Location"] = api.url_path_for("show", video_id=video_id)
@@ -132,20 +135,14 @@ async def _receive(request: Request, path: Path) -> int:
     return size
 
 
-def _add_jobs(jobs: Tasks, video_id: str, found: video.Video) -> list[Piece]:
-    jobs.add_task(tasks.probe, video_id)
-    pieces = [Piece(job="", kind="probe", title="Probe")]
+def _pieces(found: video.Video) -> list[Piece]:
+    pieces = [Piece(kind="probe", title="Probe")]
     for short in found.renditions():
         width, height = found.scaled(short)
-        jobs.add_task(tasks.transcode, video_id, width, height)
         file = tasks.rendition_name(width, height)
-        pieces.append(Piece(job="", kind="rendition", title=f"{short}p", file=file, width=width, height=height))
-    jobs.add_task(tasks.contact_sheet, video_id)
+        pieces.append(Piece(kind="rendition", title=f"{short}p", file=file, width=width, height=height))
     width, height = video.sheet_size(found)
-    pieces.append(Piece(job="", kind="sheet", title="Contact sheet", file=tasks.SHEET, width=width, height=height))
-    for piece, handle in zip(pieces, jobs.handles, strict=True):
-        piece.job = handle.id
-    return pieces
+    return [*pieces, Piece(kind="sheet", title="Contact sheet", file=tasks.SHEET, width=width, height=height)]
 
 
 # --- showing it -----------------------------------------------------------------------------------------------
@@ -163,7 +160,7 @@ Found = Annotated[Entry, Depends(_find)]
 
 @api.get("/videos/{video_id}")
 async def show(entry: Found) -> Entry:
-    """A video and its jobs."""
+    """A video, and what becomes of it."""
     return entry
 
 
@@ -179,11 +176,8 @@ async def download(entry: Found, file: str) -> FileResponse:
 @api.post("/videos/{video_id}/cancel", status_code=202)
 async def cancel_all(entry: Found) -> None:
     """Cancel what has not finished."""
-    for piece in entry.pieces:
-        try:
-            await tasks.app.job(piece.job).cancel()
-        except JobNotFound:
-            pass  # finished so long ago that it is not kept any more
+    with suppress(JobNotFound):  # finished so long ago that it is not kept any more
+        await tasks.app.job(entry.job).cancel()
 
 
 @api.get("/videos/{video_id}/events", response_class=EventSourceResponse)
@@ -197,16 +191,26 @@ async def follow(
     `/jobs/{id}/events` follows a single job; but a browser opens six connections to a host, and the players need theirs.
     An event's id holds how far each job was seen, so that a client that comes again misses nothing.
     """
-    seen = _positions(last_event_id or after, len(entry.pieces))
-    async with aclosing(_merged([piece.job for piece in entry.pieces], seen)) as events:
-        async for number, event in events:
-            seen[number] = event.id or seen[number]
-            where, job_id = ".".join(map(str, seen)), entry.pieces[number].job
+    pieces = [FLOW, *[piece.title for piece in entry.pieces]]
+    seen, begun = dict(zip(pieces, _positions(last_event_id or after, len(pieces)), strict=True)), {FLOW}
+    async with aclosing(_merged(entry.job, seen)) as events:
+        async for piece, job_id, event in events:
+            seen[piece] = event.id or seen[piece]
+            begun.add(piece)
+            where = ".".join(map(str, seen.values()))
+            if piece == FLOW:
+                continue  # that it goes on is seen by its jobs
             if event.kind == "log":
-                yield ServerSentEvent(event="log", id=where, data={"id": job_id, "line": event.data.message})
+                yield ServerSentEvent(event="log", id=where, data={"piece": piece, "line": event.data.message})
             else:
-                yield ServerSentEvent(event="job", id=where, data=await _look(job_id))
+                yield ServerSentEvent(event="job", id=where, data={"piece": piece, **await _look(job_id)})
     if not closing.is_set():
+        kept = (await _look(entry.job))["state"] != "gone"
+        for piece in pieces:
+            if piece not in begun:  # the flow ended before it came to this
+                yield ServerSentEvent(
+                    event="job", data={"piece": piece, "id": None, "state": "cancelled" if kept else "gone"}
+                )
         yield ServerSentEvent(event="end", data={})
 
 
@@ -215,36 +219,40 @@ def _positions(text: str, count: int) -> list[int]:
     return [int(part) for part in parts] if len(parts) == count and all(map(str.isdecimal, parts)) else [0] * count
 
 
-async def _merged(ids: Sequence[str], after: Sequence[int]) -> AsyncGenerator[tuple[int, JobEvent]]:
-    """The events of several jobs, each with its job's place in `ids`, until all have ended or the server closes."""
-    queue: asyncio.Queue[tuple[int, JobEvent | None]] = asyncio.Queue()
+async def _merged(flow: str, after: Mapping[str, int]) -> AsyncGenerator[tuple[str, str, JobEvent]]:
+    """The events of a flow and of the jobs that it runs, each with its piece and its job, until all have ended or the server closes."""
+    queue: asyncio.Queue[tuple[str, str, JobEvent | None]] = asyncio.Queue()
+    watched, over = dict[str, asyncio.Task[None]](), set[str]()
 
-    async def pump(number: int) -> None:
+    async def watch(piece: str, job_id: str) -> None:
         try:
-            async for event in tasks.app.job(ids[number]).events(after=after[number]):
-                await queue.put((number, event))
+            async for event in tasks.app.job(job_id).events(after=after[piece]):
+                await queue.put((piece, job_id, event))
         except JobNotFound:
-            await queue.put((number, JobEvent("end", None, None, 0)))
-        await queue.put((number, None))
+            await queue.put((piece, job_id, JobEvent("end", None, None, 0)))
+        await queue.put((piece, job_id, None))
 
     async def close() -> None:
         await closing.wait()
-        for number in range(len(ids)):
-            await queue.put((number, None))
+        await queue.put((FLOW, flow, None))
 
-    pumps = [asyncio.create_task(pump(number)) for number in range(len(ids))] + [asyncio.create_task(close())]
+    closer = asyncio.create_task(close())
+    watched[flow] = asyncio.create_task(watch(FLOW, flow))
     try:
-        left = len(ids)
-        while left:
-            number, event = await queue.get()
+        while len(over) < len(watched) and not closing.is_set():
+            piece, job_id, event = await queue.get()
             if event is None:
-                left -= 1
-            else:
-                yield number, event
+                over.add(job_id)
+                continue
+            if job_id == flow:
+                async for job in tasks.app.job(flow).parts():
+                    if job.id not in watched:
+                        watched[job.id] = asyncio.create_task(watch(meta_of(job)["piece"], job.id))
+            yield piece, job_id, event
     finally:
-        for pump_task in pumps:
-            pump_task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        for task in (closer, *watched.values()):
+            task.cancel()
+        await asyncio.gather(closer, *watched.values(), return_exceptions=True)
 
 
 async def _look(job_id: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import library
 from PIL import Image, ImageFilter
 from tasks import app
 
-from windlass import Call, Context, Depends, Fail, Retry, Secret, Snooze, Windlass
+from windlass import Call, Context, Depends, Fail, Flow, Limit, Retry, Secret, Snooze, Windlass, group
 
 SAMPLE = library.HERE / "media" / "bigbuckbunny.mp4"
 VIDEOS = 10
@@ -80,7 +80,18 @@ async def index(documents: list[int], ctx: Context = Depends()) -> dict[str, int
     return {"indexed": len(documents)}
 
 
-@app.task(name="search.crawl", queue="search", timeout="3s", keep=KEEP, retry=Retry(attempts=2, first="10s"))
+def shop(address: str) -> str:
+    """Whose site it is."""
+    return address.partition("/")[0]
+
+
+POLITE = Limit("site", rate="6/m", burst=2, running=1, key=shop)
+"""No shop is asked by two crawlers at once, nor often."""
+
+
+@app.task(
+    name="search.crawl", queue="search", timeout="3s", keep=KEEP, retry=Retry(attempts=2, first="10s"), limits=[POLITE]
+)
 async def crawl(address: str, depth: int = 2) -> int:
     """Fetch a page and the pages behind it."""
     if random.random() < 0.08:
@@ -107,6 +118,22 @@ async def capture(order: int, amount: float, card: Annotated[str, Secret]) -> st
     if random.random() < 0.1:
         raise TimeoutError("the bank did not answer within 500 ms")
     return f"ch_{order:x}"
+
+
+@app.flow(name="orders.fulfil", keep=KEEP)
+async def fulfil(order: int, to: str, flow: Flow = Depends()) -> str:
+    """Collect the money, wait until somebody has packed it, tell the customer. It takes no slot while it waits."""
+    charge = await flow.run(capture.bind(order, 25.0, "4929 1234 5678"))
+    await flow.event("packed", timeout="2m")
+    await flow.run(receipt.bind(order, to))
+    return charge
+
+
+@app.task(name="albums.publish", keep=KEEP)
+async def album(pictures: list[str], title: str) -> str:
+    """Publish pictures, once all of them have their size."""
+    await asyncio.sleep(random.uniform(0.5, 2))
+    return f"{title}: {len(pictures)} pictures"
 
 
 @app.task(name="captions.write", keep=KEEP)
@@ -167,6 +194,7 @@ def pack(day: str) -> None:
 # --- the load -------------------------------------------------------------------------------------------------
 
 TENANTS = ("acme", "globex", "initech", "umbrella")
+SHOPS = ("books", "bikes", "tea")
 PEOPLE = ("ada", "grace", "linus", "margaret", "edsger", "barbara")
 
 
@@ -183,7 +211,9 @@ LOAD: tuple[tuple[float, Callable[[], Call[Any]]], ...] = (
     (1.5, lambda: resize.options(meta=_tenant()).bind(_order(), random.choice([320, 800, 1600]))),
     (0.5, lambda: capture.options(meta=_tenant()).bind(_order(), round(random.uniform(5, 400), 2), "4929 1234 5678")),
     (0.5, lambda: index.bind([random.randrange(5_000) for _ in range(random.randrange(2, 30))])),
-    (0.4, lambda: crawl.bind(f"shop.example/{_order()}")),
+    (0.4, lambda: crawl.bind(f"{random.choice(SHOPS)}.example/{_order()}")),
+    (0.04, lambda: group(resize.bind(_order(), 800) for _ in range(random.randrange(6, 30))).then(album, "Autumn")),
+    (0.03, lambda: fulfil.bind(_order(), f"{random.choice(PEOPLE)}@example.org")),
     (0.1, lambda: reminder.options(delay=random.randrange(60, 1800)).bind(_order())),
     (0.12, lambda: monthly.options(expires="15m", meta=_tenant()).bind("2026-10", random.choice(TENANTS))),
     (0.05, lambda: newsletter.options(expires="15m").bind("Autumn", random.randrange(1000))),

@@ -17,9 +17,8 @@ VIDEOS = DATA / "videos"
 
 
 class Piece(BaseModel):
-    """One job of a video. `file`: what it makes, if it makes a file."""
+    """What one job does to a video. `file`: what it makes, if it makes a file."""
 
-    job: str
     kind: Literal["probe", "rendition", "sheet"]
     title: str
     file: str | None = None
@@ -28,9 +27,10 @@ class Piece(BaseModel):
 
 
 class Entry(BaseModel):
-    """A video that was accepted, and its jobs. `duration` in seconds, None when the file does not say; `size` in bytes."""
+    """A video that was accepted. `job` publishes it. `duration` in seconds, None when the file does not say; `size` in bytes."""
 
     id: str
+    job: str
     name: str
     size: int
     width: int

@@ -29,10 +29,10 @@ def once(address: str, check_all_live: Callable[[], None]) -> int:
     host, began = address.removeprefix("http://"), time.monotonic()
     try:
         entry = _upload(host)
-        print(f"uploaded {SAMPLE.name} ({SAMPLE.stat().st_size:,} bytes): {len(entry['pieces'])} jobs")
+        print(f"uploaded {SAMPLE.name} ({SAMPLE.stat().st_size:,} bytes)")
         jobs = _follow(host, entry, check_all_live)
         with tempfile.TemporaryDirectory() as folder:
-            rows = [_verify(host, entry, piece, jobs[piece["job"]], Path(folder)) for piece in entry["pieces"]]
+            rows = [_verify(host, entry, piece, jobs[piece["title"]], Path(folder)) for piece in entry["pieces"]]
     except (Wrong, OSError, http.client.HTTPException, video.NotAVideo, video.FfmpegFailed) as error:
         print(f"studio: {error}", file=sys.stderr)
         return 1
@@ -63,8 +63,7 @@ def _upload(host: str) -> dict[str, Any]:
 
 
 def _follow(host: str, entry: dict[str, Any], check_all_live: Callable[[], None]) -> dict[str, dict[str, Any]]:
-    """Read the event stream to its end, and say what happens; the last that was said of each job."""
-    titles = {piece["job"]: piece["title"] for piece in entry["pieces"]}
+    """Read the event stream to its end, and say what happens; the last that was said of each piece."""
     jobs: dict[str, dict[str, Any]] = {}
     connection = http.client.HTTPConnection(host, timeout=SILENCE)
     try:
@@ -74,9 +73,9 @@ def _follow(host: str, entry: dict[str, Any], check_all_live: Callable[[], None]
                 break
             if kind != "job":
                 continue
-            if data["state"] != jobs.get(data["id"], {}).get("state"):
-                print(f"  {titles[data['id']]:14} {data['state']}", flush=True)
-            jobs[data["id"]] = data
+            if data["state"] != jobs.get(data["piece"], {}).get("state"):
+                print(f"  {data['piece']:14} {data['state']}", flush=True)
+            jobs[data["piece"]] = data
         else:
             raise Wrong("the event stream broke off")
     finally:
@@ -104,7 +103,7 @@ Row = tuple[str, str, str, int, float]
 def _verify(host: str, entry: dict[str, Any], piece: dict[str, Any], job: dict[str, Any], folder: Path) -> Row:
     title = piece["title"]
     if job["state"] != "succeeded":
-        raise Wrong(f"{title} {job['state']}: {job['error'] or job['reason']}")
+        raise Wrong(f"{title} {job['state']}: {job.get('error') or job.get('reason')}")
     took = job["finished"] - job["started"]
     source = video.probe(SAMPLE)
     if piece["file"] is None:

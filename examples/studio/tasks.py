@@ -1,28 +1,25 @@
-"""The jobs of the studio: what is done to a video. A worker runs them: `windlass worker tasks:app`."""
+"""What is done to a video: `publish`, a durable flow, and the jobs that it runs. A worker does both: `windlass worker tasks:app`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import library
 import video
 from pydantic import BaseModel
 
-from windlass import Context, Depends, Fail, Retry, Windlass
+from windlass import Context, Depends, Fail, Flow, Retry, Windlass
 
 app = Windlass(processes=3)  # the three renditions run side by side, whatever the machine
 
 
-class Facts(BaseModel):
-    """What the probe found out. Duration in seconds, size in bytes."""
+@dataclass(frozen=True)
+class Facts(video.Video):
+    """What the probe found out. Size in bytes."""
 
-    width: int
-    height: int
     duration: float
     frames: int
-    rate: float | None
-    codec: str
-    audio: str | None
     size: int
 
 
@@ -36,6 +33,22 @@ class Made(BaseModel):
     size: int
 
 
+@app.flow(keep="7d")
+async def publish(video_id: str, flow: Flow = Depends(), ctx: Context = Depends()) -> list[Made]:
+    """Read a video, then make everything of it side by side. Fails once all is over, when something could not be made."""
+    ctx.progress(0, 2, "reading")
+    facts = await flow.run(probe.options(meta={"piece": "Probe"}).bind(video_id))
+    ctx.progress(1, 2, "encoding")
+    sizes = {f"{short}p": facts.scaled(short) for short in facts.renditions()}
+    return await flow.gather(
+        *[
+            flow.run(transcode.options(meta={"piece": piece}).bind(video_id, *size, facts.duration))
+            for piece, size in sizes.items()
+        ],
+        flow.run(contact_sheet.options(meta={"piece": "Contact sheet"}).bind(video_id, facts)),
+    )
+
+
 @app.task(timeout="10m", keep="7d")
 def probe(video_id: str, ctx: Context = Depends()) -> Facts:
     """Read the whole file once: what is really in it, whatever its header says."""
@@ -45,25 +58,13 @@ def probe(video_id: str, ctx: Context = Depends()) -> Facts:
     duration = found.duration or measured
     ctx.progress(duration, duration, "read")
     ctx.log(f"{found.codec}, {frames} frames, {measured:.2f} s")
-    return Facts(
-        width=found.width,
-        height=found.height,
-        duration=duration,
-        frames=frames,
-        rate=found.rate,
-        codec=found.codec,
-        audio=found.audio,
-        size=source.stat().st_size,
-    )
+    return Facts(**asdict(found) | {"duration": duration, "frames": frames, "size": source.stat().st_size})
 
 
 @app.task(lane="process", timeout="1h", memory="2GB", retry=Retry(attempts=3, first="2s"), keep="7d")
-def transcode(video_id: str, width: int, height: int, ctx: Context = Depends()) -> Made:
+def transcode(video_id: str, width: int, height: int, duration: float, ctx: Context = Depends()) -> Made:
     """Make one rendition. A run after a crash starts over; a run after the file was finished only looks at it."""
-    source = library.source(video_id)
     target = library.folder(video_id) / rendition_name(width, height)
-    found = video.probe(source)
-    duration = found.duration or video.measure(source, lambda at, speed: None)[0]
     if not target.exists():
         with library.published(target, ctx.token) as part:
             ctx.log(f"libx264 veryfast {width}x{height}")
@@ -71,7 +72,7 @@ def transcode(video_id: str, width: int, height: int, ctx: Context = Depends()) 
             def report(at: float, speed: str) -> None:
                 ctx.progress(min(at, duration), duration, f"encoding {speed.replace('x', '×')}".strip())
 
-            video.transcode(source, part, (width, height), report)
+            video.transcode(library.source(video_id), part, (width, height), report)
             _verify(part, duration)
     made = _made(target, video.probe(target))
     ctx.progress(duration, duration, "done")
@@ -80,18 +81,16 @@ def transcode(video_id: str, width: int, height: int, ctx: Context = Depends()) 
 
 
 @app.task(timeout="10m", keep="7d")
-def contact_sheet(video_id: str, ctx: Context = Depends()) -> Made:
+def contact_sheet(video_id: str, facts: Facts, ctx: Context = Depends()) -> Made:
     """Draw the thumbnails. Runs in a thread, and looks between two frames whether it should stop."""
-    source, target = library.source(video_id), library.folder(video_id) / SHEET
-    found = video.probe(source)
-    duration = found.duration or video.measure(source, lambda at, speed: None)[0]
+    target = library.folder(video_id) / SHEET
 
     def report(done: int, count: int) -> None:
         ctx.progress(done, count, f"frame {done} of {count}")
 
     with library.published(target, ctx.token) as part:
-        video.contact_sheet(source, part, found, duration, report)
-    width, height = video.sheet_size(found)
+        video.contact_sheet(library.source(video_id), part, facts, facts.duration, report)
+    width, height = video.sheet_size(facts)
     ctx.log(f"{width}x{height}, {target.stat().st_size:,} bytes")
     return Made(file=target.name, width=width, height=height, duration=None, size=target.stat().st_size)
 

@@ -8,15 +8,19 @@ import type {
   JobDetail,
   JobEvent,
   JobsPage,
+  LimitsPage,
   Overview,
   QueueDetail,
   QueueRow,
+  ScheduleChange,
+  ScheduleRow,
   System,
   TaskRow,
   Series,
   Tick,
   WorkerDetail,
   WorkerRow,
+  Workflow,
 } from "./types";
 
 export interface StreamEars<T> {
@@ -78,6 +82,9 @@ export const reads = {
   worker: (id: string) => of<WorkerDetail>(`workers/${name(id)}`),
   tasks: (range: string) => of<{ tasks: TaskRow[] }>("tasks", { range }),
   task: (task: string, range: string) => of<{ task: TaskRow; series: Series }>(`tasks/${name(task)}`, { range }),
+  schedules: () => of<{ schedules: ScheduleRow[] }>("schedules"),
+  workflow: (id: string) => of<Workflow>(`workflows/${name(id)}`),
+  limits: (after = "") => of<LimitsPage>("limits", { after }),
   system: () => of<System>("system"),
   audit: (before = "") => of<AuditPage>("audit", { before }),
 };
@@ -105,6 +112,10 @@ export const act = {
   queue: (queue: string, action: "pause" | "resume" | "purge") =>
     post<{ affected: number }>(`queues/${name(queue)}`, { action }),
   worker: (id: string, action: "quiet" | "work" | "stop" | "dump") => post<unknown>(`workers/${name(id)}`, { action }),
+  schedule: (schedule: string, action: "pause" | "resume" | "edit" | "remove", change: ScheduleChange = {}) =>
+    post<Affected>(`schedules/${name(schedule)}`, { action, ...change }),
+  cancelWorkflow: (id: string) => post<Affected>(`workflows/${name(id)}`, { action: "cancel" }),
+  runSchedule: (schedule: string) => post<{ id: string }>(`schedules/${name(schedule)}/run`),
   run: (task: string, given: unknown) => post<{ id: string }>(`tasks/${name(task)}/run`, { arguments: given }),
 };
 

@@ -13,15 +13,18 @@ import { Toasts } from "./parts/Toasts";
 import { Failures } from "./pages/Failures";
 import { Job } from "./pages/Job";
 import { Jobs } from "./pages/Jobs";
-import { Schedules, Workflows } from "./pages/Later";
+import { Limits } from "./pages/Limits";
 import { Overview } from "./pages/Overview";
 import { Queue } from "./pages/Queue";
 import { Queues } from "./pages/Queues";
+import { Schedules } from "./pages/Schedules";
 import { System } from "./pages/System";
 import { Task } from "./pages/Task";
 import { Tasks } from "./pages/Tasks";
 import { Worker } from "./pages/Worker";
 import { Workers } from "./pages/Workers";
+import { Workflow } from "./pages/Workflow";
+import { Workflows } from "./pages/Workflows";
 
 const ROUTES: readonly [string, (names: Record<string, string>) => JSX.Element][] = [
   ["/", () => <Overview />],
@@ -34,6 +37,8 @@ const ROUTES: readonly [string, (names: Record<string, string>) => JSX.Element][
   ["/workers/:id", ({ id }) => <Worker key={id} id={id} />],
   ["/schedules", () => <Schedules />],
   ["/workflows", () => <Workflows />],
+  ["/workflows/:id", ({ id }) => <Workflow key={id} id={id} />],
+  ["/limits", () => <Limits />],
   ["/tasks", () => <Tasks />],
   ["/tasks/:name", ({ name }) => <Task key={name} name={name} />],
   ["/system", () => <System />],

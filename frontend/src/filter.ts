@@ -16,6 +16,7 @@ export const TOKENS: readonly { name: string; help: string }[] = [
   { name: "until:", help: "made before that long ago, or before a time" },
   { name: "key:", help: "the unique key" },
   { name: "id:", help: "the job's id" },
+  { name: "root:", help: "the id of a workflow; a *: the jobs that stand for one" },
   { name: "worker:", help: "the worker that ran it last" },
   { name: "fault:", help: "the fingerprint of a group of failures" },
   { name: "meta.", help: "a tag: meta.tenant:acme" },

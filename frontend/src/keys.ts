@@ -63,6 +63,7 @@ export const SHORTCUTS: readonly [string, string][] = [
   ["g w", "Workers"],
   ["g s", "Schedules"],
   ["g l", "Workflows"],
+  ["g i", "Limits"],
   ["g t", "Task types"],
   ["g y", "System"],
   ["Ctrl K", "Go to anything, do anything"],

@@ -103,6 +103,7 @@ export function Link({ to, query, ...rest }: LinkProps): JSX.Element {
 }
 
 export const jobPath = (id: string): string => `/jobs/${encodeURIComponent(id)}`;
+export const workflowPath = (id: string): string => `/workflows/${encodeURIComponent(id)}`;
 export const queuePath = (name: string): string => `/queues/${encodeURIComponent(name)}`;
 export const workerPath = (id: string): string => `/workers/${encodeURIComponent(id)}`;
 export const taskPath = (name: string): string => `/tasks/${encodeURIComponent(name)}`;

@@ -97,6 +97,9 @@ export interface JobRow {
   reason: string | null;
   error: { kind: string; type: string; message: string } | null;
   progress: Progress | null;
+  root: string | null;
+  letters: number;
+  awaited: number;
 }
 export interface Payload {
   hidden: boolean;
@@ -107,7 +110,7 @@ export interface Payload {
 export interface Span {
   at: string;
   until: string | null;
-  kind: "enqueued" | "scheduled" | "waiting" | "ready" | "running" | Outcome;
+  kind: "enqueued" | "scheduled" | "waiting" | "ready" | "running" | "suspended" | Outcome;
   attempt: number;
   worker: string | null;
   error: { type: string; message: string; traceback: string } | null;
@@ -118,6 +121,7 @@ export interface JobDetail extends JobRow {
   timeout: number | null;
   meta: Record<string, string>;
   version: string;
+  holder: string | null;
   arguments: Payload;
   result: Payload | null;
   traceback: string;
@@ -213,6 +217,94 @@ export interface Schema {
   maximum?: number;
   maxLength?: number;
   pattern?: string;
+}
+export type When = { kind: "cron"; line: string; tz: string } | { kind: "every"; seconds: number };
+export const ON_MISSED = ["skip", "once", "all"] as const;
+export const OVERLAP = ["allow", "skip", "queue", "cancel_other"] as const;
+export interface ScheduleRow {
+  name: string;
+  task: string;
+  origin: "code" | "run time";
+  edited: string[];
+  said: string;
+  when: When;
+  arguments: Payload;
+  options: Record<string, unknown>;
+  on_missed: (typeof ON_MISSED)[number];
+  window: number;
+  overlap: (typeof OVERLAP)[number];
+  jitter: number;
+  paused: boolean;
+  next: string[];
+  day: string[] | null;
+  ticks: { at: string; id: string; outcome: State | "skipped" | "gone" }[];
+}
+export type ScheduleChange = Partial<Pick<ScheduleRow, "when" | "on_missed" | "overlap">> & {
+  args?: unknown;
+  window?: string;
+  jitter?: string;
+};
+export interface Part {
+  id: string;
+  task: string;
+  queue: string;
+  state: State;
+  to: string[];
+  letters: number;
+  awaited: number;
+  collects: boolean;
+  created_at: string;
+  run_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  cancelling: boolean;
+  error: { kind: string; type: string; message: string } | null;
+}
+export interface Step {
+  number: number;
+  name: string;
+  kind: "run" | "event" | "sleep" | "call";
+  at: string;
+  until: string | null;
+  ended: string | null;
+  outcome: "waiting" | "succeeded" | "failed" | "cancelled" | "late";
+  job: string | null;
+  event: string | null;
+}
+export interface Workflow {
+  id: string;
+  job: JobRow | null;
+  parts: Part[];
+  cut: boolean;
+  exact: boolean;
+  steps: Step[];
+}
+export interface Stander {
+  id: string;
+  task: string;
+  units: number;
+  since: string;
+}
+export interface LimitRow {
+  limit: string;
+  key: string;
+  running: number | null;
+  rate: number | null;
+  burst: number;
+  held: number;
+  reserved: number;
+  waiting: number;
+  level: number | null;
+  closed_until: string | null;
+  turn: string | null;
+  ordered: boolean;
+  opens: string | null;
+  inside: Stander[];
+  line: Stander[];
+}
+export interface LimitsPage {
+  limits: LimitRow[];
+  next: string | null;
 }
 export interface System {
   store: {

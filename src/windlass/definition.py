@@ -3,99 +3,40 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
-from msgspec import Struct
-from msgspec.structs import asdict, replace
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
 
+from windlass.asking import check_functions
 from windlass.broker.port import Broker
 from windlass.context import Context
-from windlass.core.durations import seconds, size
-from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE
-from windlass.core.payload import Arguments, Result
-from windlass.core.retry import Retry
-from windlass.depends import Needs, Overrides, hints_of, needs_of
-from windlass.errors import ConfigurationError, TaskDefinitionError
+from windlass.core.batch import Batch, Item, item_of
+from windlass.core.codecs import Arguments, Result
+from windlass.core.durations import Duration, size
+from windlass.core.job import DEFAULT_CRASH_LIMIT, DEFAULT_QUEUE, NewJob
+from windlass.core.resources import Amounts, amounts
+from windlass.core.schedule import Schedule, When
+from windlass.depends import Given, Needs, Overrides, hints_of, needs_of
+from windlass.errors import InvalidArguments, TaskDefinitionError
 from windlass.events import Events
+from windlass.flow import Flow
+from windlass.limit import Limit, compile_limits
 from windlass.middleware import Middleware
+from windlass.options import Options
 from windlass.settings import Settings
 
 T = TypeVar("T")
 Lane = Literal["loop", "thread", "process"]
-_DURATIONS = {"delay", "expires", "timeout", "keep"}
-FAR = 2200
-"""The year before which a job begins: its own times, and what is added to them, are dates in every zone."""
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """How one call, or every call of a task, is to be treated. None: as the next wider place says.
-
-    queue, priority (0 to 9, higher is sooner), timeout, retry, keep, meta: see the task's decorator.
-    delay or at: not before. expires: cancelled when not started by then. key: at most one unfinished job has it.
-    """
-
-    queue: str | None = None
-    priority: int | None = None
-    delay: float | None = None
-    at: float | None = None
-    expires: float | None = None
-    key: str | None = None
-    timeout: float | None = None
-    retry: Retry | None = None
-    keep: float | None = None
-    meta: dict[str, str] = {}
-
-    @classmethod
-    def parse(cls, **given: Any) -> Options:
-        """Options from what a person writes: durations become seconds, an aware datetime Unix time. `ConfigurationError` if wrong."""
-        if unknown := given.keys() - cls.__struct_fields__:
-            raise ConfigurationError(
-                f"there is no option {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(cls.__struct_fields__)}"
-            )
-        said = {name: value for name, value in given.items() if value is not None}
-        for name in said.keys() & _DURATIONS:
-            said[name] = seconds(said[name])
-        if (at := said.get("at")) is not None:
-            if not isinstance(at, datetime) or at.tzinfo is None:
-                raise ConfigurationError(
-                    f"at={at!r} is no datetime with a time zone; use datetime.now(timezone.utc) or zoneinfo.ZoneInfo(...)"
-                )
-            if at.year >= FAR:
-                raise ConfigurationError(f"at={at} is too far away; it is before the year {FAR}")
-            said["at"] = at.timestamp()
-        options = cls(**said)
-        options._check()
-        return options
-
-    def _check(self) -> None:
-        if self.priority is not None and (not isinstance(self.priority, int) or not 0 <= self.priority <= 9):
-            raise ConfigurationError(f"priority is 0 to 9 (higher is sooner), not {self.priority!r}")
-        for name in ("queue", "key"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, str) or not 0 < len(value) <= 255):
-                raise ConfigurationError(f"{name} must be text of 1 to 255 characters, not {value!r:.80}")
-        if self.queue is not None and not self.queue.isprintable():
-            raise ConfigurationError(f"the name of a queue is shown in many places, and {self.queue!r:.80} cannot be")
-        if self.key is not None and any(one == "\0" or "\ud800" <= one <= "\udfff" for one in self.key):
-            raise ConfigurationError(f"key={self.key!r:.80} holds a character that not every store can keep")
-        if self.timeout is not None and self.timeout <= 0:
-            raise ConfigurationError("timeout must be more than 0 seconds; leave it out for no limit")
-        if self.retry is not None and not isinstance(self.retry, Retry):
-            raise ConfigurationError(f"retry=... takes a Retry(attempts=...), not {self.retry!r}")
-        meta = self.meta
-        if not isinstance(meta, dict) or not all(isinstance(one, str) for pair in meta.items() for one in pair):
-            raise ConfigurationError("meta holds small text tags: a dict of str to str")
-
-    def over(self, wider: Options) -> Options:
-        """These options where they say something, the `wider` ones elsewhere."""
-        said = {name: value for name, value in asdict(self).items() if value is not None}
-        return replace(wider, **said | {"meta": wider.meta | self.meta})
+SCHEDULED = 1 << 16
+"""Bytes that the arguments of a schedule may take: they are read again and again."""
 
 
 class _UndefinedName(TaskDefinitionError):
@@ -122,7 +63,7 @@ def _compiled(build: Callable[[Definition], T]) -> cached_property[T]:
 class Definition:
     """One task. `memory` (bytes) limits a run in lane "process"; `crash_limit` counts processes that died under one job.
 
-    on_oom: the queue to which a job moves when a run of it died for want of memory.
+    on_oom: the queue to which a job moves when a run of it died for want of memory. schedules: when it runs by itself.
     """
 
     name: str
@@ -132,6 +73,16 @@ class Definition:
     memory: int | None = None
     crash_limit: int = DEFAULT_CRASH_LIMIT
     on_oom: str | None = None
+    schedules: tuple[Schedule, ...] = ()
+    batch: Batch | None = None
+    resources: Amounts = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+
+    @cached_property
+    def slot(self) -> str:
+        """The lane that its jobs are stored with: who needs resources has one of its own, "process+gpu=1", and so has each batch."""
+        lane = "+".join([self.lane, *map("%s=%d".__mod__, self.resources.items())])
+        return lane if self.batch is None else f"{lane}:{self.name}"
 
     @property
     def queue(self) -> str:
@@ -158,22 +109,64 @@ class Definition:
     @_compiled
     def needs(self) -> Needs:
         """What is injected, by parameter."""
-        return needs_of(self.function, self._hints, frozenset({Context}))
+        return needs_of(self.function, self._hints, frozenset({Context, Flow}))
+
+    @cached_property
+    def is_flow(self) -> bool:
+        """Whether the function is given a `Flow`."""
+        return any(isinstance(need, Given) and need.kind is Flow for need in self.needs.values())
+
+    @_compiled
+    def item(self) -> Item:
+        """Of a batch: what its list holds."""
+        return item_of(self.name, self.function, self._hints, self.needs)
 
     @_compiled
     def arguments(self) -> Arguments:
         """The codec of the arguments that travel."""
-        return Arguments(self.name, self.function, self._hints, frozenset(self.needs))
+        hints = self._hints if self.batch is None else {self.item.parameter: self.item.kind}
+        return Arguments(self.name, self.function, hints, frozenset(self.needs))
+
+    @cached_property
+    def decode(self) -> Callable[[Raw | bytes], dict[str, Any]]:
+        """Gives the arguments of a job as the function takes them: the item of a batch in a list. Raises `Undecodable`."""
+        return self.arguments.decode if self.batch is None else self._decode_item
+
+    def _decode_item(self, args: Raw | bytes) -> dict[str, Any]:
+        values = self.arguments.decode(args)
+        return {**values, self.item.parameter: [values[self.item.parameter]]}
+
+    def items(self, values: Mapping[str, Any]) -> int:
+        """How many jobs are in a run of a batch with these arguments."""
+        return len(values[self.item.parameter])
+
+    @_compiled
+    def rest(self) -> tuple[str, Arguments]:
+        """The first parameter that travels, and the codec of the others: the first one is filled from letters."""
+        first = next(iter(self.arguments.signature.parameters.values()), None)
+        if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+            raise TaskDefinitionError(
+                f"{self.name} has no first parameter that could take the result of what comes before it"
+            )
+        return first.name, Arguments(self.name, self.function, self._hints, frozenset(self.needs) | {first.name})
+
+    @property
+    def takes_no_list(self) -> bool:
+        """Whether its first parameter is certainly none for a list."""
+        return self._hints.get(self.rest[0]) in (int, float, bool, str, bytes, dict)
 
     @_compiled
     def result(self) -> Result:
         """The codec of the result."""
-        hint = self._hints.get("return", Any)
+        hint = self._hints.get("return", Any) if self.batch is None else self.item.result
         return Result(self.name, type(None) if hint is None else hint)
 
     def compile(self) -> None:
         """Build everything now; raises `TaskDefinitionError` for what can never work."""
         _ = self.needs, self.arguments, self.result
+        if self.is_flow and self.lane != "loop":
+            raise TaskDefinitionError(f'{self.name} takes a Flow, so it is an async def in lane "loop"')
+        compile_limits(self.name, self.limits, self.arguments.signature)
 
 
 def define(
@@ -184,6 +177,10 @@ def define(
     memory: int | str | None = None,
     crash_limit: int = DEFAULT_CRASH_LIMIT,
     on_oom: str | None = None,
+    schedule: When | Schedule | Sequence[When | Schedule] = (),
+    batch: Batch | None = None,
+    needs: Amounts | None = None,
+    limits: Sequence[Limit] = (),
     **options: Any,
 ) -> Definition:
     """The definition of a decorated function; `options` as `Options.parse` takes them. `TaskDefinitionError` for what can never work.
@@ -191,25 +188,24 @@ def define(
     Annotations that name what is not defined yet (forward references) are looked at when the task is first used.
     """
     lane = _lane(function, lane)
-    name = name or stable_name(function)
-    if not isinstance(name, str) or len(name) > 255 or not name.isprintable():
-        raise TaskDefinitionError(
-            f"{function.__qualname__}: a task's name is 1 to 255 printable characters, not {name!r:.80}"
-        )
-    if memory is not None and lane != "process":
-        raise TaskDefinitionError(f'{function.__qualname__}: memory=... can only be enforced in lane "process"')
-    if crash_limit < 1:
-        raise TaskDefinitionError(f"{function.__qualname__}: crash_limit is at least 1")
     definition = Definition(
-        name=name,
+        name=name or stable_name(function),
         function=function,
         lane=lane,
         options=Options.parse(**options),
         memory=None if memory is None else size(memory),
         crash_limit=crash_limit,
         on_oom=on_oom,
+        batch=batch,
+        resources=amounts(needs or {}),
+        limits=tuple(limits),
     )
-    _check_on_oom(definition)
+    _check(definition)
+    check_functions(definition.options, function)
+    several = schedule if isinstance(schedule, Sequence) else [schedule]
+    definition.schedules = tuple(scheduled(definition, one, n * (len(several) > 1)) for n, one in enumerate(several, 1))
+    if len({one.name for one in definition.schedules}) < len(several):
+        raise TaskDefinitionError(f"{function.__qualname__}: two of its schedules have one name")
     try:
         definition.compile()
     except _UndefinedName:
@@ -217,8 +213,38 @@ def define(
     return definition
 
 
-def _check_on_oom(definition: Definition) -> None:
-    queue, name = definition.on_oom, definition.function.__qualname__
+def scheduled(definition: Definition, schedule: When | Schedule, number: int = 0) -> Schedule:
+    """A schedule of this task, with its name (that of the task, with a number above 0) and its arguments as they travel.
+
+    Raises `ConfigurationError` for options that make no sense, `TaskDefinitionError` unless the task can be called with the arguments.
+    """
+    one = schedule if isinstance(schedule, Schedule) else Schedule(schedule)
+    Options.parse(**one.options)
+    try:
+        args = json.loads(definition.arguments.encode((), one.args, SCHEDULED))
+    except InvalidArguments as error:
+        raise TaskDefinitionError(
+            f"{error}; a schedule calls the task with its own arguments only: Schedule(Cron(...), args={{...}})"
+        ) from None
+    name = one.name or f"{definition.name}{f':{number}' if number else ''}"
+    secret = tuple(sorted(definition.arguments.secret))
+    return replace(
+        one, name=name, task=definition.name, args=args, secret=secret, module=definition.function.__module__
+    )
+
+
+def _check(definition: Definition) -> None:
+    queue, name, batch = definition.on_oom, definition.function.__qualname__, definition.batch
+    if not isinstance(definition.name, str) or len(definition.name) > 255 or not definition.name.isprintable():
+        raise TaskDefinitionError(
+            f"{name}: a task's name is 1 to 255 printable characters, not {definition.name!r:.80}"
+        )
+    if definition.memory is not None and definition.lane != "process":
+        raise TaskDefinitionError(f'{name}: memory=... can only be enforced in lane "process"')
+    if definition.crash_limit < 1:
+        raise TaskDefinitionError(f"{name}: crash_limit is at least 1")
+    if batch is not None and not isinstance(batch, Batch):
+        raise TaskDefinitionError(f"{name}: batch=... takes a Batch(size=...), not {batch!r:.80}")
     if queue is None:
         return
     if definition.lane != "process":
@@ -263,6 +289,15 @@ def stable_name(function: Callable[..., Any]) -> str:
     return f"{module}.{name}"
 
 
+async def _gathered() -> None:
+    """What stands for a group of jobs: it has waited for all of them, and their results are in its letters."""
+
+
+GATHER = "windlass.gather"
+BUILT_IN = {GATHER: define(_gathered, name=GATHER)}
+"""Tasks that every program knows."""
+
+
 class Program(Protocol):
     """What a worker needs of an app. `Windlass` is one."""
 
@@ -280,6 +315,36 @@ class Program(Protocol):
     def dependency_overrides(self) -> Overrides: ...
     @property
     def events(self) -> Events: ...
+    async def broker(self) -> Broker:
+        """The open broker of the running event loop."""
+        ...
+
     def make_broker(self) -> Broker:
         """A new, unopened broker over the app's store, for the calling thread's event loop."""
         ...
+
+    def get_task(self, name: str) -> Makes: ...
+
+
+class Makes(Protocol):
+    """What makes jobs of one task. `Task` is one."""
+
+    def options(
+        self,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        expires: Duration | None = None,
+        timeout: Duration | None = None,
+        keep: Duration | None = None,
+        meta: dict[str, str] | None = None,
+    ) -> Makes: ...
+    def pack(self, arguments: bytes) -> NewJob: ...
+
+
+def scheduled_job(task: Makes, schedule: Schedule, **meta: str) -> NewJob:
+    """A new job as a schedule of this task says. It has the schedule's name, and `meta`, among its tags."""
+    options: dict[str, Any] = dict(schedule.options)
+    options["meta"] = {**options.get("meta", {}), "schedule": schedule.name, **meta}
+    job = task.options(**options).pack(msgspec.json.encode(schedule.args))
+    return replace(job, key=f"schedule:{schedule.name}") if schedule.overlap == "skip" else job

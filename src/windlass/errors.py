@@ -5,8 +5,9 @@ its job (`JobSignal`), and what is raised inside a sync job that must stop (`Job
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, convert, field, to_builtins
 
 
 class ErrorInfo(Struct, frozen=True, omit_defaults=True):
@@ -84,8 +85,20 @@ class UnknownTask(WindlassError):
     """No task of that name is registered in this program."""
 
 
+class UnknownSchedule(WindlassError):
+    """No schedule has this name."""
+
+
 class JobNotFound(WindlassError):
     """No job has this id: it never existed, or the time to keep it is over."""
+
+
+class JobExists(WindlassError):
+    """The key of a call with `on_conflict="raise"` is taken by the job `job_id`; nothing was stored."""
+
+    def __init__(self, job_id: str, message: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
 
 
 class JobError(WindlassError):
@@ -96,6 +109,31 @@ class JobError(WindlassError):
         self.job_id = job_id
         self.error = error
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """So that a join which collects failures says what it takes: `results: list[int | JobFailed]`."""
+        from pydantic_core import core_schema
+
+        def check(value: Any) -> Any:
+            told = value.get("job_error") if isinstance(value, dict) else None
+            if isinstance(value, cls):
+                return value
+            if not isinstance(told, dict) or told.keys() != {"kind", "job_id", "message", "error"}:
+                raise ValueError("it tells of no failure")
+            kind = JobCancelled if told["kind"] == "JobCancelled" else JobFailed
+            if not issubclass(kind, cls):
+                raise ValueError(f"it tells of a {kind.__name__}")
+            return kind(told["job_id"], told["message"], told["error"] and convert(told["error"], ErrorInfo))
+
+        return core_schema.no_info_plain_validator_function(
+            check, serialization=core_schema.plain_serializer_function_ser_schema(lambda error: error.told())
+        )
+
+    def told(self) -> dict[str, Any]:
+        """The error as it is stored among the results of a join."""
+        error = None if self.error is None else to_builtins(self.error)
+        return {"job_error": {"kind": type(self).__name__, "job_id": self.job_id, "message": str(self), "error": error}}
+
 
 class JobFailed(JobError):
     """The job failed for good; `error` holds the type, message, traceback and evidence."""
@@ -103,6 +141,14 @@ class JobFailed(JobError):
 
 class JobCancelled(JobError):
     """The job was cancelled before it could succeed."""
+
+
+class StepFailed(WindlassError):
+    """A step of a flow raised; `error` says what. Caught by the flow's code, it is remembered, and raised again in its next runs."""
+
+    def __init__(self, message: str, error: ErrorInfo) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 class ResultTimeout(WindlassError, TimeoutError):
@@ -142,11 +188,15 @@ class Snooze(JobSignal):
 
 
 class RetryAfter(JobSignal):
-    """This attempt failed; if attempts are left, the next starts after `delay` instead of the policy's time."""
+    """This attempt failed; if attempts are left, the next starts after `delay` instead of the policy's time.
 
-    def __init__(self, delay: float | str | timedelta, reason: str = "") -> None:
+    limit: nobody else passes that limit under this job's key until then, either.
+    """
+
+    def __init__(self, delay: float | str | timedelta, reason: str = "", *, limit: str | None = None) -> None:
         super().__init__(reason or f"retry after {delay}")
         self.delay = delay
+        self.limit = limit
 
 
 class Fail(JobSignal):
@@ -163,6 +213,10 @@ class Cancel(JobSignal):
     def __init__(self, reason: str = "cancelled by the task") -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class FlowInterrupted(BaseException):
+    """Raised inside a flow that ends its run here, to go on later. Let it pass."""
 
 
 class JobInterrupted(BaseException):

@@ -63,7 +63,7 @@ class Acceptor:
         self._prefer = prefer
 
     async def __call__(self, call: Call[Any], *, wait: float = 0.0, scope: str = "") -> JobAccepted:
-        """Store the call's job; on return it is safe.
+        """Store the call's job, and all that it waits for; on return it is safe.
 
         An `Idempotency-Key` of the client makes repeats answer the first job, for as long as it is kept; with other arguments
         they are refused (422). scope: whose keys they are (a user's id): the same key in another scope is another job.
@@ -72,7 +72,7 @@ class Acceptor:
         app = call.app
         job = self._repeats.identified(call.job, app.name, call.job.task, scope)
         broker = await app.broker()
-        (placed,) = await broker.enqueue([job])
+        placed, *_ = await broker.enqueue(call.jobs(job.id))
         await self._repeats.found(broker, job, placed)
         handle, state = app.job(placed.id), placed.state
         if asked := _PREFER_WAIT.search(self._prefer or "") if wait > 0 else None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from windlass.core.durations import seconds, size
 from windlass.core.job import DURABILITY
+from windlass.core.resources import amounts
 from windlass.core.retry import Retry
 from windlass.errors import ConfigurationError
 
@@ -43,6 +44,8 @@ class Settings:
     """Jobs in lane "thread" that one runner runs at once."""
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Jobs in lane "process" that one runner runs at once, each in a child of its own."""
+    has: dict[str, int] = field(default_factory=dict)
+    """What the machine has for the tasks with `needs=`: "gpu=2,licence=1"."""
     runners: int = 1
     """Runner processes under one supervisor."""
     runner_jobs: int = 0
@@ -101,6 +104,7 @@ SETTABLE: dict[str, Callable[[Any], Any]] = {
         ("concurrency", "threads", "processes", "runners", "runner_jobs", "child_jobs", "log_lines"), _count
     ),
     **dict.fromkeys(("runner_memory", "child_memory", "max_payload"), size),
+    "has": amounts,
     "version": _version,
     "durability": _durability,
 }
@@ -114,7 +118,7 @@ def parse(name: str, value: Any, source: str) -> Any:
     """One setting from text or a plain value; raises `ConfigurationError` naming where it was set."""
     try:
         amount = SETTABLE[name](value)
-        if not isinstance(amount, str) and (amount < 0 or (amount == 0 and name in _POSITIVE)):
+        if not isinstance(amount, str | dict) and (amount < 0 or (amount == 0 and name in _POSITIVE)):
             raise ConfigurationError(f"{value!r} is too small")
         return amount
     except ConfigurationError as error:

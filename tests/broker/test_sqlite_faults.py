@@ -232,7 +232,7 @@ async def test_who_lost_its_file_does_no_harm_to_the_new_one(tmp_path: Path) -> 
 
 # --- a disk that is full --------------------------------------------------------------------------------------
 
-SIZE = 600
+SIZE = 1000
 """KiB of the disk."""
 
 

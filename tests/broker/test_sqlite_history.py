@@ -13,6 +13,8 @@ import pytest
 
 from windlass.broker.sqlite import schema, writer
 from windlass.broker.sqlite.broker import SqliteBroker
+from windlass.core.ids import new_id
+from windlass.core.job import Card
 from windlass.core.measures import Report, seen
 from windlass.testing.conformance.kit import NOW, add, state
 from windlass.testing.conformance.measures import dated, failed, rollup, sighting
@@ -71,20 +73,33 @@ async def test_a_report_that_fails_half_way_has_not_happened(broker: SqliteBroke
     assert await broker.record("w", 1, REPORT, now=NOW)
 
 
+OLD_JOB = """
+    INSERT INTO job (id, task, queue, lane, priority, state, created_at, run_at, crash_limit, keep, keep_failed, body)
+    VALUES (?, 'a', 'default', 'loop', 5, 'ready', ?, ?, 3, 60, 60, x'7B7D')
+"""
+
+
 async def test_a_file_from_before_the_history_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = f"sqlite:///{tmp_path}/old.db"
     with monkeypatch.context() as before:
         before.setattr(writer, "migrations", lambda: schema.migrations()[:2])
         old = SqliteBroker(path)
         await old.open()
-        stored = await add(old)
         await old.close()
+    stored = new_id()
+    with closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as con:
+        con.execute(OLD_JOB, [stored, NOW, NOW])
+        con.execute("INSERT INTO tally VALUES ('default', 'ready', 1)")
     new = SqliteBroker(path)
     await new.open()
     try:
         assert await new.record("w", 1, REPORT, now=NOW)
         assert len(await new.series(60, 0, inf)) == 2
         assert (await state(new, stored)).value == "ready"
+        await new.beat("w", Card(host="here", pid=1), 60.0, now=NOW)
+        later = await add(new, now=NOW + 1)
+        claims = await new.claim(["default"], {"loop": 2}, "w", now=NOW + 1)
+        assert [one.id for one in claims] == [stored, later], "it has got its place in the line"
     finally:
         await new.close()
 

@@ -23,7 +23,7 @@ from windlass.broker.memory import MemoryBroker
 from windlass.broker.redis import records
 from windlass.broker.redis.ear import Ear
 from windlass.broker.redis.ear import job as topic_of
-from windlass.broker.sqlite import looks, verbs
+from windlass.broker.sqlite import looks, rows, verbs
 from windlass.core.job import Card, Claim, Entry, Job, Reading, Worker
 from windlass.core.state import State
 from windlass.errors import StoreCorrupt
@@ -220,8 +220,8 @@ def as_text(raw: bytes) -> str:
 
 
 LISTS = {
-    "rows": (verbs.rows_of, [1, ID, "default", "running", 1, 0, 3, 0, False, 1.9e9, "w", None]),
-    "claims": (verbs.claimed_of, [5, 1.9e9, 1, ID, "tests.task", "loop", 1, 0, 3, 1.9e9, 0, "7B7D"]),
+    "rows": (rows.rows_of, [1, ID, "default", "running", 1, 0, 3, 0, False, 1.9e9, "w", None, 5, None, None]),
+    "claims": (verbs.claimed_of, [5, 1.9e9, 1, ID, "tests.task", "loop", 1, 0, 3, 1.9e9, 0, "7B7D", None]),
     "entries": (looks.entries, ["log", "7B7D", 1.9e9, 1, 1]),
     "numbers": (verbs.numbers_of, [ID, 7, 3, 2]),
 }

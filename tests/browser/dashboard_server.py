@@ -34,6 +34,7 @@ PAGES = {
     "/workers": "Workers",
     "/schedules": "Schedules",
     "/workflows": "Workflows",
+    "/limits": "Limits",
     "/tasks": "Task types",
     "/system": "System",
 }

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import uvicorn
 from fastapi import FastAPI, Request
 
-from windlass import Context, Depends, Retry, Secret, Windlass
+from windlass import Context, Depends, Flow, Limit, Retry, Secret, Windlass
 from windlass.fastapi import dashboard
 
 NEVER = Retry(attempts=1)
@@ -73,6 +73,23 @@ def make(url: str) -> Windlass:
     @app.task(name="shop.pay", queue="payments")
     async def pay(order: int, card: Annotated[str, Secret]) -> None:
         """Know a secret."""
+
+    @app.task(name="shop.album", retry=NEVER)
+    async def album(greetings: list[list[str]]) -> int:
+        """Count what a group of others said."""
+        return len(greetings)
+
+    @app.flow(name="shop.publish")
+    async def publish(name: str, flow: Flow = Depends()) -> str:
+        """Greet, and wait for a person."""
+        await flow.run(greet.bind(name))
+        await flow.event("approved", timeout="3d")
+        return name
+
+    @app.task(name="shop.narrow", limits=[Limit("door", running=1, key=lambda who: who)])
+    async def narrow(gate: str, who: str, ctx: Context = Depends()) -> str:
+        """Do as `hold`, one at a time."""
+        return await hold(gate, ctx)
 
     @app.task(name="shop.echo", retry=NEVER)
     async def echo(text: str, error: bool, ctx: Context = Depends()) -> Any:

@@ -38,7 +38,7 @@ CORPUS = [
     "a/../../%2e%2e/?q=1&x=<b>#top",
     "😀" * 200,
 ]
-LISTS = ("/", "/jobs", "/failures", "/queues", "/workers", "/tasks", "/system")
+LISTS = ("/", "/jobs", "/failures", "/queues", "/workers", "/schedules", "/workflows", "/limits", "/tasks", "/system")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -58,7 +58,12 @@ async def poisoned(shop: Shop) -> list[str]:
         def unknown(text: str) -> None: ...
 
         job = await unknown.enqueue(text)
-        paths += [f"/jobs/{job.id}", f"/queues/{quote(printable, safe='')}", f"/tasks/{quote(printable, safe='')}"]
+        paths += [
+            f"/jobs/{job.id}",
+            f"/workflows/{job.id}",
+            f"/queues/{quote(printable, safe='')}",
+            f"/tasks/{quote(printable, safe='')}",
+        ]
     for handle in handles:
         try:
             await handle.result(timeout=DEADLINE)

@@ -5,6 +5,7 @@ import scenarios_code
 import scenarios_crashes
 import scenarios_death
 import scenarios_deploys
+import scenarios_flow
 import scenarios_messages
 import scenarios_network
 import scenarios_producers
@@ -23,6 +24,7 @@ __all__ = [
     "scenarios_crashes",
     "scenarios_death",
     "scenarios_deploys",
+    "scenarios_flow",
     "scenarios_messages",
     "scenarios_network",
     "scenarios_producers",

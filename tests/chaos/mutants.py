@@ -19,12 +19,13 @@ from sabotage import Patch
 
 from windlass.broker.redis import broker as redis_broker
 from windlass.broker.redis.broker import RedisBroker
-from windlass.broker.sqlite import verbs, writer
+from windlass.broker.sqlite import moves, verbs, writer
 from windlass.broker.sqlite.broker import SqliteBroker
 from windlass.core.job import Card, Claim, NewJob, Placed
 from windlass.core.outcome import Died, Failed, Retried, Succeeded, Unknown
 from windlass.core.state import State
 from windlass.errors import ErrorInfo
+from windlass.flow import Flow, Record
 from windlass.worker import executor, link, process, settler, upkeep
 from windlass.worker.custody import Custody
 from windlass.worker.executor import Executor
@@ -65,7 +66,7 @@ def any_run_will_do(patch: Patch) -> None:
 
 def unfenced(patch: Patch, states: set[State]) -> None:
     def running(tx: Any, claims: Sequence[Claim]) -> dict[Any, Any]:
-        rows = verbs._by_id(tx, "by_id", [claim.id for claim in claims])
+        rows = verbs.by_id(tx, "by_id", [claim.id for claim in claims])
         live = {row.id: row for row in rows if row.state in states}
         return {(claim.token, claim.id): live[claim.id] for claim in claims if claim.id in live}
 
@@ -104,6 +105,17 @@ def outcome_dropped(patch: Patch) -> None:
             pass
 
     patch.set(settler.Settler, "_settle", settle_once)
+
+
+@mutant("A flow goes on before it has remembered what a step gave, and never does", {"W1": "again: step"})
+def nothing_remembered(patch: Patch) -> None:
+    remember = Flow._remember
+
+    async def forget(self: Any, records: Sequence[Record]) -> None:
+        await remember(self, [one for one in records if not one.name.startswith("step")])
+        self._records |= {one.number: one for one in records}
+
+    patch.set(Flow, "_remember", forget)
 
 
 # --- crashes
@@ -233,16 +245,16 @@ def no_drain(patch: Patch) -> None:
 
 @mutant("A job that is handed back has spent an attempt", {"B2": "broke off"})
 def release_spends(patch: Patch) -> None:
-    patch.set(verbs, "RELEASE_LIMIT", 0)
+    patch.set(moves, "RELEASE_LIMIT", 0)
     patch.set(redis_broker, "RELEASE_LIMIT", 0)
 
 
 @mutant("A job that runs again finds no checkpoint", {"U3": "broke off"})
 def checkpoint_forgotten(patch: Patch) -> None:
-    async def nothing(self: Any, run: Any) -> None:
-        return None
+    async def nothing(self: Any, run: Any) -> tuple[()]:
+        return ()
 
-    patch.set(Runner, "_load_checkpoint", nothing)
+    patch.set(Runner, "_load_journal", nothing)
 
 
 @mutant("A job of an unknown task fails", {"U4": "broke off", "I-1": "broke off"}, quick=True)
@@ -293,10 +305,10 @@ def cancel_unordered(patch: Patch) -> None:
 
 @mutant("A cancel is forgotten when the job is taken back from a dead worker", {"I-9c": "broke off"})
 def cancel_forgotten(patch: Patch) -> None:
-    after = verbs._after
+    after = verbs.after
     patch.set(
         verbs,
-        "_after",
+        "after",
         lambda row, outcome, now: after(msgspec.structs.replace(row, cancelling=False), outcome, now),
     )
     script(patch, {"reclaim": [("call('SISMEMBER', root .. 'cancelling', job.id) == 1", "false")]})
@@ -321,7 +333,7 @@ def key_by_check(patch: Patch) -> None:
             return placed
 
         patch.set(broker, "enqueue", checked)
-    script(patch, {"enqueue": [("local namesake = holder_of(key)", "local namesake = false")]})
+    script(patch, {"enqueue": [("local job = holder_of(key)", "local job = nil")]})
 
 
 DROP: writer.Verb[None, None] = writer.Verb.each(lambda tx, _: tx.con.execute("DROP INDEX IF EXISTS job_key") and None)

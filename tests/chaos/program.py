@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+import flows
 import offenders
 import sabotage
 from evidence import LOOK, Trace, now, witnessed
@@ -119,6 +120,7 @@ def build(url: str, **settings: Any) -> Windlass:
         app.task(name=f"storm_{any_lane.__name__}", retry=AGAIN, crash_limit=NEVER)(any_lane)
     app.task(name="storm_nap_process", lane="process", crash_limit=NEVER)(nap_process)
     offenders.enlist(app)
+    flows.enlist(app)
     return app
 
 

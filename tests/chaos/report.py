@@ -36,6 +36,7 @@ KINDS = {
     "Clocks and delays": ("scenarios_time",),
     "Messages, cancels and calls that meet": ("scenarios_messages",),
     "Producers, web applications, idle workers": ("scenarios_producers", "scenarios_web"),
+    "Flows and joins": ("scenarios_flow",),
     "Everything at random": ("scenarios_storm",),
 }
 """The sections of the page, and the modules whose scenarios are in each."""

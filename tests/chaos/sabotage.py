@@ -52,9 +52,9 @@ def break_down() -> None:
 def mutated(name: str) -> Generator[None]:
     """Break this process for a while; "": not at all."""
     patch = Patch()
-    if name:
-        _mutate(name, patch)
     try:
+        if name:
+            _mutate(name, patch)
         yield
     finally:
         patch.undo()
@@ -67,10 +67,10 @@ def _mutate(name: str, patch: Patch) -> None:
 
 
 def _arm(wish: str) -> None:
-    from windlass.broker.sqlite import verbs
+    from windlass.broker.sqlite import putting, verbs
 
     name, _, point = wish.partition(":")
-    verb = getattr(verbs, name)
+    verb = getattr(putting if hasattr(putting, name) else verbs, name)
     run = verb.run
 
     def armed(tx: Any, items: Any) -> Any:

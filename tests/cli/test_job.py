@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from command import Windlass, claim
+from msgspec.structs import replace
 
 from windlass.broker.port import Broker
-from windlass.core.ids import new_id
+from windlass.core.ids import derived, new_id
 from windlass.core.job import Entry, NewJob
-from windlass.core.outcome import ErrorInfo, Failed, Parked, Succeeded
+from windlass.core.outcome import ErrorInfo, Failed, Parked, Succeeded, Suspended
+from windlass.core.terms import Terms
+from windlass.flow import Record
 
 
 def put(store: Any, *jobs: NewJob) -> None:
@@ -132,6 +136,16 @@ def test_retry_cancel_delete_by_id(windlass: Windlass, store: Any) -> None:
     assert windlass("job", "show", job.id).code == 3
 
 
+def test_a_join_goes_and_comes_back_with_its_parts(windlass: Windlass, store: Any) -> None:
+    join = a_job(terms=Terms(letters=1))
+    part = replace(a_job(), id=derived(join.id, 0), terms=Terms(to=(join.id,), root=join.id))
+    put(store, join, part)
+    assert windlass("job", "cancel", join.id).rows == [[join.id, "cancelled"]]
+    assert windlass("job", "list", "--state", "cancelled").rows[0][0] == max(join.id, part.id)
+    assert windlass("job", "retry", join.id).rows == [[join.id, "waiting"]]
+    assert [row[0] for row in windlass("job", "list", "--state", "ready").rows] == [part.id]
+
+
 def test_a_running_job_is_told_to_stop_and_is_not_deleted(windlass: Windlass, store: Any) -> None:
     job = a_job()
     put(store, job)
@@ -230,6 +244,28 @@ def test_more_jobs_than_one_batch(windlass: Windlass, store: Any) -> None:
     put(store, *(a_job() for _ in range(1203)))
     assert len(windlass("job", "cancel", "--all", "--yes").rows) == 1203
     assert windlass("job", "list", "--state", "ready").out == ""
+
+
+def test_who_waits_for_others_says_for_whom(windlass: Windlass, store: Any) -> None:
+    root = new_id()
+    part = a_job(terms=Terms(root=root, to=(root,)))
+    put(store, part, NewJob(id=root, task="tasks.album", body=b"", terms=Terms(root=root, letters=1)))
+    why = windlass("job", "show", root, "--json").json["why"]
+    assert why == (f"It waits for 1 job. The job {part.id} (tasks.resize) is ready.")
+    assert [row[0] for row in windlass("job", "list", "root:*").rows] == [root]
+    assert {row[0] for row in windlass("job", "list", f"root:{root}").rows} == {root, part.id}
+
+
+@pytest.mark.parametrize("delay", [None, 60.0])
+def test_a_flow_says_what_it_waits_for(windlass: Windlass, store: Any, delay: float | None) -> None:
+    flow = a_job(terms=Terms(collects=True))
+    put(store, flow)
+    until = None if delay is None else time.time() + delay
+    step = Entry("step", msgspec.json.encode(Record(1, "event approved", until)), time.time())
+    store(lambda broker: _end(broker, Suspended(1, delay), step))
+    said = windlass("job", "show", flow.id, "--json").json["why"]
+    assert said.startswith('It waits for the event "approved"')
+    assert (", for another " in said) == (delay is not None)
 
 
 def test_a_parked_job_says_why_and_goes_on_by_retry(windlass: Windlass, store: Any) -> None:

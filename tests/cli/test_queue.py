@@ -9,6 +9,7 @@ from command import Windlass, claim
 
 from windlass.core.ids import new_id
 from windlass.core.job import NewJob
+from windlass.core.terms import Terms, Use
 
 
 def put(store: Any, **fields: Any) -> None:
@@ -22,8 +23,8 @@ def test_list_counts_by_state(windlass: Windlass, store: Any) -> None:
     put(store, queue="mail", delay=60.0)
     put(store, queue="video")
     assert windlass("queue", "list").rows == [
-        ["mail", "open", "1", "1", "0", "0", "0", "0", "0"],
-        ["video", "open", "0", "1", "0", "0", "0", "0", "0"],
+        ["mail", "open", "1", "0", "1", "0", "0", "0", "0", "0"],
+        ["video", "open", "0", "0", "1", "0", "0", "0", "0", "0"],
     ]
     told = windlass("queue", "list", "--json").json
     assert all(one.pop("oldest") > 1.7e9 for one in told)
@@ -70,3 +71,15 @@ def test_workers(windlass: Windlass, store: Any) -> None:
     )
     (told,) = windlass("workers", "--json").json
     assert (told["id"], told["running"], told["queues"], told["slots"]) == ("w1", 1, ["default"], {"loop": 2})
+
+
+def test_limits_are_listed(windlass: Windlass, store: Any) -> None:
+    for key in ("ann", "ann", "bob"):
+        put(store, terms=Terms(uses=(Use("openai", key, running=1), Use("all", rate=1.0, burst=9))))
+    assert windlass("limits").rows == [
+        ["all", "", "2", "9/9", "0", ""],
+        ["openai", "ann", "1/1", "", "1", ""],
+        ["openai", "bob", "1/1", "", "0", ""],
+    ]
+    assert [row[1] for row in windlass("limits", "openai").rows] == ["ann", "bob"]
+    assert windlass("limits", "all", "--json").json[0]["held"] == 2

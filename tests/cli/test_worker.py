@@ -81,6 +81,34 @@ def test_only_the_queues_asked_for(store: Any) -> None:
     assert {job.task: job.state for job in jobs(store)} == {"tasks.greet": "succeeded", "tasks.resize": "ready"}
 
 
+def test_queues_by_weight(store: Any) -> None:
+    shell("enqueue", "tasks.greet", "Ann")
+    ran = shell("worker", "-q", "mail:2", "-q", "default:10", "--burst")
+    assert ran.code == 0
+    assert "queues   mail:2, default:10\n" in ran.err
+    assert [job.state for job in jobs(store)] == ["succeeded"]
+
+
+def test_weights_that_make_no_sense_are_refused() -> None:
+    ran = shell("worker", "-q", "mail:2", "-q", "default", "--burst")
+    assert ran.code == 2
+    assert "the queue 'default' has no weight and others have" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_what_a_worker_has() -> None:
+    ran = shell("worker", "--burst", "--has", "gpu=2", "--has", "licence=1")
+    assert ran.code == 0
+    assert "has      gpu=2,licence=1\n" in ran.err
+    for wrong, said in (
+        (("--has", "gpu"), "setting 'has' from --has: '' is no amount of 'gpu': a whole number, at least 1"),
+        (("--has", "gpu=2", "--runners", 2), "2 runners would all hand out the same devices (gpu=2); use one runner"),
+    ):
+        ran = shell("worker", "--burst", *wrong)
+        assert ran.code == 2
+        assert said in ran.err
+
+
 def test_two_runners_share_the_work(store: Any) -> None:
     for number in range(5):
         shell("enqueue", "tasks.resize", number)

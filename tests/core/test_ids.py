@@ -8,7 +8,7 @@ from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 
-from windlass.core.ids import check_id, first_id_at, new_id
+from windlass.core.ids import check_id, derived, first_id_at, new_id
 from windlass.errors import InvalidArguments
 
 
@@ -77,3 +77,12 @@ def test_check_gives_the_canonical_form() -> None:
 def test_check_refuses_what_is_no_id_and_shows_one(wrong: str) -> None:
     with pytest.raises(InvalidArguments, match="a job id looks like"):
         check_id(wrong)
+
+
+def test_parts_have_ids_of_their_own_that_follow_each_other() -> None:
+    parent = new_id()
+    parts = [derived(parent, n) for n in range(3000)]
+    assert parts == sorted(parts) == [derived(parent, n) for n in range(3000)]
+    below = {derived(part, 0) for part in parts} | {derived(part, 65536) for part in parts}
+    assert len({parent, *parts, *below}) == 9001
+    assert all(check_id(one) == one and one[:15] == parent[:15] for one in (*parts, *below))

@@ -20,7 +20,8 @@ from pydantic import BaseModel, SecretStr
 from typing_extensions import TypedDict
 
 from windlass import Retry
-from windlass.core.payload import Arguments, Result, packer, policy_of, unpack
+from windlass.core.codecs import Arguments, Result
+from windlass.core.payload import packer, policy_of, unpack
 from windlass.depends import hints_of
 from windlass.errors import InvalidArguments, PayloadTooLarge, TaskDefinitionError, Undecodable
 

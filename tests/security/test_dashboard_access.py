@@ -37,6 +37,10 @@ ENDPOINTS: dict[tuple[str, str], Any] = {
     ("GET", "/api/v1/workers/{worker_id:path}"): viewer,
     ("GET", "/api/v1/tasks"): viewer,
     ("GET", "/api/v1/tasks/{name:path}"): viewer,
+    ("GET", "/api/v1/schedules"): viewer,
+    ("GET", "/api/v1/schedules/{name:path}"): viewer,
+    ("GET", "/api/v1/limits"): viewer,
+    ("GET", "/api/v1/workflows/{job_id}"): viewer,
     ("GET", "/api/v1/system"): viewer,
     ("GET", "/api/v1/stream"): viewer,
     ("GET", "/api/v1/openapi.json"): viewer,
@@ -48,6 +52,9 @@ ENDPOINTS: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/queues/{name:path}"): operator,
     ("POST", "/api/v1/workers/{worker_id:path}"): operator,
     ("POST", "/api/v1/tasks/{name:path}/run"): operator,
+    ("POST", "/api/v1/schedules/{name:path}"): operator,
+    ("POST", "/api/v1/workflows/{job_id}"): operator,
+    ("POST", "/api/v1/schedules/{name:path}/run"): operator,
     ("GET", "/{path:path}"): viewer,
     ("HEAD", "/{path:path}"): viewer,
 }
@@ -58,6 +65,7 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "/api/v1/jobs/actions", {"action": "cancel", "q": "arg.token=x", "dry_run": True}),
     ("POST", "/api/v1/queues/mail", {"action": "purge"}),
     ("POST", "/api/v1/workers/w", {"action": "stop"}),
+    ("POST", "/api/v1/schedules/mail", {"action": "remove"}),
     ("GET", "/api/v1/jobs?q=arg.token%3Dx", None),
     ("GET", "/api/v1/jobs/{job}?reveal=1", None),
 ]

@@ -26,11 +26,12 @@ from pydantic import BaseModel
 from windlass import Retry, Seal, Secret
 from windlass.broker.sqlite.place import Place as SqlitePlace
 from windlass.broker.url import make_broker
+from windlass.core.codecs import Arguments, Result
 from windlass.core.durations import seconds, size
 from windlass.core.ids import check_id
 from windlass.core.job import Card, Claim, Entry, Progress, Pulse
 from windlass.core.outcome import ErrorInfo, Raised, Succeeded
-from windlass.core.payload import Arguments, Result, packer, policy_of, read_json, unpack
+from windlass.core.payload import packer, policy_of, read_json, unpack
 from windlass.core.plain import plain
 from windlass.core.seal import instead
 from windlass.core.urls import exposed, masked

@@ -142,6 +142,7 @@ async def test_a_checkpoint_that_makes_no_sense_parks_the_job_that_asks_for_it(
     app: Windlass, raw: Broker, until: Until
 ) -> None:
     bodies = [b"", b"{", b"[" * DEEP, b'"\xff"', b"9" * 5000, b'"%b"' % (b"a" * 2 * SMALL)]
+    bodies.append(b'{"windlass":"place","loop":[]}')
     await raw.beat("w", Card(host="", pid=0), 60.0)
     jobs: list[str] = []
     for data in bodies:

@@ -206,6 +206,23 @@ async def test_a_sealed_body_runs_as_no_other_job_and_no_other_task(
     assert ran == []
 
 
+async def test_a_job_that_takes_anothers_place_opens_there_and_under_no_other_key(
+    make_app: MakeApp, raw: Broker, seal: Seal, until: Until
+) -> None:
+    """Its body is bound to its key; also under the id of the job that it replaced."""
+    app = program(make_app(seal=seal))
+    last = app.get_task("pay").options(key="k", on_conflict="replace")
+    first = await last.enqueue(1)
+    assert (await last.enqueue(2)).id == first.id
+    job = await stored(raw, first.id)
+    others = [await put(raw, job, key="l"), await put(raw, job, key=None)]
+    async with working(app):
+        for other in others:
+            assert "it was changed, or made for another job" in await parked(raw, until, other)
+        assert await first.result(30.0) == 2
+    assert ran == [("pay", 2)]
+
+
 async def test_a_replay_of_a_kept_job_changes_nothing(make_app: MakeApp, raw: Broker, seal: Seal) -> None:
     app = program(make_app(seal=seal))
     handle = await pay(app, 1)

@@ -24,9 +24,10 @@ from pydantic import AfterValidator, BaseModel
 from servers import RedisServer
 from windlass import Context, InvalidArguments, Job, Secret, Windlass
 from windlass.context import Context as RunContext
+from windlass.core.codecs import Arguments
 from windlass.core.ids import new_id
 from windlass.core.job import Claim, Entry, NewJob
-from windlass.core.payload import Arguments, unpack
+from windlass.core.payload import unpack
 from windlass.core.secret import texts
 from windlass.core.state import LIVE, State
 from windlass.depends import hints_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from windlass import Call, Context, Depends, Handle, Retry, Task, Windlass
+from windlass import Batch, Call, Context, Cron, Depends, Every, Flow, Handle, Retry, Schedule, Task, Windlass, group
 
 app = Windlass("memory://")
 
@@ -22,6 +22,11 @@ def transcode(video: Path, height: int, ctx: Context = Depends()) -> list[int]:
 @app.task
 def add(a: int, b: int) -> int:
     return a + b
+
+
+app.task(schedule="0 9 * * *")  # error
+Schedule(Cron("0 9 * * *"), overlap="never")  # error
+Every([])  # error
 
 
 async def arguments() -> None:
@@ -42,6 +47,21 @@ async def arguments() -> None:
     await send_email(to=1)  # error
 
 
+@app.task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+async def workflows() -> None:
+    add.bind(1, 2).then(send_email)  # error
+    add.bind(1, 2).then(add)  # error
+    add.bind(1, 2).then(add, "3")  # error
+    add.bind(1, 2).then(add, c=3)  # error
+    group([add.bind(1, 2)]).then(add, 1)  # error
+    group([send_email.bind("a")]).then(total)  # error
+    group([transcode.bind(Path("a.mp4"), 1)]).then(total)  # error
+
+
 async def choices() -> None:
     add.options(prio=9)  # error
     add.options(priority="high")  # error
@@ -59,6 +79,12 @@ def wrong_lane() -> None: ...
 
 @app.task(retries=3)  # error
 def wrong_option() -> None: ...
+
+
+@app.flow(lane="process")  # error
+async def wrong_flow(flow: Flow = Depends()) -> None:
+    (size,) = await flow.gather(flow.step(len, "a"), collect=True)
+    size += 1  # error
 
 
 @app.task(timeout=None, retry="often")  # error
@@ -103,6 +129,30 @@ def sync_code() -> int:
     task: Task[[int, int], str] = add  # error
     print(task)
     return number
+
+
+@app.task(batch=Batch(size=8))
+async def draw(prompts: list[str]) -> list[int]:
+    return [len(prompt) for prompt in prompts]
+
+
+async def batches() -> None:
+    await draw.enqueue(["a horse"])  # error
+    await draw.enqueue("a horse", "a cow")  # error
+    await draw.enqueue(1)  # error
+    await draw("a horse")  # error
+    text: str = await (await draw.enqueue("a horse"))  # error
+    print(text)
+
+
+@app.task(batch=Batch(size=8))  # error
+async def no_list(prompt: str) -> list[int]:
+    return [len(prompt)]
+
+
+@app.task(batch=8)  # error
+async def no_batch(prompts: list[str]) -> list[int]:
+    return [len(prompts)]
 
 
 def names_that_the_package_does_not_have() -> None:

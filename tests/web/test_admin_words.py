@@ -15,6 +15,7 @@ from windlass.core.job import Card, Entry, Job, NewJob, QueueInfo, StoreInfo, Tr
 from windlass.core.measures import STEPS, Fault, Report, Rollup, histogram_of
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
+from windlass.core.terms import Terms, Use
 from windlass.web.admin import charts
 from windlass.web.admin.charts import Axis, Cell, axis, cell
 from windlass.web.admin.desk import Recent
@@ -222,6 +223,16 @@ def lines(found: Job, *tries: Try) -> list[str]:
             [told(1, 110, 120)],
             ["ready 100-110 #1", "retried 110-120 #1", "scheduled 120- #2"],
         ),
+        (  # a flow that waits for three days at most
+            job(State.SCHEDULED, started_at=at(110), run_at=at(900), awaited=1),
+            [],
+            ["ready 100-110 #1", "suspended 110-110 #1", "scheduled 110- #2"],
+        ),
+        (
+            job(State.WAITING, started_at=at(110), run_at=at(105), awaited=1),
+            [],
+            ["ready 100-110 #1", "suspended 110-110 #1", "waiting 110- #2"],
+        ),
         (  # its worker was lost, and left no entry
             job(State.READY, started_at=at(110), run_at=at(118), crashes=1, error=ERROR),
             [],
@@ -268,7 +279,8 @@ async def test_a_journal_is_read_on_from_where_it_was_read_last() -> None:
     assert [told.outcome for *_, told in await tries.of(broker, found)] == ["retried", "failed"]
     assert asked == [0, 2, 4]
     anew = msgspec.structs.replace(found, created_at=at(end + 10))
-    assert await tries.of(broker, anew) == []
+    await tries.of(broker, anew)
+    assert asked[-1] == 0  # its journal began anew, too
     assert await tries.of(broker, msgspec.structs.replace(found, id=new_id())) == []
 
 
@@ -289,6 +301,12 @@ QUEUE = QueueInfo("q", {State.READY: 3})
         (job(State.RUNNING), QUEUE, [], 0, []),
         (job(State.SUCCEEDED), QUEUE, [], 0, []),
         (job(State.WAITING), QUEUE, [], 0, ["It waits for other jobs to finish."]),
+        (job(State.WAITING, awaited=1), QUEUE, [], 0, ["It waits for 1 job."]),
+        (job(State.WAITING, awaited=2000, letters=1), QUEUE, [], 0, ["It waits for 2,000 jobs, of which 1 has finished."]),
+        (
+            job(State.WAITING, terms=Terms(uses=(Use("openai", "ann", running=2), Use("mail", rate=1.0)))),
+            QUEUE, [], 0, ["It stands at the limit openai under the key ann and mail, and passes"],
+        ),
         (job(State.PARKED, reason="no task 'x'"), QUEUE, [], 0, ["It is put aside: no task 'x'."]),
         (job(State.SCHEDULED, run_at=at(NOW + 300)), QUEUE, [worker()], 0, ["Its time has not come: it is due in 5 minutes."]),
         (job(State.SCHEDULED, run_at=at(NOW - 1)), QUEUE, [worker()], 0, ["it is due now"]),

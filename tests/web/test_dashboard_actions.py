@@ -15,13 +15,14 @@ from fastapi import Depends, FastAPI, Header
 from httpx2 import ASGITransport, AsyncClient
 
 from servers import BINARIES, MISSING, RedisServer
-from windlass import Job, Retry, Secret, State, Windlass
+from windlass import Debounce, Job, Retry, Secret, State, Windlass
 from windlass.broker.port import Broker
-from windlass.core.ids import new_id
+from windlass.core.ids import derived, new_id
 from windlass.core.job import Card, Claim, NewJob, Wish
 from windlass.core.measures import Report, Sighting
 from windlass.core.outcome import ErrorInfo, Failed, Outcome, Succeeded
 from windlass.core.payload import unpack
+from windlass.core.terms import Terms
 from windlass.errors import BrokerUnavailable
 from windlass.fastapi import Access, Role, dashboard
 from windlass.web.admin import actions
@@ -148,6 +149,20 @@ async def test_jobs_by_their_ids(client: AsyncClient, broker: Broker, send: Any)
     assert await states(broker, all_of_them) == [None, State.RUNNING, None, None]
 
 
+async def test_a_join_goes_and_comes_back_with_its_parts(client: AsyncClient, broker: Broker) -> None:
+    join = NewJob(id=new_id(), task="send", body=b"{}", terms=Terms(letters=2))
+    parts = [derived(join.id, n) for n in range(2)]
+    await broker.enqueue(
+        [join, *(NewJob(id=one, task="send", body=b"{}", terms=Terms(to=(join.id,))) for one in parts)]
+    )
+    body = {"ids": [join.id]}
+    assert (await post(client, "/jobs/actions", body | {"action": "cancel"}))["affected"] == 1
+    assert await states(broker, [join.id, *parts]) == [State.CANCELLED] * 3
+    done = await post(client, "/jobs/actions", body | {"action": "retry"})
+    assert (done["affected"], done["skipped"]) == (1, 0)
+    assert await states(broker, [join.id, *parts]) == [State.WAITING, State.READY, State.READY]
+
+
 @pytest.mark.parametrize("action", ["retry", "cancel", "delete"])
 async def test_what_two_people_do_at_once_is_done_once(
     client: AsyncClient, broker: Broker, send: Any, action: str
@@ -272,6 +287,17 @@ async def test_again_makes_the_same_job(client: AsyncClient, broker: Broker, sen
     assert (made.task, made.queue, made.lane, made.priority) == ("send", "mail", "loop", 8)
     told, was = unpack(made.body), unpack(first.body)
     assert (bytes(told.args), told.timeout, told.meta, told.retry) == (bytes(was.args), 60, {"tenant": "a"}, was.retry)
+
+
+async def test_again_takes_its_turn_as_the_first_did_and_replaces_nobody(
+    client: AsyncClient, broker: Broker, send: Any
+) -> None:
+    options = {"fair_by": "ann", "weight": 2.0, "ageing": "1m", "key": "k", "debounce": Debounce("1m")}
+    job = await send.options(**options).enqueue("ann")
+    await job.cancel()
+    made = await job_of(broker, (await post(client, f"/jobs/{job.id}/again", status=201))["id"])
+    assert (made.key, made.terms) == ("k", Terms(group="ann", weight=2.0, ageing=60.0, unique="started"))
+    await post(client, f"/jobs/{job.id}/again", status=409)
 
 
 async def test_again_with_other_arguments(client: AsyncClient, broker: Broker, send: Any) -> None:

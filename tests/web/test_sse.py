@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -16,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
 
+from servers.proxy import Proxy
 from windlass import State, Windlass
 from windlass.core.job import Card, Claim, Entry, LogLine, Progress
 from windlass.core.outcome import Outcome, Succeeded
@@ -149,6 +151,7 @@ class Site:
     """A served API, and a worker's hands behind it."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.client = httpx2.AsyncClient(base_url=url, timeout=10)
         self.claims: dict[str, Claim] = {}
 
@@ -285,6 +288,49 @@ async def test_the_end_is_known_also_when_older_entries_were_replaced(site: Site
     assert [event[:2] for event in await site.events(job, "?after=4")] == [("5", "end")]
     assert [event[:2] for event in await site.events(job, "?after=1")] == [("3", "progress"), ("5", "end")]
     assert (await site.client.get(f"/jobs/{job}/events?after=5")).status_code == 204
+
+
+async def whole_events(url: str, last: str) -> AsyncIterator[tuple[str, Any]]:
+    """The number and data of each chunk that arrives whole on one connection, and of the end, however it is broken off."""
+    rest = b""
+    async with httpx2.AsyncClient(timeout=5) as client:
+        try:
+            async with client.stream("GET", url, headers={"Last-Event-ID": last}) as response:
+                async for part in response.aiter_bytes():
+                    *events, rest = (rest + part).split(b"\n\n")
+                    for event in events:
+                        fields = dict(line.split(": ", 1) for line in event.decode().split("\n"))
+                        if "id" in fields:
+                            yield fields["id"], fields["event"] == "end" or json.loads(fields["data"])
+        except httpx2.TransportError:
+            pass
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_connections_that_break_anywhere_neither_lose_nor_repeat_a_chunk(site: Site, reset: bool) -> None:
+    job, total = (await render.enqueue()).id, 60
+    await site.start(job)
+
+    async def write() -> None:
+        for number in range(total):
+            await site.write(job, "chunk", number)
+            await asyncio.sleep(0.002)
+        await site.end(job)
+
+    chance, seen, last, cuts = random.Random(), list[Any](), "", 0
+    async with Proxy(int(site.url.rpartition(":")[2])) as proxy:
+        writing = asyncio.create_task(write())
+        while True not in seen[-1:]:
+            if cuts < 40:
+                proxy.cut_answer(b"/events", chance.randrange(1500), reset=reset)
+                cuts += 1
+            async with aclosing(whole_events(f"http://127.0.0.1:{proxy.port}/jobs/{job}/events", last)) as events:
+                async for number, data in events:
+                    last = number
+                    seen.append(data)
+        await writing
+        assert proxy.lost > 5, "it was broken off often"
+    assert seen == [*range(total), True]
 
 
 @pytest.mark.parametrize("header", ["", "nonsense", "-1", "1.5", "9" * 400, "²"])

@@ -114,7 +114,7 @@ async def test_a_memory_error_moves_the_next_attempt_too(tmp_path: Path, until: 
 
 async def test_a_worker_serves_no_such_queue_unless_it_is_told_to() -> None:
     async with worker() as runner:
-        assert "big" not in runner.queues
+        assert "big" not in runner.queues.weights
     queued = await enqueue("pid", queue="big")
     async with worker():
         await (await enqueue("pid")).result(timeout=20)

@@ -34,6 +34,7 @@ from windlass.core.outcome import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspended,
 )
 from windlass.core.state import State
 from windlass.errors import BrokerUnavailable, JobCancelled, JobFailed
@@ -113,10 +114,10 @@ async def test_runs_are_told_by_queue_task_outcome_and_times(store: MemoryBroker
 async def test_each_outcome_has_its_name(store: MemoryBroker) -> None:
     recorder = Recorder(store, Events(), "")
     outcomes = [DONE, Failed(ERROR), Failed(ERROR, crash=True), Retried(0, ERROR), Retried(0, ERROR, crash=True)]
-    outcomes += [Cancelled("c"), Snoozed(1), Released(), Parked("p")]
+    outcomes += [Cancelled("c"), Snoozed(1), Suspended(1), Released(), Parked("p")]
     note(recorder, *outcomes)
     await recorder.stop()
-    names = ("succeeded", "failed", "retried", "crashed", "cancelled", "snoozed", "released", "parked")
+    names = ("succeeded", "failed", "retried", "crashed", "cancelled", "snoozed", "suspended", "released", "parked")
     assert await counts(store) == dict.fromkeys(names, 1) | {"failed": 2}
     assert {type(outcome) for outcome in outcomes} == set(Outcome.__args__)
 

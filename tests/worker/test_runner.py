@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from windlass import (
     current,
 )
 from windlass.broker.memory import MemoryBroker
-from windlass.core.job import Card, Claim, NewJob
+from windlass.core.job import Card, Claim, Entry, NewJob
 from windlass.core.outcome import Parked
 from windlass.core.state import State
 from windlass.errors import JobInterrupted
@@ -592,13 +592,13 @@ async def test_a_resumed_run_holds_its_slot_while_its_checkpoint_is_read(
 
     async with working(app) as runner:
         executor, gate = runner.executor, asyncio.Event()
-        read = executor._load_checkpoint
+        read = executor._load_journal
 
-        async def slow(run: Run) -> bytes | None:
+        async def slow(run: Run) -> Sequence[Entry]:
             await gate.wait()
             return await read(run)
 
-        executor._load_checkpoint = slow
+        executor._load_journal = slow
         job = await again.enqueue()
         await until(lambda: any(run.claim.resumed for run in executor.runs))
         assert executor.lanes["thread"].busy == 1

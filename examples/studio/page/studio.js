@@ -44,11 +44,10 @@ class Card {
   constructor(piece, entry) {
     this.piece = piece;
     this.entry = entry;
-    this.job = { id: piece.job, state: "ready", attempt: 0, crashes: 0, share: null, message: "" };
+    this.job = { id: null, state: "ready", attempt: 0, crashes: 0, share: null, message: "" };
     this.element = $("card").content.cloneNode(true).firstElementChild;
     this.part = (name) => this.element.querySelector(name);
     this.element.dataset.kind = piece.kind;
-    this.element.dataset.job = piece.job;
     this.part("h2").textContent = piece.title;
     this.part(".bar").setAttribute("aria-label", `${piece.title}: progress`);
     this.part(".cancel").setAttribute("aria-label", `Cancel ${piece.title}`);
@@ -100,7 +99,7 @@ class Card {
     if (this.part(".word")) this.part(".word").textContent = this.word();
     const cancel = this.part(".cancel");
     if (this.finished && document.activeElement === cancel) this.part("h2").focus();
-    cancel.hidden = this.finished;
+    cancel.hidden = this.finished || !job.id;
     cancel.disabled = Boolean(job.cancelling);
     if (job.state === "succeeded") this.show(job.result);
   }
@@ -211,7 +210,7 @@ function show(entry) {
   $("facts").textContent = [`${entry.width} × ${entry.height}`, length, bytes(entry.size)].filter(Boolean).join(" · ");
   for (const piece of entry.pieces) {
     const card = new Card(piece, entry);
-    cards.set(piece.job, card);
+    cards.set(piece.title, card);
     $("cards").append(card.element);
   }
   $("cancel-all").addEventListener("click", async () => {
@@ -236,12 +235,12 @@ function follow(id, after) {
   stream.onopen = () => ($("connection").hidden = true);
   stream.addEventListener("job", (event) => {
     const job = seen(event);
-    cards.get(job.id)?.update(job);
+    cards.get(job.piece)?.update(job);
     total();
   });
   stream.addEventListener("log", (event) => {
-    const { id: job, line } = seen(event);
-    cards.get(job)?.log(line);
+    const { piece, line } = seen(event);
+    cards.get(piece)?.log(line);
   });
   stream.addEventListener("end", () => stream.close());
   stream.onerror = () => {

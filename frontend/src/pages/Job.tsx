@@ -5,7 +5,7 @@ import { reads } from "../api";
 import { token } from "../filter";
 import { bytes, length, plural, shortId } from "../format";
 import { useRead } from "../read";
-import { Link, param, queuePath, setQuery, taskPath, workerPath } from "../router";
+import { Link, param, queuePath, setQuery, taskPath, workerPath, workflowPath } from "../router";
 import {
   Ago,
   Card,
@@ -14,6 +14,7 @@ import {
   CopyButton,
   Elapsed,
   Head,
+  JobLink,
   Skeleton,
   Tabs,
   TaskName,
@@ -30,6 +31,9 @@ import { Timeline } from "../parts/Timeline";
 import { useJobEvents } from "../parts/useJobEvents";
 import { finished, type JobDetail, type Span } from "../types";
 
+/** Ids of other jobs in a sentence. */
+const ID = /([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/;
+
 function Why({ words }: { words: string[] }): JSX.Element | null {
   if (!words.length) return null;
   return (
@@ -39,11 +43,37 @@ function Why({ words }: { words: string[] }): JSX.Element | null {
         <h2>Why is it not running?</h2>
         <ul>
           {words.map((one) => (
-            <li key={one}>{one}</li>
+            <li key={one}>
+              {one.split(ID).map((part, index) => (index % 2 ? <JobLink id={part}>{part}</JobLink> : part))}
+            </li>
           ))}
         </ul>
       </div>
     </section>
+  );
+}
+
+function Whole({ job }: { job: JobDetail }): JSX.Element {
+  const root = job.root ?? job.id;
+  return <Link to={workflowPath(root)}>{root === job.id ? "its graph" : `part of ${shortId(root)}`}</Link>;
+}
+
+function Key({ job }: { job: JobDetail }): JSX.Element {
+  return (
+    <>
+      <span class="mono">{job.key}</span>{" "}
+      <span class="faint">
+        {job.holder === job.id ? (
+          "held by this job"
+        ) : job.holder ? (
+          <>
+            held by <JobLink id={job.holder} />
+          </>
+        ) : (
+          "free again"
+        )}
+      </span>
+    </>
   );
 }
 
@@ -71,7 +101,8 @@ function Facts({ job }: { job: JobDetail }): JSX.Element {
     ["Priority", String(job.priority)],
     ["Timeout", job.timeout === null ? null : length(job.timeout)],
     ["Expires", job.expires_at && <Ago at={job.expires_at} />],
-    ["Key", job.key && <span class="mono">{job.key}</span>],
+    ["Workflow", job.root && <Whole job={job} />],
+    ["Key", job.key && <Key job={job} />],
     ["Code", job.version && <span class="mono">{job.version}</span>],
     ["Crashes", job.crashes ? <span class="bad-text">{job.crashes}</span> : null],
     ["Reason", job.reason],

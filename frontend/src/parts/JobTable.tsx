@@ -1,9 +1,10 @@
 /** Jobs in rows: keyed, walked with j and k, selected with x, opened with Enter. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { count } from "../format";
 import { useKeys } from "../keys";
 import { go, jobPath, Link, queuePath } from "../router";
-import type { JobRow } from "../types";
+import type { JobRow, Progress } from "../types";
 import { Ago, Elapsed, TaskName } from "./basic";
 import { ProgressBar } from "./figures";
 import { StateBadge } from "./icons";
@@ -13,6 +14,7 @@ interface Props {
   picked?: ReadonlySet<string>;
   pick?: (ids: string[], on: boolean) => void;
   queue?: boolean;
+  to?: (id: string) => string;
 }
 
 /** When a job last did something, and in what words. */
@@ -21,6 +23,19 @@ function When({ row }: { row: JobRow }): JSX.Element {
   if (row.state === "scheduled") return <Ago at={row.run_at} />;
   return <Ago at={row.state === "running" ? row.started_at : row.run_at} />;
 }
+
+/** Whether it still waits for some of several others. */
+const heard = (row: JobRow): boolean =>
+  row.state === "waiting" && row.started_at === null && row.awaited > 1 && row.letters < row.awaited;
+/** Whether it is a flow that waits for an event, a job or its time. */
+const suspended = (row: JobRow): boolean =>
+  (row.state === "waiting" || row.state === "scheduled") && row.started_at !== null && row.letters < row.awaited;
+const heardOf = ({ letters, awaited }: JobRow): Progress => ({
+  current: letters,
+  total: awaited,
+  message: `${count(letters)} of ${count(awaited)} jobs have finished`,
+  share: letters / awaited,
+});
 
 function What({ row }: { row: JobRow }): JSX.Element {
   if (row.state === "running" && row.progress) return <ProgressBar progress={row.progress} />;
@@ -31,6 +46,8 @@ function What({ row }: { row: JobRow }): JSX.Element {
       </span>
     );
   }
+  if (heard(row)) return <ProgressBar progress={heardOf(row)} />;
+  if (suspended(row)) return <span class="faint">suspended, no slot is held</span>;
   return <span class="faint">{row.reason ?? row.key ?? ""}</span>;
 }
 
@@ -38,7 +55,7 @@ export const badge = (row: JobRow): JSX.Element => (
   <StateBadge state={row.state} note={row.cancelling ? "cancelling" : undefined} />
 );
 
-export function JobTable({ rows, picked, pick, queue = true }: Props): JSX.Element {
+export function JobTable({ rows, picked, pick, queue = true, to = jobPath }: Props): JSX.Element {
   const [cursor, setCursor] = useState<string | null>(null);
   const at = rows.findIndex((row) => row.id === cursor);
   const walk = (step: number): void =>
@@ -52,7 +69,7 @@ export function JobTable({ rows, picked, pick, queue = true }: Props): JSX.Eleme
       if (cursor) pick?.([cursor], !picked?.has(cursor));
     },
     Enter: () => {
-      if (cursor) go(jobPath(cursor));
+      if (cursor) go(to(cursor));
     },
     Escape: () => {
       setCursor(null);
@@ -124,12 +141,14 @@ export function JobTable({ rows, picked, pick, queue = true }: Props): JSX.Eleme
               )}
               <td class="state-cell">{badge(row)}</td>
               <td class="main-cell">
-                <TaskName name={row.task} to={jobPath(row.id)} />
+                <TaskName name={row.task} to={to(row.id)} />
                 <span class="under">
                   {row.error && row.state !== "succeeded" ? (
                     `${row.error.type}: ${row.error.message}`
                   ) : row.progress && row.state === "running" ? (
                     <ProgressBar progress={row.progress} compact />
+                  ) : heard(row) ? (
+                    <ProgressBar progress={heardOf(row)} compact />
                   ) : (
                     row.queue
                   )}

@@ -18,6 +18,7 @@ export const PAGES: readonly { to: string; name: string; icon: IconName; key: st
   { to: "/workers", name: "Workers", icon: "workers", key: "g w" },
   { to: "/schedules", name: "Schedules", icon: "schedules", key: "g s" },
   { to: "/workflows", name: "Workflows", icon: "workflows", key: "g l" },
+  { to: "/limits", name: "Limits", icon: "limits", key: "g i" },
   { to: "/tasks", name: "Task types", icon: "tasks", key: "g t" },
   { to: "/system", name: "System", icon: "system", key: "g y" },
 ];

@@ -20,6 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
+from windlass.core.gates import LimitInfo
 from windlass.core.job import (
     SCAN,
     Card,
@@ -58,6 +59,10 @@ class Opens(Protocol):
         """What the store is and which faults an accepted job survives, read from the live store."""
         ...
 
+    async def now(self) -> float:
+        """What the store's clock shows, as Unix time."""
+        ...
+
 
 class Enqueues(Protocol):
     """Putting work in."""
@@ -67,8 +72,14 @@ class Enqueues(Protocol):
 
         Idempotent by id: a job whose id is known already is left as it is and answered with `fresh=False` and its state.
         A `key` admits one unfinished job: a second one is not stored and is answered with the first one's id and
-        `fresh=False`, also within one call. Once the first has finished the key is free again.
-        A job with a `delay` or `at` in the future is scheduled; otherwise it is ready at once.
+        `fresh=False`, also within one call. Once the first has finished the key is free again; with `unique="started"`, once it has
+        started, and then it never takes it again; with `unique_for`, not before so many seconds from its enqueueing, finished or not, and
+        the job is kept until then. A key is taken as its job says, whatever the other one asks for.
+        With `replaces`, a job that has the key and never started becomes the new one: `fresh=False`, `replaced=True`, its id; but not
+        where others wait for one of the two, or it for others. It keeps its id, and when it came; it is due as the new one says, but at
+        the latest `latest` seconds after it came. A repeat of the enqueueing that it became last leaves it as it is, also when it has
+        finished; one of an earlier one counts as a new one.
+        A job with a `delay` or `at` in the future is scheduled; otherwise it is ready at once. One whose terms ask for letters is waiting.
         """
         ...
 
@@ -88,6 +99,12 @@ class Claims(Protocol):
         """Take ready jobs, at most `room[lane]` of each lane; lanes that are not in `room` give nothing.
 
         Queues in the order asked, then the higher priority, then the longer due (the earlier `run_at`), also when taken one at a time.
+        A job with `ageing` counts as one of the default priority that is due so many seconds earlier for each level above it, and later
+        for each below: so it passes, and is passed, in time.
+        Groups have fair shares of each line (a queue's lane) and priority: in turn, as often as their weight says, however many jobs each
+        has, the longer due first within one. A group that comes new begins with the present round. There, jobs without a group are one
+        group together, and nobody ages; what became ready before the first job of a group goes first.
+        What becomes ready again takes its group's next turn. One that never ran gives its turn back when it goes.
         Each claim spends an attempt and carries a token that is larger than any earlier token of that job id, forgotten jobs included.
         It says since when the job was due (its `run_at`).
         No job is ever handed to two claims, however many workers claim at once.
@@ -113,9 +130,11 @@ class Claims(Protocol):
         Succeeded: succeeded, with its result. Failed: failed, with its error. Cancelled: cancelled, with its reason.
         Retried: scheduled (or ready, without a delay), the error kept. Snoozed: the same, and the attempt is given back.
         Retried with a `queue`: the job moves to that queue, and stands there from then on.
+        Suspended: waiting, until so many letters have come in all; with a `delay` scheduled, and ready then at the latest; ready at once,
+        if they have come. The attempt is given back.
         Released: ready at once, the attempt given back, at most RELEASE_LIMIT times. Parked: parked, the attempt given back.
         `crash` on Retried and Failed counts a crash and gives the attempt back.
-        A requested cancel beats Retried, Snoozed, Released and Parked: the job is cancelled
+        A requested cancel beats Retried, Snoozed, Suspended, Released and Parked: the job is cancelled
         ("cancelled while running"; no attempt given back, no crash counted); it does not beat Succeeded or Failed.
         A finished job frees its key in the same step.
         """
@@ -159,6 +178,36 @@ class Journals(Protocol):
         ...
 
 
+class Letters(Protocol):
+    """What a job tells others of its end. They are the entries of kind "letter" in the journal of the job that they are for.
+
+    Whatever ends a job writes to all that its terms name in `to`, in the same step: `settle`, `cancel`, `promote` (an expiry), `reclaim`
+    (a quarantine), a letter that fails it, and `forget`, when it has not finished: then it "was cancelled", with the reason "forgotten".
+    The letter has the job's id as its name, and its result, its error (as it stands with the job) or the reason.
+    A job that is not stored when a letter to it is written, has succeeded, or has no terms, gets none.
+
+    A letter counts; but one that tells of a failure or a cancel counts only with a job that `collects`. Others it fails, if they wait and
+    have never been started ("PartFailed"); it is not kept then. That end writes its own letters, and counts in the history.
+    A letter whose name came before is not counted again: it takes the older one's place until its receiver is started first; from then
+    on the first one stays, so that what a run has read is what the next run reads; but once the receiver has failed, or was cancelled,
+    the newest one counts again: who retries the part by hand, and then the receiver, is told of the retry.
+    A job that waits, and one that is scheduled with letters missing, is ready once as many have come as it awaits: of what waits since it
+    was enqueued, when its own time has come, too: until then it is scheduled. It is due then from that moment, or from its own time.
+    Of what ends in one call, successes are told first.
+
+    The parts of a job are those that tell only it, and have the ids `core.ids.derived(its id, n)`, n below the letters that its terms
+    ask for. Once a job that was never started has ended, however that was, its parts that were never started are cancelled in the same
+    step, after all letters, with the reason `letters.UNWANTED`; and so are theirs. They count in the history. What was started goes on.
+    """
+
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        """Write a letter from outside: an event. Answers whether the job takes letters: it is there, has terms, and has not finished.
+
+        Delivering it again is harmless.
+        """
+        ...
+
+
 class Upkeep(Protocol):
     """What must happen without anybody asking. Safe to call everywhere at once; each call does a bounded batch."""
 
@@ -196,9 +245,10 @@ class Upkeep(Protocol):
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         """Delete finished jobs, journal included, that are past their time to be kept, at most `limit`; answers how many.
 
-        Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`.
+        Succeeded and cancelled jobs are kept `keep` seconds from their end, failed ones `keep_failed`; none less long than its key.
         Workers that have been gone for a day are forgotten, and those who have written no report for a day.
         Of the history, the spans that have been over for the time that `STEPS` says are forgotten.
+        Groups that have had all their turns are forgotten; once all of a line are, it has no groups any more.
         """
         ...
 
@@ -217,6 +267,7 @@ class Inspects(Protocol):
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
+        root: JobId | None = None,
         before: JobId | None = None,
         after: JobId | None = None,
         limit: int = 50,
@@ -224,7 +275,7 @@ class Inspects(Protocol):
     ) -> Found:
         """Jobs that match every filter given (in one of these states, if any are), by descending id (the newest first), at most `limit`.
 
-        Only ids smaller than `before`, and larger than `after`.
+        root: the workflow that they belong to, by their terms. Only ids smaller than `before`, and larger than `after`.
         It looks at no more than `scan` jobs (of each of these states), whatever the store holds, and says how far it came: `next`, as
         `before`, continues the listing. None ends it: nothing more matches. There may be something more though nothing was found,
         and nothing more though `next` is given.
@@ -249,16 +300,61 @@ class Inspects(Protocol):
         """Make parked, scheduled, failed and cancelled jobs ready now, their crashes, reason and expiry forgotten; leave all others alone.
 
         Attempts stay counted: a job that failed its last attempt gets exactly one more.
-        If another unfinished job took its key meanwhile, it is left as it is.
+        Of these, what was never started and lacks letters waits again; its parts (see `Letters`) that have failed or were cancelled are
+        revived with it, and so are theirs.
+        If another job has its key meanwhile, it is left as it is; one that has let go of its key when it started needs none.
         """
         ...
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
         """Delete these jobs, journal included, unless they run; answers which were deleted."""
         ...
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
         """Stop handing out a queue's jobs, or go on. What runs goes on running. Survives a restart."""
+        ...
+
+
+class Limits(Protocol):
+    """Limits: a job whose terms hold `uses` is waiting, at the gate of a limit, until all its limits admit it; then it is ready.
+
+    A use names a limit and which one of its kind; each such pair has a gate, with accounts of its own.
+    A job passes when its units and those of all who passed and have not ended are at most `running`, and the bucket holds its units,
+    beside those of all who passed and have not started. A bucket holds `burst` units at first and at most; `rate` more come each second.
+    It pays when a job starts, however long that one was ready. Units that are more than all of a limit count as all of it.
+    A job passes all its limits in one step, or none: it holds nothing while it waits.
+    It comes to its gates when it would be ready otherwise: after its letters, when it is due, with each retry; so a flow that is suspended
+    holds nothing, and takes its group's turn, and a place in the line, when it passes. In one step letters come first, then gates.
+    A job that is replaced leaves its gates, with its turn, and the new one comes to its own.
+    At a gate the higher priority passes first, then the earlier `run_at`, then the smaller id; the first one that does not fit
+    stops those behind it, and nobody at another gate. Passing leaves `run_at` as it is.
+    With `ordered`, the jobs of one key run one after the other, whatever their priority: a job keeps its turn from when it passes that
+    gate until it has finished or is parked or forgotten, also while it is retried, suspended, or waits at another gate. Of each job
+    one use is ordered at most.
+    What a job holds comes back, and the next ones pass, in the step in which it ends, is taken back, parked, cancelled, retried or
+    forgotten, or its queue is paused: jobs of a paused queue that have not started wait, and pass when it goes on.
+    `promote` lets pass those whose time has come, and its wait ends when that of the next one does.
+    A verb that answers what became ready says so of those who passed, too.
+    The `meters` of a claim that is settled count in the same step, before all outcomes. `used` is what its run really took of the rate:
+    the bucket pays the difference, be it more or less, and may go below zero. `pause` closes its gate for so many seconds: nobody passes,
+    and who passed it and has not started waits again; what runs goes on. The longer of two pauses counts.
+    What a limit admits is what the newest job said that came to it; until nobody needs it any more, then it is forgotten.
+    A rate counts for jobs that were enqueued with one.
+    """
+
+    async def limits(
+        self,
+        names: Sequence[tuple[str, str]] | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 50,
+        now: float | None = None,
+    ) -> list[LimitInfo]:
+        """Keys of limits that somebody needs, by limit and key, at most `limit`; with `names` only these, in their order.
+
+        Nobody needs one at which nobody stands, nothing is held, nobody has the turn, and whose bucket is full.
+        `after` continues a listing.
+        """
         ...
 
 
@@ -352,5 +448,5 @@ class Book(Protocol):
         ...
 
 
-class Broker(Opens, Enqueues, Claims, Journals, Upkeep, Inspects, Presence, Measures, Book, Protocol):
+class Broker(Opens, Enqueues, Claims, Journals, Letters, Upkeep, Inspects, Limits, Presence, Measures, Book, Protocol):
     """A whole broker."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from windlass.cli import dashboard, doctor, enqueue, health, job, queue, stats, worker
+from windlass.cli import dashboard, doctor, enqueue, health, job, queue, schedule, stats, worker
 from windlass.cli.output import Json, document, line
 from windlass.errors import ConfigurationError
 
@@ -57,7 +57,9 @@ app.command("dashboard")(dashboard.dashboard)
 app.command("enqueue", context_settings=enqueue.SETTINGS)(enqueue.enqueue)
 app.add_typer(job.app, name="job")
 app.add_typer(queue.app, name="queue")
+app.add_typer(schedule.app, name="schedule")
 app.command("workers")(queue.workers)
+app.command("limits")(queue.limits)
 app.command("stats")(stats.stats)
 app.command("top")(stats.top)
 app.command("doctor")(doctor.doctor)

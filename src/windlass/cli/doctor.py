@@ -20,6 +20,7 @@ from windlass.cli.output import Json, document, table
 from windlass.core.job import Job, QueueInfo, StoreInfo, Worker
 from windlass.core.state import State
 from windlass.errors import DurabilityUnavailable, TaskDefinitionError, WindlassError
+from windlass.timetable import shelf
 
 PARKED_LOOKED_AT = 200
 DANGER = "DANGER: "
@@ -66,19 +67,21 @@ def _examine(option: str | None, url: str | None, name: str | None) -> Iterator[
         if urlsplit(store.url).scheme == "memory":
             yield note("store", "memory:// keeps jobs in one process and forgets them with it; for tests only")
             return
-        info, queues, workers, parked = with_store(store, _look, create=True)
+        info, queues, workers, parked, schedules = with_store(store, _look, create=True)
     except WindlassError as error:
         yield wrong("store", str(error))
         return
     yield from _store(info, app)
+    if schedules and not workers:
+        yield note("schedules", f"{len(schedules)} fire only while a worker runs; start one: windlass worker")
     yield from _queues(queues, workers, {one.queue for one in app.definitions.values()} if app else set())
     for (task, reason), count in Counter((job.task, job.reason) for job in parked).items():
         yield wrong("parked", f"{count} of {task}: {reason}; start a worker that knows it, or: windlass job retry ID")
 
 
-async def _look(broker: Broker) -> tuple[StoreInfo, list[QueueInfo], list[Worker], list[Job]]:
+async def _look(broker: Broker) -> tuple[StoreInfo, list[QueueInfo], list[Worker], list[Job], list[tuple[str, bytes]]]:
     parked = await broker.find(states=[State.PARKED], limit=PARKED_LOOKED_AT)
-    return await broker.describe(), await broker.tally(), await broker.workers(), parked.jobs
+    return await broker.describe(), await broker.tally(), await broker.workers(), parked.jobs, await shelf(broker)
 
 
 def _store(info: StoreInfo, app: Windlass | None) -> Iterator[Finding]:

@@ -46,8 +46,8 @@ def enqueue(
     """
     task, store = _task(target, app)
     task = task.options(
-        delay=_duration(delay), at=_moment(at), key=key, priority=priority, queue=queue, expires=_duration(expires),
-        timeout=_duration(limit),
+        delay=duration(delay), at=_moment(at), key=key, priority=priority, queue=queue, expires=duration(expires),
+        timeout=duration(limit),
     )  # fmt: skip
     new = _bind(task, context.args)
     store = store if url is None else Windlass(url, name=store.name, seal=store.seal)
@@ -55,7 +55,8 @@ def enqueue(
     async def work(broker: Broker) -> None:
         (placed,) = await broker.enqueue([new])
         if not placed.fresh:
-            talk(f"the unfinished job {placed.id} has the key {key!r} already; nothing was stored")
+            became = "it became this one" if placed.replaced else "nothing was stored"
+            talk(f"the job {placed.id} has the key {new.key!r} already; {became}")
         if not wait:
             document(placed) if as_json else line(placed.id)
             return
@@ -126,7 +127,8 @@ def _scalar(text: str) -> Any:
     return value if isinstance(value, (dict, list, str)) else text
 
 
-def _duration(text: str | None) -> float | str | None:
+def duration(text: str | None) -> float | str | None:
+    """A length of time, as it was typed: a bare number is seconds."""
     return float(text) if text and text.replace(".", "", 1).isdigit() else text
 
 

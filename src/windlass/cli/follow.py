@@ -31,7 +31,7 @@ async def follow(handle: Handle[Any], *, as_json: bool = False, quiet: bool = Fa
         async for event in handle.events():
             show(event)
             if event.kind == "end":
-                outcome_of(event.data, bytes)
+                outcome_of(event.data, lambda _, data: bytes(data))
                 return cast(Job, event.data)
     raise AssertionError("events() ends with the end")
 

@@ -14,13 +14,16 @@ from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.follow import amount, follow
 from windlass.cli.output import Json, describe, document, line, table, talk
 from windlass.core.durations import date
+from windlass.core.gates import uses_of
 from windlass.core.ids import check_id
 from windlass.core.job import Job
 from windlass.core.plain import plain
 from windlass.core.state import State
 from windlass.errors import JobNotFound
 from windlass.handle import WAIT, JobEvent, event_of
-from windlass.web.admin.matching import matching
+from windlass.web.admin.matching import matching, parts_of
+from windlass.web.admin.steps import Step, Steps
+from windlass.web.admin.why import suspended, waiting
 
 app = typer.Typer(help="List, follow, retry, cancel and delete jobs.", no_args_is_help=True, rich_markup_mode=None)
 for verb in steer.VERBS:
@@ -114,9 +117,9 @@ def logs(
         last, wait = 0, 0.0
         while (reading := await broker.read(id, after=last, wait=wait)) is not None:
             for entry in reading.entries:
-                last, event = entry.seq, event_of(entry, store.settings.max_payload)
-                if event.kind == "log":
-                    _log(event, entry.at, as_json)
+                last = entry.seq
+                if entry.kind == "log":
+                    _log(event_of(entry, store.settings.max_payload), entry.at, as_json)
             if reading.end or not follow:
                 return
             wait = WAIT
@@ -147,17 +150,32 @@ def _remark(job: Job) -> str:
 
 async def _why(job: Job, broker: Broker) -> str:
     """Why a job is not running, and what to do; "" for one that runs or has finished."""
+    now = await broker.now()
     if job.state is State.SCHEDULED:
+        if told := " ".join(suspended(job, await _steps(job, broker, now), now)):
+            return told
         return "its time has not come" + (f", it failed and is tried again: {job.error.message}" if job.error else "")
     if job.state is State.PARKED:
         return (
             f"{job.reason}; it goes on when a worker that understands it starts, or with: windlass job retry {job.id}"
         )
-    if job.state is not State.READY:
+    if job.state not in (State.READY, State.WAITING):
         return ""
-    if any(one.paused and one.name == job.queue for one in await broker.tally()):
+    paused = any(one.paused and one.name == job.queue for one in await broker.tally())
+    if job.state is State.WAITING:
+        limits = await broker.limits([(use.limit, use.key) for use in uses_of(job.terms)])
+        return " ".join(waiting(job, limits, paused, now, await parts_of(broker, job), await _steps(job, broker, now)))
+    if paused:
         return f"queue {job.queue} is paused; windlass queue resume {job.queue}"
     takers = [one for one in await broker.workers() if job.queue in one.card.queues]
     if not takers:
         return f"no living worker takes queue {job.queue}; windlass worker -q {job.queue}"
     return f"{len(takers)} worker(s) take queue {job.queue}: it waits for its turn"
+
+
+async def _steps(job: Job, broker: Broker, now: float) -> list[Step]:
+    """The steps of a flow that has run."""
+    steps = Steps(job.id)
+    if job.root is not None and job.started_at is not None and (reading := await broker.read(job.id)) is not None:
+        steps.add(reading.entries)
+    return steps.told(now)

@@ -53,12 +53,12 @@ def _run(words: list[str]) -> int:
 
 
 def _code(error: Exception) -> int:
-    from windlass.errors import BrokerError, JobError, JobNotFound, ResultTimeout, UnknownTask
+    from windlass.errors import BrokerError, JobError, JobNotFound, ResultTimeout, UnknownSchedule, UnknownTask
 
     match error:
         case JobError() | ResultTimeout():
             return FAILED
-        case JobNotFound() | UnknownTask():
+        case JobNotFound() | UnknownTask() | UnknownSchedule():
             return NOT_FOUND
         case BrokerError():
             return UNREACHABLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Any
 
 import msgspec
@@ -11,13 +12,15 @@ from windlass.broker.port import Broker
 from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.output import Json, document, line, memory, table, talk
 from windlass.core.durations import date
+from windlass.core.gates import LimitInfo
 from windlass.core.job import Worker
 from windlass.core.state import State
 
 app = typer.Typer(help="List, pause and resume queues.", no_args_is_help=True, rich_markup_mode=None)
 
+PAGE = 500
 Names = Annotated[list[str], typer.Argument(metavar="QUEUE...")]
-_SHOWN = [state for state in State if state is not State.WAITING]
+_SHOWN = list(State)
 
 
 @app.command("list")
@@ -52,6 +55,38 @@ def _turn(queues: list[str], paused: bool, store: Any) -> None:
             line(queue, "paused" if paused else "open")
 
     with_store(store, work, create=True)
+
+
+def limits(
+    only: Annotated[str | None, typer.Argument(metavar="[LIMIT]", help="Only the keys of this limit.")] = None,
+    app: App = None,
+    url: Url = None,
+    name: Name = None,
+    as_json: Json = False,
+) -> None:
+    """List limits that somebody needs: limit, key, units taken (of how many), level of the bucket, jobs that wait, paused until."""
+
+    async def work(broker: Broker) -> list[LimitInfo]:
+        found, after = list[LimitInfo](), (only, "") if only else None
+        first = await broker.limits([(only, "")]) if only else []
+        while page := await broker.limits(after=after, limit=PAGE):
+            found += page
+            after = page[-1].limit, page[-1].key
+            if only not in (None, after[0]):
+                break
+        return [*first, *(one for one in found if only in (None, one.limit))]
+
+    found = with_store(find_store(url, app, name), work)
+    if as_json:
+        document(found)
+        return
+    table(("limit", "key", "taken", "level", "waiting", "paused until"), map(_limit, found))
+
+
+def _limit(one: LimitInfo) -> tuple[object, ...]:
+    taken = f"{one.held:g}" if one.running == inf else f"{one.held:g}/{one.running:g}"
+    level = "" if one.level is None else f"{one.level:.4g}/{one.burst:g}"
+    return one.limit, one.key, taken, level, one.waiting, one.closed_until or ""
 
 
 def workers(app: App = None, url: Url = None, name: Name = None, as_json: Json = False) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
+from windlass.broker import whole
 from windlass.broker.port import Broker
 from windlass.cli.find import App, Name, Url, find_store, with_store
 from windlass.cli.output import Json, document, line, talk
@@ -51,11 +52,13 @@ class Verb:
 
 
 async def _retry(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
-    return {one.id: "ready" for one in await broker.revive(ids)}
+    ready = {one.id for one in await broker.revive(ids)}  # with them their parts, and not those that wait again
+    found = [job for job in await broker.get(ids) if job and (job.id in ready or job.state is State.WAITING)]
+    return {job.id: "ready" if job.id in ready else "waiting" for job in found}
 
 
 async def _cancel(broker: Broker, ids: Sequence[JobId]) -> dict[JobId, str]:
-    states = await broker.cancel(ids)
+    states = await whole.cancel(broker, ids)
     return {id: "cancelling" if state is State.RUNNING else str(state) for id, state in states.items()}
 
 

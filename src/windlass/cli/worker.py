@@ -21,6 +21,7 @@ from windlass.cli import beside
 from windlass.cli.find import App, Target, Url, refuse_memory
 from windlass.cli.output import clean, talk
 from windlass.core.job import StoreInfo
+from windlass.core.resources import told
 from windlass.core.urls import masked
 from windlass.errors import ConfigurationError
 from windlass.events import WorkerChanged
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from windlass.worker.supervisor import Supervisor
 
 Queues = Annotated[
-    list[str] | None, typer.Option("--queue", "-q", help="Served in this order; default: those of all tasks.")
+    list[str] | None,
+    typer.Option("--queue", "-q", help='Served in this order, or by weight ("video:2"); default: those of all tasks.'),
 ]
 Burst = Annotated[bool, typer.Option("--burst", help="Leave once nothing is ready or running.")]
 Form = StrEnum("Form", ["plain", "json", "rich"])
@@ -56,6 +58,7 @@ def worker(
     threads: Annotated[str | None, typer.Option(help='Jobs of lane "thread" at once, per runner.')] = None,
     processes: Annotated[str | None, typer.Option(help='Jobs of lane "process" at once, per runner.')] = None,
     runners: Annotated[str | None, typer.Option(help="Runner processes.")] = None,
+    has: Annotated[list[str] | None, typer.Option(help="What tasks may need of this machine: gpu=2.")] = None,
     shutdown_timeout: Annotated[str | None, typer.Option(help='How long running jobs may finish: "30s".')] = None,
     burst: Burst = False,
     health: Address = None,
@@ -68,7 +71,7 @@ def worker(
     """Run jobs. The first SIGTERM or Ctrl-C drains, the second hands everything back at once, the third kills."""
     given = {
         "concurrency": concurrency, "threads": threads, "processes": processes, "runners": runners,
-        "shutdown_timeout": shutdown_timeout,
+        "shutdown_timeout": shutdown_timeout, "has": ",".join(has) if has else None,
     }  # fmt: skip
     address = settings.project().get("health", "") if health is None else health
     if metrics and not address:
@@ -185,6 +188,7 @@ def _banner(ready: Ready, store: StoreInfo, hint: str) -> None:
         "queues": ", ".join(ready.queues),
         "slots": f"{slots['concurrency']} async, {slots['threads']} threads, {slots['processes']} processes"
         + (f", in each of {slots['runners']} runners" if slots["runners"] > 1 else ""),
+        **({"has": told(slots["has"])} if slots["has"] else {}),
         "tasks": f"{len(ready.tasks)}: {names}" if ready.tasks else "none! Name a module that imports them all",
     }
     print(f"windlass {__version__}", file=sys.stderr)

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
+from windlass.core.terms import Meter, Terms
 from windlass.errors import DurabilityUnavailable
 
 JobId = str
@@ -36,7 +37,8 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     lane: the kind of slot it needs ("loop", "thread", "process"): a worker claims per lane, for what it can start now.
     delay: not before this many seconds from the store's now. at: not before this Unix time. The later one counts.
     expires: not started this many seconds from the store's now, it is cancelled instead.
-    key: at most one unfinished job may have it. keep, keep_failed: seconds to keep it once finished.
+    key: at most one unfinished job has it, unless its terms say otherwise. keep, keep_failed: seconds to keep it once finished.
+    terms: whatever else it asks for; None: nothing.
     """
 
     id: JobId
@@ -52,16 +54,21 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     crash_limit: int = DEFAULT_CRASH_LIMIT
     keep: float = DAY
     keep_failed: float = 7 * DAY
+    terms: Terms | None = None
 
     __repr__ = _shown
 
 
 class Placed(Struct, frozen=True, gc=False):
-    """Where an enqueued job went. `fresh` is False when the id or the key was there already; `id` is then that job's."""
+    """Where an enqueued job went. `fresh` is False when the id or the key was there already; `id` is then that job's.
+
+    replaced: that job became this one.
+    """
 
     id: JobId
     state: State
     fresh: bool = True
+    replaced: bool = False
 
 
 class Ready(Struct, frozen=True, gc=False):
@@ -75,7 +82,7 @@ class Claim(Struct, frozen=True, gc=False):
     """A job in a worker's hands. `token` is the fence: every write about this run names it. Times are Unix seconds.
 
     resumed: False when it was never handed out before, so that its journal need not be asked for a checkpoint.
-    due_at: since when it was due.
+    due_at: since when it was due. meters: what its run says of its limits, for `settle`.
     """
 
     id: JobId
@@ -91,6 +98,8 @@ class Claim(Struct, frozen=True, gc=False):
     claimed_at: float
     resumed: bool = True
     due_at: float = 0.0
+    key: str | None = None
+    meters: tuple[Meter, ...] = ()
 
     __repr__ = _shown
 
@@ -115,6 +124,7 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     attempt: attempts spent. started_at, worker: of the run that goes on, else of the latest. finished_at: None until finished.
     cancelling: it runs, and a cancel of it was asked for. reason: why it was cancelled or parked.
     error: the latest failure, kept until the job succeeds. progress: its latest "progress" entry.
+    letters: how many have come that count. awaited: how many it waits for in all, or waited for last.
     """
 
     id: JobId
@@ -138,8 +148,18 @@ class Job(Struct, frozen=True, kw_only=True, gc=False):
     progress: Progress | None = None
     body: bytes = b""
     result: bytes | None = None
+    terms: Terms | None = None
+    letters: int = 0
+    awaited: int = 0
 
     __repr__ = _shown
+
+    @property
+    def root(self) -> JobId | None:
+        """The workflow that it belongs to; its own id: it stands for a whole workflow, or is a flow of its own."""
+        if self.terms is None:
+            return None
+        return self.terms.root or (self.id if self.terms.collects else None)
 
     @property
     def version(self) -> str:
@@ -157,7 +177,8 @@ class Found(NamedTuple):
 class Entry(Struct, frozen=True, gc=False):
     """One line of a job's journal. `seq` counts from 1 within the job and is given by the store; `data` is JSON.
 
-    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint", "attempt" (Tried; for the history only).
+    kind: "progress" (a Progress), "log" (LogLine), "chunk" (a partial result), "checkpoint", "attempt" (Tried; for the history only),
+    "letter" (letters.Letter; written by the store), "step" (what a flow remembers).
     number: that its run gave it, for the store: from 1, in the order in which it wrote them; 0: none.
     """
 

@@ -75,7 +75,8 @@ def percentile(histogram: Histogram, share: float) -> float | None:
 class Rollup(Struct, frozen=True, array_like=True):
     """What happened in the `step` seconds from `at` on: runs of a task in a queue, or jobs without one, that ended with an outcome.
 
-    outcome: "succeeded", "failed", "retried", "crashed" (retried after a crash), "cancelled", "snoozed", "released", "parked".
+    outcome: "succeeded", "failed", "retried", "crashed" (retried after a crash), "cancelled", "snoozed", "suspended",
+    "released", "parked".
     wait: from when they were due to their claim. run: from their start to their end, of those that were started. Neither is known of what
     the store tells itself.
     at, step: 0 in a report; the store dates it.
@@ -212,12 +213,14 @@ def sighted(task: str, job: JobId, error: ErrorInfo, final: bool, version: str =
 
 def report_of(ended: Iterable[tuple[JobId, str, str, Outcome]]) -> Report:
     """What a store tells of jobs (id, queue, task) for which no worker speaks; nobody knows their times."""
-    rollups, sightings = list[Rollup](), list[Sighting]()
+    rollups, sightings = list[Rollup](), dict[str, Sighting]()
     for job, queue, task, outcome in ended:
         rollups.append(Rollup(queue, task, called(outcome), 1, {}, {}))
         if isinstance(outcome, Failed | Retried):
-            sightings.append(sighted(task, job, outcome.error, final=isinstance(outcome, Failed)))
-    return Report(rollups, sightings)
+            one = sighted(task, job, outcome.error, final=isinstance(outcome, Failed))
+            before = sightings.get(one.fingerprint)
+            sightings[one.fingerprint] = one if before is None else before.plus(one)
+    return Report(rollups, list(sightings.values()))
 
 
 TEXT = 500

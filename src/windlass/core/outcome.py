@@ -51,7 +51,7 @@ class Said(Struct, frozen=True, tag=True):
 
 
 class Rejected(Struct, frozen=True, tag=True):
-    """The function returned, but its result cannot be stored. Running it again would only repeat its effects."""
+    """Running it again would change nothing: its result cannot be stored, or a job that it waited for has failed."""
 
     error: ErrorInfo
 
@@ -75,6 +75,16 @@ class Interrupted(Struct, frozen=True, tag=True):
     why: str
 
 
+class Suspended(Struct, frozen=True, tag=True):
+    """The job goes on once `letters` have come in all, or `delay` seconds from the store's now; the attempt is given back.
+
+    This ending is its own outcome, too. delay: None for no limit.
+    """
+
+    letters: int
+    delay: float | None = None
+
+
 UNKNOWN_TASK = "no task "
 """How the reason of `Unknown` begins when the task itself is unknown."""
 
@@ -85,7 +95,7 @@ class Unknown(Struct, frozen=True, tag=True):
     reason: str
 
 
-Ending = Succeeded | Raised | Said | Rejected | TimedOut | Died | Interrupted | Unknown
+Ending = Succeeded | Raised | Said | Rejected | TimedOut | Died | Interrupted | Unknown | Suspended
 
 
 # --- outcomes: what becomes of the job ----------------------------------------------------------------------
@@ -132,7 +142,7 @@ class Parked(Struct, frozen=True, tag=True):
     reason: str
 
 
-Outcome = Succeeded | Retried | Failed | Cancelled | Snoozed | Released | Parked
+Outcome = Succeeded | Retried | Failed | Cancelled | Snoozed | Suspended | Released | Parked
 
 RELEASE_LIMIT = 20
 """How often a job's attempt is given back by `Released`; after that a release spends it."""
@@ -178,7 +188,7 @@ def decide(
     """
     queue = on_oom if out_of_memory(ending) else None
     match ending:
-        case Succeeded():
+        case Succeeded() | Suspended():
             return ending
         case Said():
             return _said(ending, attempt, retry)

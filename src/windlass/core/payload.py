@@ -1,49 +1,29 @@
-"""What travels in a job's body: a versioned JSON envelope around the arguments, and the codecs for arguments and results.
-
-Arguments are one JSON object, by parameter name. They are validated and converted by the function's annotations (pydantic,
-lax mode, as FastAPI does) on the way in and again on the way out. Bytes are base64, infinities and NaN strings where
-the annotation is float. Where JSON may change a value without notice (`Any`, unions, models with rules of their own), the producer reads
-back what it wrote, and refuses what would not arrive as it was sent.
+"""What travels in a job's body: a versioned JSON envelope around the arguments (`core.codecs` makes those).
 
 Whoever reads takes nothing on trust: a limit on the size, no key twice in one object, `Undecodable` for all that is wrong.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from math import inf
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, to_json
-from pydantic_core.core_schema import CoreConfig
-from typing_extensions import TypeAliasType, TypedDict
+from pydantic_core import PydanticSerializationError, to_json
 
 from windlass.core.retry import Retry
 from windlass.core.seal import instead
-from windlass.core.secret import SHOWN, Values, marked, noting
-from windlass.errors import ConfigurationError, InvalidArguments, PayloadTooLarge, TaskDefinitionError
+from windlass.core.secret import Values
+from windlass.errors import ConfigurationError, InvalidArguments, PayloadTooLarge
 from windlass.errors import Undecodable as Undecodable
 
 VERSION = 1
-_CORE = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
-_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
-
-_alias: Any = TypeAliasType  # type checkers want aliases to be static
-
-_FAITHFUL_KEYS = {"str", "int", "uuid", "date", "datetime"}
-_FAITHFUL = _FAITHFUL_KEYS | {
-    *("bool", "float", "none", "bytes", "time", "timedelta", "decimal", "complex"),
-    *("list", "tuple", "set", "frozenset", "dict", "nullable", "typed-dict", "typed-dict-field"),
-}
-"""The kinds of pydantic schema whose values always arrive as they were sent."""
-_LONGEST_INTEGER = 4300
+LONGEST_INTEGER = 4300
 """Digits of the longest integer that can be read back from JSON."""
 _OPTIONS = 1 << 16
 """Bytes that the options of a job may take."""
@@ -51,10 +31,20 @@ _WRONG = (ValueError, RecursionError, PayloadTooLarge)
 """What reading may raise: the errors of msgspec and of UTF-8 are ValueErrors."""
 
 
+class Fill(Struct, frozen=True, array_like=True, gc=False):
+    """Which parameter is filled from letters: with the one result, or the list of so many `parts`, with failures among them if `collects`.
+    The parts are the jobs whose ids are `derived` from the job's own.
+    """
+
+    parameter: str
+    parts: int | None = None
+    collects: bool = False
+
+
 class Envelope(Struct, gc=False):
     """A job's body. Fields that only a newer Windlass knows are ignored; a newer `v` is not understood.
 
-    secret: the arguments that are not to be shown.
+    secret: the arguments that are not to be shown. fill: what letters give.
     """
 
     args: Raw
@@ -63,6 +53,7 @@ class Envelope(Struct, gc=False):
     retry: dict[str, Any] | None = None
     meta: dict[str, str] = msgspec.field(default_factory=dict)
     secret: tuple[str, ...] = ()
+    fill: Fill | None = None
 
     def shown(self) -> dict[str, Any]:
         """The arguments, as everybody may see them. Raises `Undecodable`."""
@@ -102,6 +93,11 @@ def with_meta(body: bytes, more: Mapping[str, str]) -> bytes:
     return msgspec.json.encode(replace(envelope, meta={**envelope.meta, **more}))
 
 
+def with_fill(body: bytes, fill: Fill) -> bytes:
+    """A body that `packer` made, one parameter of which is filled from letters."""
+    return msgspec.json.encode(replace(_envelope_decoder.decode(body), fill=fill))
+
+
 def unpack(body: bytes, limit: float = inf) -> Envelope:
     """The envelope in a body whose arguments take at most `limit` bytes; raises `Undecodable`."""
     try:
@@ -111,7 +107,7 @@ def unpack(body: bytes, limit: float = inf) -> Envelope:
         if body != b'{"args":%b,"v":1}' % args:
             if len(body) - len(args) > 2 * _OPTIONS:
                 raise ValueError(f"{len(body) - len(args):,} bytes of it are no arguments")
-            _no_key_twice(body)
+            no_key_twice(body)
     except _WRONG as error:
         raise Undecodable(f"the body is no job envelope: {instead(body) or error}") from None
     if envelope.v > VERSION:
@@ -119,7 +115,7 @@ def unpack(body: bytes, limit: float = inf) -> Envelope:
     return envelope
 
 
-def _no_key_twice(data: bytes) -> None:
+def no_key_twice(data: bytes) -> None:
     """Raise ValueError when an object of this JSON has a key twice: another reader may take the one that we did not."""
     if msgspec.json.encode(msgspec.json.decode(data)) == data:
         return  # what reads back as it was written says nothing twice
@@ -145,7 +141,7 @@ def write_json(what: str, value: Any, limit: float = inf) -> bytes:
     try:
         data = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
         check_size(f"{what} takes", data, limit)
-        if len(data) > _LONGEST_INTEGER:
+        if len(data) > LONGEST_INTEGER:
             msgspec.json.decode(data)
     except (PydanticSerializationError, msgspec.MsgspecError) as error:
         raise InvalidArguments(f"{type(value).__name__} cannot be stored as JSON: {error}") from None
@@ -163,170 +159,6 @@ def policy_of(envelope: Envelope, default: Retry) -> Retry:
         raise Undecodable(f"the retry policy in the body makes no sense: {error}") from None
 
 
-def _faithful(schema: Any) -> bool:
-    """Whether every value that fits a pydantic core schema arrives from JSON as it was sent."""
-    if isinstance(schema, (list, tuple)):
-        return all(map(_faithful, schema))
-    if not isinstance(schema, Mapping):
-        return True
-    kind = schema.get("type")
-    if isinstance(kind, str) and kind not in _FAITHFUL:
-        return False
-    if kind == "dict" and schema["keys_schema"]["type"] not in _FAITHFUL_KEYS:
-        return False
-    return all(_faithful(part) for name, part in schema.items() if name != "metadata")
-
-
-def _same(sent: Any, arrived: Any) -> bool:
-    """Whether `arrived` is what was `sent`: equal, and of its class or the plain one that it extends (or a float for an int)."""
-    if not isinstance(sent, type(arrived)) and (type(sent), type(arrived)) != (int, float):
-        return False
-    if isinstance(arrived, dict):
-        return sent.keys() == arrived.keys() and all(_same(sent[key], value) for key, value in arrived.items())
-    if isinstance(arrived, (list, tuple)):
-        return len(sent) == len(arrived) and all(map(_same, sent, arrived))
-    names = getattr(arrived, "__pydantic_fields__", None) or getattr(arrived, "__dataclass_fields__", None)
-    if names is not None:
-        every = (*names, "model_extra") if hasattr(arrived, "model_extra") else tuple(names)
-        return all(_same(getattr(sent, name), getattr(arrived, name)) for name in every)
-    return bool(sent == arrived or (sent != sent and arrived != arrived))  # NaN is not itself
-
-
-class Arguments:
-    """The codec for one function's arguments. `hidden` names the injected parameters, which never travel.
-
-    secret: the parameters that are, or hold, what is marked with `Secret`.
-    """
-
-    def __init__(
-        self, task: str, function: Callable[..., Any], hints: Mapping[str, Any], hidden: frozenset[str]
-    ) -> None:
-        self.task = task
-        self._whole = inspect.signature(function)
-        every = self._whole.parameters.values()
-        travelling = [one for one in every if one.name not in hidden]
-        self.signature = inspect.Signature(travelling)
-        self._positional = [one.name for one in travelling if one.kind is one.POSITIONAL_OR_KEYWORD]
-        self._by_name = all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in every)
-        adapter = _adapter(task, _shape(self.signature, hints))
-        self.adapter = adapter
-        self._validator = adapter.validator
-        self._serializer = SchemaSerializer(adapter.core_schema, _CORE)
-        self._faithful = _faithful(adapter.core_schema)
-        self.secret = _secret(adapter.core_schema)
-
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The given arguments by parameter name, as a call would bind them. Raises `InvalidArguments`."""
-        if self._by_name and len(args) <= len(self._positional):
-            bound = dict(zip(self._positional, args))  # noqa: B905 # what follows has defaults; saying so takes as long as the rest
-            if not kwargs:
-                return bound
-            if bound.keys().isdisjoint(kwargs):
-                return {**bound, **kwargs}
-        try:
-            return dict(self.signature.bind(*args, **kwargs).arguments)
-        except TypeError as error:
-            raise InvalidArguments(f"{self.task}{self.signature}: {error}") from None
-
-    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], limit: int) -> bytes:
-        """The arguments as JSON of at most `limit` bytes. Raises `InvalidArguments` or `PayloadTooLarge`."""
-        try:
-            values = self._validator.validate_python(self.bind(args, kwargs))
-            data = self._serializer.to_json(values)
-            check_size(f"{self.task}: the arguments take", data, limit)
-            if not self._faithful or len(data) > _LONGEST_INTEGER:
-                self._read_back(values, data)
-        except ValidationError as error:
-            raise InvalidArguments(f"{self.task}: {_said(error, self.secret)}") from None
-        except (PydanticSerializationError, RecursionError) as error:
-            said = SHOWN if self.secret else error
-            raise InvalidArguments(f"{self.task}: an argument cannot be stored as JSON: {said}") from None
-        return data
-
-    def _read_back(self, sent: dict[str, Any], data: bytes) -> None:
-        """Raise `InvalidArguments` unless `data` decodes to what was `sent`."""
-        try:
-            arrived = self._validator.validate_json(data)
-        except ValidationError as error:
-            raise InvalidArguments(
-                f"{self.task}: an argument could not be read back: {_said(error, self.secret)}"
-            ) from None
-        if changed := [name for name, value in sent.items() if not _same(value, arrived[name])]:
-            raise InvalidArguments(
-                f"{self.task}: {', '.join(changed)} would not arrive as it was sent; annotate it with one exact type "
-                f"(datetime, Path, a model, ...) or pass plain JSON values"
-            )
-
-    def decode(self, args: Raw | bytes) -> dict[str, Any]:
-        """Arguments by name from JSON, as `Values` where some are secret. Raises `Undecodable`."""
-        data = bytes(args)
-        try:
-            values = self._validated(data) if self.secret else self._validator.validate_json(data)
-            if data.count(b":") > len(values):  # so many at least, when each key is there once
-                _no_key_twice(data)
-            return values
-        except ValidationError as error:
-            why = _said(error, self.secret)
-        except (ValueError, RecursionError) as error:
-            why = str(error)
-        raise Undecodable(f"the arguments do not fit {self.task}{self.signature}: {why}")
-
-    def _validated(self, data: bytes) -> Values:
-        """The arguments and what is secret in them; no error tells of a value."""
-        try:
-            with noting() as noted:
-                return Values(self._validator.validate_json(data), self.secret, noted)
-        except ValidationError:
-            raise
-        except Exception as error:
-            raise ValueError(f"a validator raised {type(error).__name__}") from None
-
-    def arrange(self, values: dict[str, Any], injected: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The positional and keyword arguments of the call that `values` and the `injected` ones stand for."""
-        if self._by_name:
-            return (), {**values, **injected} if injected else values
-        bound = inspect.BoundArguments(self._whole, cast(Any, {**values, **injected}))
-        return bound.args, bound.kwargs
-
-
-class Result:
-    """The codec for one function's result."""
-
-    def __init__(self, task: str, hint: Any) -> None:
-        self.task = task
-        schema = _adapter(task, hint).core_schema
-        self._validator = SchemaValidator(schema, _CORE)
-        self._serializer = SchemaSerializer(schema, _CORE)
-        self._faithful = _faithful(schema)
-
-    def encode(self, value: Any, limit: int) -> bytes:
-        """A result as JSON of at most `limit` bytes. Raises `InvalidArguments` (its message says what is wrong) or `PayloadTooLarge`."""
-        try:
-            data = self._serializer.to_json(self._validator.validate_python(value))
-        except ValidationError as error:
-            raise InvalidArguments(f"the result does not fit the annotation: {_said(error)}") from None
-        except (PydanticSerializationError, RecursionError) as error:
-            raise InvalidArguments(f"the result cannot be stored as JSON: {error}") from None
-        check_size("the result takes", data, limit)
-        if not self._faithful or len(data) > _LONGEST_INTEGER:
-            try:
-                self._validator.validate_json(data)
-            except ValidationError as error:
-                raise InvalidArguments(f"the result could not be read back from JSON: {_said(error)}") from None
-        return data
-
-    def decode(self, data: bytes, limit: float = inf) -> Any:
-        """A result from JSON of at most `limit` bytes; raises `Undecodable`."""
-        try:
-            check_size("the result takes", data, limit)
-            return self._validator.validate_json(data)
-        except ValidationError as error:
-            why = instead(data) or _said(error)
-        except (RecursionError, PayloadTooLarge) as error:
-            why = str(error)
-        raise Undecodable(f"the stored result does not fit {self.task}: {why}")
-
-
 def check_size(what: str, data: bytes, limit: float) -> None:
     """Raise `PayloadTooLarge` when `data` has more than `limit` bytes. what: "the result takes"."""
     if len(data) > limit:
@@ -334,51 +166,3 @@ def check_size(what: str, data: bytes, limit: float) -> None:
             f"{what} {len(data):,} bytes, over the limit max_payload = {limit:,}; "
             "store the data elsewhere (a file, an object store) and pass its name"
         )
-
-
-def _shape(signature: inspect.Signature, hints: Mapping[str, Any]) -> Any:
-    """A TypedDict with one key per parameter; parameters with a default may be missing."""
-    keys: dict[str, Any] = {}
-    for name, parameter in signature.parameters.items():
-        hint = hints.get(name, Any)
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            keys[name] = NotRequired[tuple[hint, ...]]  # type: ignore[valid-type]  # a type made at run time
-        elif parameter.kind is parameter.VAR_KEYWORD:
-            keys[name] = NotRequired[dict[str, hint]]  # type: ignore[valid-type]  # a type made at run time
-        else:
-            keys[name] = hint if parameter.default is parameter.empty else NotRequired[hint]
-    shape = TypedDict("Arguments", keys)  # type: ignore[misc]  # its keys are known at run time only
-    shape.__pydantic_config__ = ConfigDict(**_CONFIG, extra="forbid")  # type: ignore[attr-defined]  # pydantic's documented hook
-    return shape
-
-
-def _adapter(task: str, hint: Any) -> TypeAdapter[Any]:
-    """A TypeAdapter for `hint`. `TaskDefinitionError` when no JSON form is known for it, NameError when a part of it is not defined."""
-    try:
-        # Behind an alias, because pydantic takes no configuration for a dataclass or a model at the top.
-        adapter: TypeAdapter[Any] = TypeAdapter(_alias("Value", hint), config=_CONFIG)
-        adapter.rebuild()
-        return adapter
-    except PydanticUserError as error:
-        raise TaskDefinitionError(
-            f"{task}: {str(error).splitlines()[0].rstrip('.')}; use a pydantic model, a dataclass or plain types, "
-            f"and inject live objects with Depends()"
-        ) from None
-
-
-def _secret(schema: Any) -> frozenset[str]:
-    """The fields of a TypedDict's core schema that are, or hold, what is marked with `Secret`."""
-    definitions: dict[str, Any] = {}
-    if schema["type"] == "definitions":
-        definitions, schema = {one["ref"]: one for one in schema["definitions"]}, schema["schema"]
-    schema = definitions.get(schema.get("schema_ref"), schema)
-    return frozenset(name for name, part in schema["fields"].items() if marked(part, definitions))
-
-
-def _said(error: ValidationError, secret: Collection[str] = ()) -> str:
-    """A validation error in one line. Of what is `secret` only the kind of error: a validator's message may quote the value."""
-    parts = error.errors(include_url=False, include_context=False, include_input=False)[:5]
-    return "; ".join(
-        f"{'.'.join(map(str, part['loc'])) or 'value'}: {part['type'] if {*part['loc'][:1]} & {*secret} else part['msg']}"
-        for part in parts
-    )

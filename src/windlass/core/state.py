@@ -9,7 +9,7 @@ class State(StrEnum):
     """Where a job stands."""
 
     SCHEDULED = "scheduled"  # its time has not come
-    WAITING = "waiting"  # for other jobs to finish
+    WAITING = "waiting"  # for letters (other jobs to finish, an event), or for its limits
     READY = "ready"  # any worker may take it
     RUNNING = "running"  # one worker holds it
     PARKED = "parked"  # no worker could make sense of it; kept until one can
@@ -31,10 +31,13 @@ class Move(StrEnum):
     """What can happen to a job, by the broker verb that does it."""
 
     PROMOTE = "promote"  # its time came
+    PASS = "passes its limits"
+    HOLD = "its limits hold it back"
     CLAIM = "claim"
     SUCCEED = "settle: succeeded"
     RETRY = "settle: retried"
     SNOOZE = "settle: snoozed"
+    SUSPEND = "settle: suspended"
     RELEASE = "settle: released"
     PARK = "settle: parked"
     FAIL = "settle: failed"
@@ -42,34 +45,50 @@ class Move(StrEnum):
     RECLAIM = "reclaim"  # its worker died
     QUARANTINE = "reclaim: too many crashes"
     CANCEL = "cancel"
+    UNWANTED = "its receiver ends"  # what waits for it, and for nobody else does
     EXPIRE = "promote: expired"
     REVIVE = "revive"
+    REPLACE = "enqueue: replaced"  # by another one with its key
+    LETTER = (
+        "letter"  # the last one that it waited for, or one that tells of a failure, to a job that does not collect them
+    )
 
 
 _S = State
 TRANSITIONS: dict[tuple[State, Move], frozenset[State]] = {
-    (_S.SCHEDULED, Move.PROMOTE): frozenset({_S.READY}),
+    (_S.SCHEDULED, Move.PROMOTE): frozenset({_S.READY, _S.WAITING}),
     (_S.SCHEDULED, Move.CANCEL): frozenset({_S.CANCELLED}),
+    (_S.SCHEDULED, Move.UNWANTED): frozenset({_S.CANCELLED}),
     (_S.SCHEDULED, Move.EXPIRE): frozenset({_S.CANCELLED}),
-    (_S.SCHEDULED, Move.REVIVE): frozenset({_S.READY}),
-    (_S.WAITING, Move.PROMOTE): frozenset({_S.READY}),
+    (_S.SCHEDULED, Move.REVIVE): frozenset({_S.READY, _S.WAITING}),
+    (_S.SCHEDULED, Move.LETTER): frozenset({_S.READY, _S.WAITING}),
+    (_S.WAITING, Move.PASS): frozenset({_S.READY}),
+    (_S.WAITING, Move.LETTER): frozenset({_S.READY, _S.SCHEDULED, _S.FAILED}),
     (_S.WAITING, Move.CANCEL): frozenset({_S.CANCELLED}),
+    (_S.WAITING, Move.UNWANTED): frozenset({_S.CANCELLED}),
+    (_S.WAITING, Move.EXPIRE): frozenset({_S.CANCELLED}),
     (_S.READY, Move.CLAIM): frozenset({_S.RUNNING}),
+    (_S.READY, Move.HOLD): frozenset({_S.WAITING}),
     (_S.READY, Move.CANCEL): frozenset({_S.CANCELLED}),
+    (_S.READY, Move.UNWANTED): frozenset({_S.CANCELLED}),
     (_S.READY, Move.EXPIRE): frozenset({_S.CANCELLED}),
     (_S.RUNNING, Move.SUCCEED): frozenset({_S.SUCCEEDED}),
-    (_S.RUNNING, Move.RETRY): frozenset({_S.READY, _S.SCHEDULED, _S.CANCELLED}),
-    (_S.RUNNING, Move.SNOOZE): frozenset({_S.READY, _S.SCHEDULED, _S.CANCELLED}),
-    (_S.RUNNING, Move.RELEASE): frozenset({_S.READY, _S.CANCELLED}),
+    (_S.RUNNING, Move.RETRY): frozenset({_S.READY, _S.SCHEDULED, _S.WAITING, _S.CANCELLED}),
+    (_S.RUNNING, Move.SNOOZE): frozenset({_S.READY, _S.SCHEDULED, _S.WAITING, _S.CANCELLED}),
+    (_S.RUNNING, Move.SUSPEND): frozenset({_S.WAITING, _S.SCHEDULED, _S.READY, _S.CANCELLED}),
+    (_S.RUNNING, Move.RELEASE): frozenset({_S.READY, _S.WAITING, _S.CANCELLED}),
     (_S.RUNNING, Move.PARK): frozenset({_S.PARKED, _S.CANCELLED}),
     (_S.RUNNING, Move.FAIL): frozenset({_S.FAILED}),
     (_S.RUNNING, Move.ABANDON): frozenset({_S.CANCELLED}),
-    (_S.RUNNING, Move.RECLAIM): frozenset({_S.READY, _S.CANCELLED}),
+    (_S.RUNNING, Move.RECLAIM): frozenset({_S.READY, _S.WAITING, _S.CANCELLED}),
     (_S.RUNNING, Move.QUARANTINE): frozenset({_S.FAILED}),
     (_S.PARKED, Move.CANCEL): frozenset({_S.CANCELLED}),
-    (_S.PARKED, Move.REVIVE): frozenset({_S.READY}),
-    (_S.FAILED, Move.REVIVE): frozenset({_S.READY}),
-    (_S.CANCELLED, Move.REVIVE): frozenset({_S.READY}),
+    (_S.PARKED, Move.REVIVE): frozenset({_S.READY, _S.WAITING}),
+    (_S.SCHEDULED, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY, _S.WAITING}),
+    (_S.READY, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY, _S.WAITING}),
+    (_S.WAITING, Move.REPLACE): frozenset({_S.SCHEDULED, _S.READY, _S.WAITING}),
+    (_S.FAILED, Move.REVIVE): frozenset({_S.READY, _S.WAITING}),
+    (_S.CANCELLED, Move.REVIVE): frozenset({_S.READY, _S.WAITING}),
 }
 """Every legal move: (state, what happens) -> the states it may lead to. What is not here cannot happen."""
 

@@ -20,7 +20,18 @@ import msgspec
 
 from windlass.context import current_or_none
 from windlass.core.job import Claim
-from windlass.core.outcome import Cancelled, ErrorInfo, Failed, Outcome, Parked, Released, Retried, Snoozed, Succeeded
+from windlass.core.outcome import (
+    Cancelled,
+    ErrorInfo,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    Suspended,
+)
 from windlass.core.payload import Undecodable, unpack
 from windlass.core.plain import plain
 from windlass.definition import Program
@@ -200,6 +211,8 @@ def _ended(claim: Claim, outcome: Outcome | None, seconds: float) -> None:
             _about(logging.INFO, claim, f"was cancelled {took}: {reason}", **more)
         case Snoozed(delay):
             _about(logging.INFO, claim, f"sleeps for {delay:.1f} s", **more)
+        case Suspended():
+            _about(logging.INFO, claim, "waits", **more)
         case Released():
             _about(logging.INFO, claim, f"was handed back {took}", **more)
         case None:

@@ -13,12 +13,11 @@ from windlass.context import Context
 from windlass.core.job import Card, Claim, Entry, Job
 from windlass.core.outcome import Died, Ending, Raised, Rejected, Released, Unknown, decide
 from windlass.core.payload import Envelope, Undecodable, policy_of, unpack
-from windlass.definition import Definition, Lane
-from windlass.errors import JobFailed
-from windlass.worker.call import Caller
+from windlass.definition import BUILT_IN, Definition, Lane
+from windlass.errors import ErrorInfo, JobError, JobFailed
+from windlass.worker.call import Caller, fill
 
 WORKER = "harness"
-_ROOM = dict.fromkeys(get_args(Lane), 1)
 _LEASE = 100 * 365 * 86_400.0  # no travel in time makes this worker look dead
 _CHANCE = 0.5  # of the jitter: the same in every run
 
@@ -39,7 +38,8 @@ class Execution:
         broker = await self._app.broker()
         await broker.promote()
         await broker.beat(WORKER, Card(host="harness", pid=os.getpid()), _LEASE)
-        claims = await broker.claim([queue.name for queue in await broker.tally()], _ROOM, WORKER)
+        lanes = {*get_args(Lane), *(one.slot for one in self._app.definitions.values())}
+        claims = await broker.claim([queue.name for queue in await broker.tally()], dict.fromkeys(lanes, 1), WORKER)
         found = bool(claims)
         try:
             while claims:
@@ -55,18 +55,25 @@ class Execution:
     async def _run(self, broker: Broker, claim: Claim) -> Ending:
         """One run, from its claim to its stored outcome."""
         entries: list[Entry] = []
-        definition = self._app.definitions.get(claim.task)
+        definition = self._app.definitions.get(claim.task) or BUILT_IN.get(claim.task)
         retry, self._error = self._app.settings.retry, None
         try:
             if definition is None:
                 raise Undecodable(f"no task {claim.task!r} is known here")
             envelope = unpack(claim.body)
             retry = policy_of(envelope, definition.options.retry or retry)
-            values = definition.arguments.decode(envelope.args)
-            context = await self._context(broker, claim, envelope, entries)
+            reading = await broker.read(claim.id)
+            written = reading.entries if reading else []
+            if envelope.fill is not None:
+                envelope = unpack(fill(claim, envelope, written).body)
+            values = definition.decode(envelope.args)
+            context = self._context(claim, envelope, written, entries)
+            context.devices = {name: tuple(range(amount)) for name, amount in definition.resources.items()}
             ending = await self.caller.perform(definition, lambda: context, values, self._invoke(definition))
         except Undecodable as error:
             ending = Unknown(str(error))
+        except JobError as error:
+            ending = Rejected(error.error or ErrorInfo("reason", type(error).__name__, str(error)))
         outcome = decide(
             attempt=claim.attempt,
             crashes=claim.crashes,
@@ -81,9 +88,7 @@ class Execution:
         await broker.settle([(claim, outcome)])
         return ending
 
-    async def _context(self, broker: Broker, claim: Claim, envelope: Envelope, entries: list[Entry]) -> Context:
-        reading = await broker.read(claim.id)
-        written = reading.entries if reading else []
+    def _context(self, claim: Claim, envelope: Envelope, written: list[Entry], entries: list[Entry]) -> Context:
         checkpoint = next((entry.data for entry in written if entry.kind == "checkpoint"), None)
         return Context(
             claim,
@@ -91,6 +96,7 @@ class Execution:
             meta=envelope.meta,
             last_checkpoint=checkpoint,
             max_payload=self._app.settings.max_payload,
+            entries=written,
         )
 
     def _invoke(self, definition: Definition) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]:

@@ -14,6 +14,7 @@ from windlass.core.durations import Duration, seconds
 from windlass.core.job import Job, NewJob, Placed
 from windlass.core.payload import unpack
 from windlass.core.secret import Values
+from windlass.definition import BUILT_IN
 from windlass.task import Task
 from windlass.testing.execution import Execution
 
@@ -134,10 +135,11 @@ class Harness:
 
     def _told(self, job: NewJob) -> Enqueued:
         envelope = unpack(job.body)
+        definition = self.app.definitions.get(job.task) or BUILT_IN[job.task]
         return Enqueued(
             id=job.id,
             task=job.task,
-            arguments=self.app.definitions[job.task].arguments.decode(envelope.args),
+            arguments=(definition.rest[1] if envelope.fill else definition.arguments).decode(envelope.args),
             queue=job.queue,
             priority=job.priority,
             delay=job.delay,

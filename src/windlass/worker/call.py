@@ -11,10 +11,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
 from windlass import errors
 from windlass.context import Context, Open, enter
+from windlass.core import letters
+from windlass.core.batch import joined
 from windlass.core.durations import seconds
+from windlass.core.job import Claim, Entry
 from windlass.core.outcome import Died, Ending, ErrorInfo, Raised, Rejected, Said, Succeeded, Unknown, bounded
+from windlass.core.payload import Envelope
 from windlass.core.retry import error_name
 from windlass.core.secret import Values
 from windlass.definition import Definition, Program
@@ -24,11 +32,14 @@ from windlass.errors import (
     DependencyError,
     Fail,
     InvalidArguments,
+    JobError,
     JobSignal,
     RetryAfter,
     Snooze,
+    StepFailed,
     UnreadableCheckpoint,
 )
+from windlass.flow import Flow
 from windlass.middleware import wrap
 
 Scrub = Callable[[str], str]
@@ -38,6 +49,13 @@ _FRAMES = 60
 EXIT = "SystemExit"
 """The type of the error of a job that called `sys.exit`: a crash, though its process may go on."""
 _NOTHING: Mapping[str, Any] = {}
+
+
+def fill(claim: Claim, envelope: Envelope, entries: Sequence[Entry]) -> Claim:
+    """The claim with what the letters in its journal give in its body. Raises `JobError` or `Undecodable`."""
+    assert envelope.fill is not None
+    args = letters.filled(claim.id, bytes(envelope.args), envelope.fill, letters.found(entries))
+    return replace(claim, body=msgspec.json.encode(replace(envelope, args=Raw(args), fill=None)))
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
@@ -64,30 +82,45 @@ class Caller:
 
         opened: gives the context of the run, to whoever asks for it.
         """
+        flow: Flow | None = None
         try:
-            opened = _enter(opened, values)
+            opened, items = _enter(opened, values), definition.items(values) if definition.batch else 0
             if self.plain(definition):
                 args, kwargs = definition.arguments.arrange(values, _NOTHING)
-                return self._encoded(definition, opened, await invoke(definition.function, args, kwargs))
+                return self._ended(definition, opened, items, await invoke(definition.function, args, kwargs))
             context = opened()
-            async with Resolver({Context: context}, self._program.dependency_overrides, self.worker) as resolver:
+            given: dict[type, Any] = {Context: context}
+            if definition.is_flow:
+                flow = given[Flow] = Flow(context.claim, context.entries, self._program.broker, self._max_payload)
+            async with Resolver(given, self._program.dependency_overrides, self.worker) as resolver:
                 args, kwargs = definition.arguments.arrange(values, await resolver.resolve(definition.needs))
                 call = wrap(self._program.middlewares, context, lambda: invoke(definition.function, args, kwargs))
                 # Encoded before the dependencies close: a result may need its session to be read.
-                return self._encoded(definition, opened, await call())
+                value = await call()
+                if flow is not None:
+                    flow.close()
+                if flow is None or flow.ending is None:
+                    return self._ended(definition, opened, items, value)
         except BaseException as error:
-            return ending_of(error, opened)
+            if flow is None or flow.ending is None:
+                # What a job of a flow said, it says in each run.
+                final = flow is not None and isinstance(error, JobError)
+                return Rejected(describe(error, scrub=opened().scrub)) if final else ending_of(error, opened)
+        return flow.ending
 
     def perform_here(self, definition: Definition, opened: Open, values: dict[str, Any]) -> Ending:
         """The same for a plain, sync function, in the calling thread. `JobInterrupted` may pass through."""
         try:
-            opened = _enter(opened, values)
+            opened, items = _enter(opened, values), definition.items(values) if definition.batch else 0
             args, kwargs = definition.arguments.arrange(values, _NOTHING)
-            return self._encoded(definition, opened, definition.function(*args, **kwargs))
+            return self._ended(definition, opened, items, definition.function(*args, **kwargs))
         except BaseException as error:
             return ending_of(error, opened)
 
-    def _encoded(self, definition: Definition, opened: Open, value: Any) -> Ending:
+    def _ended(self, definition: Definition, opened: Open, items: int, value: Any) -> Ending:
+        """The ending of a run that returned. items: of a batch, each of which has an ending of its own; 0: it is none."""
+        if items:
+            return self._each(definition, opened, items, value)
         try:
             return Succeeded(definition.result.encode(value, self._max_payload))
         except InvalidArguments as error:
@@ -95,6 +128,18 @@ class Caller:
         except Exception as error:
             # A serializer of the user's own may raise anything; the work is done all the same.
             return Rejected(describe(error, "result", opened().scrub))
+
+    def _each(self, definition: Definition, opened: Open, items: int, value: Any) -> Ending:
+        if not isinstance(value, list) or len(value) != items:
+            found = f"{len(value)} results" if isinstance(value, list) else f"a {type(value).__name__}"
+            said = f"a batch of {items} items gave {found}; it returns a list with one result for each, in their order"
+            return Rejected(ErrorInfo("result", "UnevenBatch", said))
+        return joined(
+            [
+                ending_of(one, opened) if isinstance(one, BaseException) else self._ended(definition, opened, 0, one)
+                for one in value
+            ]
+        )
 
 
 def _enter(opened: Open, values: dict[str, Any]) -> Open:
@@ -118,6 +163,8 @@ def ending_of(error: BaseException, opened: Open | None = None) -> Ending:
         if opened is not None:
             scrub = opened().scrub
         if isinstance(error, JobSignal):
+            if isinstance(error, RetryAfter) and error.limit is not None and opened is not None:
+                opened().pause_limit(error.limit, error.delay)
             return _said(error, scrub)
         if isinstance(error, UnreadableCheckpoint):
             return Unknown(str(error))
@@ -126,7 +173,7 @@ def ending_of(error: BaseException, opened: Open | None = None) -> Ending:
             message = f"asked to leave: sys.exit({scrub(repr(error.code)):.80})"
             return Died(ErrorInfo("crash", EXIT, message, _traceback(error, scrub), {"exit_code": code}))
         lineage = _lineage(error)
-        if isinstance(error, DependencyError) and error.__cause__ is not None:
+        if isinstance(error, DependencyError | StepFailed) and error.__cause__ is not None:
             lineage += _lineage(error.__cause__)
         return Raised(describe(error, scrub=scrub), lineage)
     except Exception as trouble:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import cast
 
 import msgspec
 
-from windlass.core.job import Claim
+from windlass.core.job import Claim, Entry
 from windlass.core.outcome import (
     UNKNOWN_TASK,
     Died,
@@ -23,6 +23,7 @@ from windlass.core.outcome import (
     Failed,
     Outcome,
     Raised,
+    Rejected,
     Released,
     Retried,
     Succeeded,
@@ -31,19 +32,20 @@ from windlass.core.outcome import (
     decide,
 )
 from windlass.core.payload import Undecodable, policy_of, unpack
+from windlass.core.resources import told
 from windlass.core.retry import Retry
-from windlass.definition import Definition
-from windlass.errors import TaskDefinitionError
+from windlass.definition import BUILT_IN, Definition
+from windlass.errors import ConfigurationError, JobError
 from windlass.events import Events, JobEnded, JobStarted, WorkerChanged
 from windlass.failpoints import failpoint
 from windlass.settings import Settings
 from windlass.worker import capture
-from windlass.worker.call import EXIT, describe
+from windlass.worker.call import EXIT, describe, fill
 from windlass.worker.journal import with_log
 from windlass.worker.link import Limited
 from windlass.worker.run import Identity, Lane, Run
 
-LoadCheckpoint = Callable[[Run], Awaitable[bytes | None]]
+LoadJournal = Callable[[Run], Awaitable[Sequence[Entry]]]
 
 
 class Executor:
@@ -55,7 +57,7 @@ class Executor:
         settings: Settings,
         settle: Callable[[Run, Outcome | None], None],
         events: Events,
-        load_checkpoint: LoadCheckpoint,
+        load_journal: LoadJournal,
     ) -> None:
         self.runs: dict[Run, None] = {}  # in the order of their start
         self.lanes: dict[str, Lane] = {}
@@ -65,7 +67,7 @@ class Executor:
         self._settings = settings
         self._settle = settle
         self._events = events
-        self._load_checkpoint = load_checkpoint
+        self._load_journal = load_journal
         self._loop = asyncio.get_running_loop()
         self._idle: asyncio.Future[None] | None = None
 
@@ -79,15 +81,18 @@ class Executor:
         self.runs[run] = None
         try:
             failpoint("worker.before_start")
-            definition = run.definition = self._definitions[claim.task]
+            definition = run.definition = self._definitions.get(claim.task) or BUILT_IN[claim.task]
             envelope = run.envelope = unpack(claim.body, self._settings.max_payload)
-            slot = self.lanes[definition.lane]
-            lane = (self._isolated(claim) if claim.crashes else None) or slot
-            # A child decodes for itself: what travels to it is the name and the bytes.
-            run.values = {} if lane.name == "process" else definition.arguments.decode(envelope.args)
+            slot = self.lanes.get(definition.slot) or self._other_lane(definition)
+            isolated = claim.crashes and not definition.resources and not definition.is_flow  # whose journal is here
+            lane = (self._isolated(claim) if isolated else None) or slot
+            reads = claim.resumed or envelope.fill is not None or definition.is_flow
+            if envelope.fill is None:
+                # A child decodes for itself: what travels to it is the name and the bytes.
+                run.values = definition.decode(envelope.args) if lane.decodes else {}
         except KeyError:
             self.finish(run, Unknown(f"{UNKNOWN_TASK}{claim.task!a:.200} is registered in this worker"))
-        except (Undecodable, TaskDefinitionError) as error:
+        except (Undecodable, ConfigurationError) as error:
             self.finish(run, Unknown(str(error)))
         except Exception as error:
             self.finish(run, Raised(describe(error), ("builtins.Exception",)))
@@ -96,10 +101,16 @@ class Executor:
             # The slot is taken now, though a checkpoint may have to be read first: the fetcher must not fill it again.
             run.lane, run.slot = lane, slot
             slot.busy += 1
-            if claim.resumed:
+            if reads:
                 run.task = self._loop.create_task(self._resume(run, lane))
             else:
                 self._begin(run, lane)
+
+    def _other_lane(self, definition: Definition) -> Lane:
+        """The lane of a job that was stored before its task was a batch, or had needs."""
+        if definition.resources:
+            raise ConfigurationError(f"it needs {told(definition.resources)}, which this worker does not have (--has)")
+        return self.lanes[definition.lane]
 
     def _isolated(self, claim: Claim) -> Lane | None:
         """The lane for a job's last chance before it is quarantined: a child of its own, where the culprit of the crashes is found out
@@ -108,9 +119,23 @@ class Executor:
         return lane if lane is not None and lane.usable else None
 
     async def _resume(self, run: Run, lane: Lane) -> None:
-        """Start a run that is not the job's first: it goes on from the latest checkpoint."""
-        run.checkpoint = await self._load_checkpoint(run)
-        if not run.ended:
+        """Start a run that goes on from its journal: the latest checkpoint, what a flow remembers, what letters say."""
+        entries = await self._load_journal(run)
+        run.checkpoint = next((entry.data for entry in reversed(entries) if entry.kind == "checkpoint"), None)
+        if run.ended:
+            return
+        try:
+            if run.definition.is_flow:
+                run.entries = entries
+            if run.envelope.fill is not None:
+                run.claim = fill(run.claim, run.envelope, entries)
+                run.envelope = unpack(run.claim.body)
+                run.values = run.definition.decode(run.envelope.args) if lane.decodes else {}
+        except JobError as error:
+            self.finish(run, Rejected(error.error or ErrorInfo("reason", type(error).__name__, str(error))))
+        except Undecodable as error:
+            self.finish(run, Unknown(str(error)))
+        else:
             self._begin(run, lane)
 
     def _begin(self, run: Run, lane: Lane) -> None:
@@ -154,10 +179,8 @@ class Executor:
         slot = run.slot
         if slot is not None:
             slot.busy -= 1
-            if (waiter := slot.waiter) is not None:
-                slot.waiter = None
-                if not waiter.done():
-                    waiter.set_result(None)
+            if slot.waiter is not None:
+                slot.wake()
         self._settle(run, outcome)
         if self._idle is not None and not self.runs and not self._idle.done():
             self._idle.set_result(None)
@@ -269,4 +292,4 @@ class Executor:
 
 def _is_here(run: Run) -> bool:
     """Whether its code runs in this process."""
-    return run.lane is not None and run.lane.name != "process"
+    return run.lane is not None and not run.lane.remote

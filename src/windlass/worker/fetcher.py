@@ -85,8 +85,7 @@ class Fetcher:
         self._identities.close()
         for lanes in self._groups:
             for lane in lanes:
-                if lane.waiter is not None and not lane.waiter.done():
-                    lane.waiter.set_result(None)
+                lane.wake()
         self._broker.wake()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
@@ -106,7 +105,7 @@ class Fetcher:
             # From here to the claim's first step there is no await: whoever wakes what has begun wakes this one, too.
             identity.held += 1
             try:
-                claims = await self._claim(identity, room)
+                claims = await self._claim(identity, room, min(lane.patience for lane in lanes))
                 if troubled:
                     trouble, troubled = pauses(), False
                     self._events.emit(StoreBack("claim"))
@@ -123,12 +122,12 @@ class Fetcher:
             for claim in claims:
                 take(claim, identity)
 
-    async def _claim(self, identity: Identity, room: dict[str, int]) -> list[Claim]:
+    async def _claim(self, identity: Identity, room: dict[str, int], patience: float) -> list[Claim]:
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._asked.add(began)
         try:
-            claims = await self._broker.claim(self._queues(), room, identity.worker, wait=WAIT)
+            claims = await self._broker.claim(self._queues(), room, identity.worker, wait=min(WAIT, patience))
         finally:
             self._asked.discard(began)
         if claims:
@@ -145,17 +144,17 @@ class Fetcher:
             return {}
         if lanes is self._strays:
             # Their own slots are never taken: what comes runs in another lane, if it is known here.
-            if any(lane.busy >= lane.slots for group in self._groups for lane in group):
+            if any(lane.free <= 0 for group in self._groups for lane in group):
                 await self._pause(0.1)
                 return {}
             return {lane.name: 1 for lane in lanes}
         lane = lanes[0]
-        while lane.busy >= lane.slots and not self._stopping.is_set():
+        while lane.free <= 0 and not self._stopping.is_set():
             lane.waiter = asyncio.get_running_loop().create_future()
             await lane.waiter
-        if lane.busy and lane.slots - lane.busy < lane.slots // FEW:
+        if lane.busy and lane.free < lane.slots // FEW:
             await asyncio.sleep(GATHER)
-        free = lane.slots - lane.busy
+        free = lane.free
         return {lane.name: free} if free > 0 and not self._stopping.is_set() else {}
 
     async def _pause(self, seconds: float) -> None:

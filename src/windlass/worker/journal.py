@@ -11,7 +11,8 @@ import msgspec
 
 from windlass.broker.port import Journals
 from windlass.core.job import Claim, Entry, LogLine, Tried
-from windlass.core.outcome import ErrorInfo, Outcome, Snoozed, Succeeded, called
+from windlass.core.outcome import ErrorInfo, Outcome, Snoozed, Succeeded, Suspended, called
+from windlass.core.terms import Meter
 from windlass.events import Events, StaleWrite, StoreTrouble
 from windlass.worker.chores import Chores
 from windlass.worker.run import Notes, Run, pauses
@@ -53,6 +54,9 @@ class Journal:
     def note(self, run: Run, entry: Entry) -> None:
         """Take an entry; any thread, returns at once. What a run writes after its end is not its own any more."""
         if run.ended:
+            return
+        if entry.kind == "meter":  # it travels with the outcome
+            run.meter(msgspec.json.decode(entry.data, type=Meter))
             return
         with self._lock:
             notes = run.notes
@@ -148,7 +152,7 @@ class Journal:
 
 def attempt(claim: Claim, worker: str, outcome: Outcome) -> list[Entry]:
     """The entry about a run that has ended without success, if there is to be one. It comes after all that the run itself has written."""
-    if isinstance(outcome, Succeeded | Snoozed) or claim.attempt + claim.crashes > ATTEMPTS:
+    if isinstance(outcome, Succeeded | Snoozed | Suspended) or claim.attempt + claim.crashes > ATTEMPTS:
         return []
     tried = Tried(called(outcome), claim.claimed_at, worker, getattr(outcome, "error", None))
     return [Entry("attempt", msgspec.json.encode(tried), time.time(), claim.attempt, number=LAST)]

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
 from resource import RLIMIT_CORE, RUSAGE_SELF, getrlimit, getrusage, setrlimit
@@ -74,10 +75,12 @@ class Ready(Struct, tag=True):
 
 
 class Start(Struct, tag=True):
-    """To a child: run this."""
+    """To a child: run this. more: with these, as one batch. devices: what it has of each resource."""
 
     claim: Claim
     checkpoint: bytes | None
+    more: list[Claim] = []
+    devices: dict[str, tuple[int, ...]] = {}
 
 
 class Stop(Struct, tag=True):
@@ -190,7 +193,7 @@ def _size(head: bytes) -> int:
 class Process:
     """A child process, in a session of its own, on a leash; made in a running loop. `group` is its id and that of its group."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, environment: Mapping[str, str] = {}) -> None:
         self._stacks = Stacks()
         ours, theirs = socket.socketpair()
         held, self._leash = os.pipe()
@@ -198,7 +201,13 @@ class Process:
         self._inherited = peak(getrusage(RUSAGE_SELF))
         command = [sys.executable, "-m", module, *map(str, fds)]
         try:
-            self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, start_new_session=True)
+            self._popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=fds,
+                start_new_session=True,
+                env={**os.environ, **environment} if environment else None,
+            )
         except BaseException:
             ours.close()
             os.close(self._leash)

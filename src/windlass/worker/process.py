@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from math import inf
 from typing import Any, cast
 
+from windlass.core.resources import told
 from windlass.core.urls import masked
 from windlass.definition import Program
 from windlass.errors import BrokerError, ConfigurationError, WindlassError
@@ -134,7 +135,7 @@ class Supervised:
 
     def tick(self, runner: Runner) -> None:
         """Show how the runner stands."""
-        executor, groups = runner.executor, runner.processes.groups
+        executor, groups = runner.executor, [group for lane in runner.process_lanes for group in lane.groups]
         wish = f"{executor.abandoned} jobs could not be stopped" if executor.abandoned else ""
         self._parent.send(Tick(runner.card(), executor.limits(), groups, executor.ended, wish, runner.stalled()))
         self._ticked = time.monotonic()
@@ -148,8 +149,8 @@ async def serve(parent: Parent, program: Program, orders: Orders, settings: Sett
         program.events.subscribe(
             lambda event: parent.send(Told(cast(Any, event))), Counted, StoreTrouble, WorkerChanged
         )
-    runner.processes.setup = orders.setup
-    runner.processes.on_spawn = lambda: supervised.tick(runner)
+    for lane in runner.process_lanes:
+        lane.setup, lane.on_spawn = orders.setup, lambda: supervised.tick(runner)
     runner.executor.on_limited = lambda run: supervised.announce(run, runner)
     await runner.start()
     ticking = asyncio.create_task(supervised.ticking(runner))
@@ -175,6 +176,10 @@ def prepare(orders: Orders) -> tuple[Program, Settings, Ready]:
             f"{found.target} names its store itself ({masked(program.url)}): --url {masked(str(orders.url))} is in vain"
         )
     settings = replace(program.settings, **orders.settings)
+    if settings.has and settings.runners > 1:
+        raise ConfigurationError(
+            f"{settings.runners} runners would all hand out the same devices ({told(settings.has)}); use one runner"
+        )
     ready = Ready(
         url=program.url,
         name=program.name,
@@ -182,7 +187,7 @@ def prepare(orders: Orders) -> tuple[Program, Settings, Ready]:
         target=found.target,
         how=found.how,
         tasks=sorted(program.definitions),
-        queues=queues_of(program, orders.queues),
+        queues=queues_of(program, orders.queues).told(),
     )
     return program, settings, ready
 

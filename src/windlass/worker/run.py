@@ -6,8 +6,9 @@ import asyncio
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import inf
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from windlass.context import Context
 from windlass.core.job import Claim, Entry
 from windlass.core.outcome import Ending, ErrorInfo, Interrupted, TimedOut
 from windlass.core.payload import Envelope
+from windlass.core.terms import Meter
 from windlass.definition import Definition
 
 _LATER: Any = None
@@ -61,7 +63,8 @@ class Run(Struct, eq=False):
     """A claim from the moment it is ours until its outcome is stored.
 
     definition, envelope, values: what is to be called, known before any lane sees the run.
-    lane: where it runs. slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it.
+    more: the claims of the jobs that run with it, in a batch. devices: what it has of each resource. lane: where it runs.
+    slot: the lane whose slot it takes, the one it was claimed for. place: what the lane keeps for it. entries: its journal, for a flow.
     why: the reason it was told to end ("cancel", "limit", "shutdown", "lost"); None while it may go on. told: what its code was told.
     limit: seconds it may take. deadline: the `time.monotonic()` at which that is over.
     thread: the native id of the thread in which its function is called; 0: the main one.
@@ -74,12 +77,15 @@ class Run(Struct, eq=False):
     definition: Definition = _LATER
     envelope: Envelope = _LATER
     values: dict[str, Any] = _LATER
+    more: list[Claim] = []
+    devices: dict[str, tuple[int, ...]] = {}
     lane: Lane | None = None
     slot: Lane | None = None
     place: Any = None
     task: asyncio.Task[None] | None = None
     context: Context | None = None
     checkpoint: bytes | None = None
+    entries: Sequence[Entry] = ()
     notes: Notes | None = None
     why: str | None = None
     told: str | None = None
@@ -105,12 +111,25 @@ class Run(Struct, eq=False):
                 meta=meta,
                 last_checkpoint=self.checkpoint,
                 max_payload=reports.max_payload,
+                entries=self.entries,
+                devices=self.devices,
             )
             with _opening:
                 context = self.context = self.context or made
                 if self.told is not None:
                     context.stop(self.told)
         return context
+
+    def meter(self, said: Meter) -> None:
+        """What the job's code says of a limit; of one limit the last word counts, on each of both matters."""
+        with _opening:
+            before = [
+                one
+                for one in self.claim.meters
+                if one.limit == said.limit and (one.used is None) == (said.used is None)
+            ]
+            kept = [one for one in self.claim.meters if one not in before]
+            self.claim = replace(self.claim, meters=(*kept, said))
 
     def tell(self, why: str) -> None:
         """Let the job's code see why it should end soon (`ctx.cancelled`, `ctx.shutting_down`), whenever it looks."""
@@ -142,15 +161,36 @@ class Reports(NamedTuple):
 
 
 class Lane:
-    """A kind of slot. Each lane calls `finish` once for every run it was given, and never raises."""
+    """A kind of slot. Each lane calls `finish` once for every run it was given, and never raises.
+
+    remote: its jobs run in other processes. decodes: it must know their arguments.
+    """
 
     name = ""
+    remote = False
+    decodes = True
 
     def __init__(self, slots: int, reports: Reports) -> None:
         self.reports = reports
         self.slots = slots
         self.busy = 0
         self.waiter: asyncio.Future[None] | None = None
+
+    @property
+    def free(self) -> int:
+        """How many jobs it can start now."""
+        return self.slots - self.busy
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a claim for it may wait at the store."""
+        return inf
+
+    def wake(self) -> None:
+        """Tell who waits for a free slot that there may be one."""
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     @property
     def usable(self) -> bool:

@@ -6,7 +6,8 @@
 4. journal and settler   before any run can end; the settler stops once everything is stored, and then the recorder knows all
 5. dependencies, lanes   before any run can start
 6. upkeep, revival       embedded only, beside a supervisor the supervisor does the upkeep; the revival once
-7. the fetcher           from here on jobs come. It stops first: nothing new comes while the rest drains
+7. the ticker            before the fetcher, so that it stops after it: what is due meanwhile, others see to
+8. the fetcher           from here on jobs come. It stops first: nothing new comes while the rest drains
 
 A runner is embedded in a running event loop (`working`, `work`), or it is a process of its own below a `Supervisor`.
 """
@@ -18,16 +19,18 @@ import os
 import random
 import socket
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from math import inf
 
-from windlass.core.job import DEFAULT_QUEUE, Card, Pulse
+from windlass.core.job import DEFAULT_QUEUE, Card, Entry, Pulse
 from windlass.core.outcome import UNKNOWN_TASK
+from windlass.core.queues import Served, served
+from windlass.core.resources import Pool
 from windlass.core.state import State
-from windlass.definition import Program
+from windlass.definition import Definition, Program
 from windlass.events import StoreTrouble, WorkerChanged
 from windlass.settings import Settings
 from windlass.worker import capture
@@ -38,13 +41,16 @@ from windlass.worker.fetcher import Fetcher
 from windlass.worker.heart import HeartThread
 from windlass.worker.identity import Identities, Keeper
 from windlass.worker.journal import Journal
+from windlass.worker.lanes.batch import BatchLane
+from windlass.worker.lanes.devices import DeviceLane
 from windlass.worker.lanes.loop import LoopLane
 from windlass.worker.lanes.process import ProcessLane
 from windlass.worker.lanes.thread import ThreadLane
 from windlass.worker.recorder import Recorder
-from windlass.worker.run import Identity, Reports, Run, pauses
+from windlass.worker.run import Identity, Lane, Reports, Run, pauses
 from windlass.worker.settler import BACKLOG, Settler
 from windlass.worker.signals import catching
+from windlass.worker.ticker import Ticker
 from windlass.worker.upkeep import Upkeep
 
 PAGE = 200
@@ -59,16 +65,15 @@ STALL = 120.0
 VERSION = version("windlass")
 
 
-def queues_of(program: Program, wanted: Sequence[str] | None) -> list[str]:
-    """The queues to serve: the `wanted`, or all queues of the program's tasks."""
-    own = {one.queue for one in program.definitions.values()} | {DEFAULT_QUEUE}
-    return list(dict.fromkeys(wanted)) if wanted else sorted(own)
+def queues_of(program: Program, wanted: Sequence[str] | None) -> Served:
+    """The queues to serve: the `wanted`, or all queues of the program's tasks. Raises `ConfigurationError`."""
+    return served(wanted, {one.queue for one in program.definitions.values()} | {DEFAULT_QUEUE})
 
 
 class Runner:
     """Works for `program` in the running event loop.
 
-    queues: served strictly in this order; by default all queues of the program's tasks, in turn.
+    queues: served strictly in this order, or by weight ("video:2"); by default all queues of the program's tasks, alike.
     keeper: who beats for us; by default a thread of this process, and then this runner does the upkeep too.
     on_unwanted: called when somebody wishes this worker to stop; below a supervisor, that sees to it.
     """
@@ -84,8 +89,7 @@ class Runner:
         self.program = program
         self.settings = settings or program.settings
         self.hurry = asyncio.Event()
-        self._in_turn = not queues
-        self.queues = deque(queues_of(program, queues))
+        self.queues = queues_of(program, queues)
         self._started_at = time.time()
         self._state = "working"
         self._stopped = asyncio.Event()
@@ -93,6 +97,8 @@ class Runner:
         self._end = inf
         self._stack = AsyncExitStack()
         self._upkeep: Upkeep | None = None
+        self.process_lanes: list[ProcessLane] = []
+        self._sharing = 0
         self._build(keeper)
 
     def _build(self, keeper: Keeper | None) -> None:
@@ -114,26 +120,63 @@ class Runner:
             self.recorder.note,
             patience=settings.shutdown_timeout,
         )
-        executor = Executor(self.program.definitions, settings, self.settler.put, events, self._load_checkpoint)
+        executor = Executor(self.program.definitions, settings, self.settler.put, events, self._load_journal)
         self.executor = executor
         self.caller = Caller(self.program, settings.max_payload)
         reports = Reports(self.journal.note, executor.began, executor.finish, settings.max_payload)
-        self.processes = ProcessLane(settings, reports, self.program)
-        for lane in (
-            LoopLane(settings.concurrency, reports, self.caller),
-            ThreadLane(settings.threads, reports, self.caller),
-            self.processes,
-        ):
-            executor.lanes[lane.name] = lane
+        self._add_lanes(reports)
         self.fetcher = Fetcher(
             broker,
-            self._queues_now,
+            lambda: self.queues.order(random.random),
             self.identities,
             events,
             start_job=executor.start,
             release=executor.release,
             full=lambda: self.settler.backlog >= BACKLOG,
         )
+
+    def _add_lanes(self, reports: Reports) -> None:
+        """The three that there always are, and those of tasks that need more than one of their slots, if we have it."""
+        settings, lanes, pool = self.settings, self.executor.lanes, Pool(self.settings.has)
+        slots = {"loop": settings.concurrency, "thread": settings.threads, "process": settings.processes}
+        for name, most in slots.items():
+            lanes[name] = self._lane(name, most, reports)
+        self.processes = self.process_lanes[0]
+        for one in self.program.definitions.values():
+            if one.slot not in lanes and (not one.resources or pool.most(one.resources)):
+                lanes[one.slot] = self._own_lane(one, slots[one.lane], pool, reports)
+
+    def _lane(self, name: str, slots: int, reports: Reports) -> Lane:
+        if name == "loop":
+            return LoopLane(slots, reports, self.caller)
+        if name == "thread":
+            return ThreadLane(slots, reports, self.caller)
+        lane = ProcessLane(replace(self.settings, processes=slots), reports, self.program)
+        self.process_lanes.append(lane)
+        return lane
+
+    def _own_lane(self, task: Definition, slots: int, pool: Pool, reports: Reports) -> Lane:
+        """A lane for a batch, for jobs that need resources, or for a batch that does; its slots and children are its own."""
+
+        def inner(reports: Reports) -> Lane:
+            return self._lane(task.lane, task.batch.runs if task.batch else slots, reports)
+
+        def with_devices(reports: Reports) -> Lane:
+            lane = DeviceLane(task.slot, task.resources, pool, reports, inner)
+            lane.on_change = self._on_devices
+            self._sharing += 1
+            return lane
+
+        make = with_devices if task.resources else inner
+        return make(reports) if task.batch is None else BatchLane(task, reports, make)
+
+    def _on_devices(self, taken: bool) -> None:
+        """There is room again; or less than a claim has offered that waits for another lane with the same devices."""
+        if not taken:
+            for lane in self.executor.lanes.values():
+                lane.wake()
+        elif self._sharing > 1:
+            self.broker.wake()
 
     async def start(self) -> None:
         """Start all parts. When one cannot start, those before it are stopped again, and its error is raised."""
@@ -154,12 +197,15 @@ class Runner:
             if self._upkeep is not None:
                 stack.push_async_callback(self._upkeep.stop)
                 await self._upkeep.start()
+            ticker = Ticker(self.broker, self.program)
+            stack.push_async_callback(ticker.stop)
+            await ticker.start()
             reviving = asyncio.create_task(self._revive(), name="windlass revival")
             stack.callback(reviving.cancel)
-            used = {definition.lane for definition in self.program.definitions.values()}
+            used = {definition.slot for definition in self.program.definitions.values()}
             self.fetcher.serve(self.executor.lanes.values(), set(used))
             self._stack = stack.pop_all()
-        self._say("started", ", ".join(self.queues))
+        self._say("started", ", ".join(self.queues.told()))
 
     async def stop(self, timeout: float | None = None) -> None:
         """Claim no more, let what runs finish for at most `timeout` seconds (by default as the settings say), hand back the rest.
@@ -203,11 +249,6 @@ class Runner:
                 return f"its {name} loop made no step for {part.waits:.0f} s"
         return ""
 
-    def _queues_now(self) -> Sequence[str]:
-        if self._in_turn:
-            self.queues.rotate()
-        return list(self.queues)
-
     def _say(self, what: str, detail: str = "") -> None:
         self.program.events.emit(WorkerChanged(f"{socket.gethostname()}:{os.getpid()}", what, detail))
 
@@ -217,7 +258,7 @@ class Runner:
         return Card(
             host=socket.gethostname(),
             pid=os.getpid(),
-            queues=tuple(sorted(self.queues)),
+            queues=tuple(sorted(self.queues.weights)),
             slots={name: lane.slots for name, lane in lanes.items()},
             busy={name: lane.busy for name, lane in lanes.items()},
             started_at=self._started_at,
@@ -244,7 +285,7 @@ class Runner:
         self._say("lost", f"the store gave the jobs of {identity.worker} to others")
         self.executor.lose(identity)
 
-    async def _load_checkpoint(self, run: Run) -> bytes | None:
+    async def _load_journal(self, run: Run) -> Sequence[Entry]:
         for pause in pauses():
             try:
                 reading = await self.broker.read(run.claim.id)
@@ -252,9 +293,8 @@ class Runner:
                 self.program.events.emit(StoreTrouble("read", error))
                 await asyncio.sleep(pause)
                 continue
-            found = [entry.data for entry in reading.entries if entry.kind == "checkpoint"] if reading else []
-            return found[-1] if found else None
-        return None
+            return reading.entries if reading else ()
+        return ()
 
     async def _revive(self) -> None:
         """What was parked because nobody understood it gets another chance, if its task is known here.
@@ -294,7 +334,7 @@ class Runner:
     async def _idle(self) -> None:
         while True:
             if not self.executor.runs and not self.settler.backlog:
-                tally = [one for one in await self.broker.tally() if one.name in self.queues and not one.paused]
+                tally = [one for one in await self.broker.tally() if one.name in self.queues.weights and not one.paused]
                 if not any(one.counts.get(state) for one in tally for state in (State.READY, State.RUNNING)):
                     return
             await asyncio.sleep(0.02)

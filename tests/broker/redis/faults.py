@@ -11,6 +11,7 @@ from servers import RedisServer
 from windlass.broker.port import Broker
 from windlass.broker.redis.broker import RedisBroker
 from windlass.core.job import Card, Claim, JobId, Reading
+from windlass.core.terms import Terms
 from windlass.errors import BrokerUnavailable
 from windlass.testing.conformance.kit import DONE, job
 
@@ -87,9 +88,9 @@ async def works(broker: Broker, queue: str = "default") -> None:
     assert (await broker.settle([(claim, DONE)]))[0] == [True]
 
 
-async def started(broker: Broker, queue: str = "default", worker: str = "w") -> Claim:
+async def started(broker: Broker, queue: str = "default", worker: str = "w", terms: Terms | None = None) -> Claim:
     """A new job in a worker's hands."""
-    new = job(queue=queue)
+    new = job(queue=queue, terms=terms)
     await broker.enqueue([new])
     await broker.beat(worker, CARD, 3600.0)
     claims = await broker.claim([queue], {"loop": 1}, worker)

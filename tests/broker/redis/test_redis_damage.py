@@ -19,9 +19,11 @@ from windlass.broker.damaged import UNREADABLE
 from windlass.broker.redis import broker as broker_module
 from windlass.broker.redis import records
 from windlass.broker.redis.broker import RedisBroker
+from windlass.core.ids import new_id
 from windlass.core.job import JobId
 from windlass.core.outcome import Retried
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import BrokerError, PayloadTooLarge, StoreCorrupt
 from windlass.testing.conformance.kit import AGAIN, DONE, ERROR, entry, job, look, state
 
@@ -58,6 +60,29 @@ def damage(server: RedisServer, kind: str, stored: JobId, wrong: Callable[[bytes
         return False
     raw(server, "HSET", key, field, wrong(right))
     return True
+
+
+async def test_a_receiver_that_cannot_be_told_is_in_no_other_letters_way(
+    shared: RedisServer, broker: RedisBroker
+) -> None:
+    """What its sender did stays done, and everybody else is told."""
+    bad, good = (await broker.enqueue([job(terms=Terms(letters=1)), job(terms=Terms(letters=1))]))[:2]
+    raw(shared, "SET", f"{ROOT}mail:".encode() + records.short(bad.id), b"somebody was here")
+    claim = await started(broker, terms=Terms(to=(bad.id, good.id)))
+    with pytest.raises(BrokerError, match="WRONGTYPE"):
+        await broker.settle([(claim, DONE)])
+    assert [await state(broker, one) for one in (claim.id, good.id)] == [State.SUCCEEDED, State.READY]
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+async def test_terms_that_cannot_be_read_ask_for_nothing(
+    shared: RedisServer, broker: RedisBroker, wrong: Callable[[bytes], bytes]
+) -> None:
+    claim = await started(broker, terms=Terms(to=(new_id(),), root=new_id()))
+    damage(shared, "terms", claim.id, wrong)
+    assert (await broker.settle([(claim, DONE)]))[0] == [True]
+    assert await broker.forget([claim.id]) == [claim.id]
+    await works(broker)
 
 
 damages = pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)

@@ -11,6 +11,7 @@ from servers import RedisServer
 from windlass.broker.redis.broker import RedisBroker
 from windlass.core.outcome import Cancelled, Failed, Parked, Released, Retried, Snoozed
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import WindlassError
 from windlass.testing.conformance.kit import DONE, ERROR, entry, job
 
@@ -107,21 +108,25 @@ async def test_nothing_is_left_of_a_job_that_was_forgotten(shared: RedisServer, 
     ]  # fmt: skip
     await broker.beat("w", CARD, 60.0)
     for number, outcome in enumerate(outcomes):
-        await broker.enqueue([job(queue="work", key=f"key {number}", expires=60.0, priority=number)])
+        terms = Terms(group=f"group {number}", weight=number + 0.7, unique_for=90.0, replaces=True)
+        for _ in range(3):
+            await broker.enqueue([job(queue="work", key=f"key {number}", expires=60.0, priority=number, terms=terms)])
         (claim,) = await broker.claim(["work"], {"loop": 1}, "w")
         await broker.append([(claim, [entry(kind, b'{"current":1}') for kind in KINDS])])
         await broker.read(claim.id, after=9, wait=0.01)
         await broker.settle([(claim, outcome)])
         await broker.cancel([claim.id])
     await started(broker)
-    await broker.enqueue([job(), job(delay=60.0), job(expires=0.0), job(key="k", delay=60.0)])
+    await broker.enqueue(
+        [job(), job(delay=60.0), job(expires=0.0), job(key="k", delay=60.0), job(terms=Terms(ageing=9.0))]
+    )
     await broker.promote()
     await broker.beat("w", CARD, 0.0)
     await broker.reclaim()
     stored = [one.id for one in (await broker.find(limit=1000)).jobs]
     await broker.cancel(stored)
     later = float(shared.command("TIME")[0]) + 100 * 86400.0
-    assert await broker.prune(now=later) == len(stored) == len(outcomes) + 5
+    assert await broker.prune(now=later) == len(stored) == len(outcomes) + 6
     with shared.client() as client:
         left = {key: client.type(key) for key in client.keys("*")}
         assert [key for key in left if not key.startswith("{windlass}:")] == []

@@ -18,7 +18,9 @@ from windlass.broker.redis.client import Client, NotDone
 from windlass.broker.redis.ear import job as topic_of
 from windlass.broker.redis.ear import work
 from windlass.broker.redis.history import KEPT, History
+from windlass.broker.redis.limits import Limits, metered
 from windlass.broker.redis.records import NOBODY, STATES, batched, full, short
+from windlass.core import letters
 from windlass.core.job import (
     DAY,
     SCAN,
@@ -40,18 +42,13 @@ from windlass.core.job import (
 )
 from windlass.core.outcome import (
     RELEASE_LIMIT,
-    Cancelled,
-    ErrorInfo,
-    Failed,
     Outcome,
     Parked,
-    Released,
-    Retried,
-    Snoozed,
     Succeeded,
     lost,
 )
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import BrokerUnavailable, InvalidArguments, StoreCorrupt
 
 R = TypeVar("R")
@@ -64,7 +61,7 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between two looks of a waiting call while the store is away: so many at first, and at last."""
 
 
-class RedisBroker(History):
+class RedisBroker(History, Limits):
     """Jobs in Redis 7.0 or newer, or in Valkey: standalone, behind sentinels, or in one slot of a cluster.
 
     url: see `Place`. name: each app has keys of its own, which begin with `{name}:`. For one event loop.
@@ -90,6 +87,10 @@ class RedisBroker(History):
     async def describe(self) -> StoreInfo:
         return await looks.describe(self._client)
 
+    async def now(self) -> float:
+        second, microsecond = await self._client.send(b"TIME")
+        return int(second) + int(microsecond) / 1e6
+
     # --- work -------------------------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
@@ -103,7 +104,7 @@ class RedisBroker(History):
         told = await self._call("enqueue", _time(now), b"".join(dict.fromkeys(ids)), *_arranged(jobs, ids))
         placed = [Placed(new.id, State.READY) for new in jobs]
         for place, job, state, stored in batched(told, 4):
-            placed[place] = Placed(full(job), STATES[state], bool(stored))
+            placed[place] = Placed(full(job), STATES[state], stored == 1, stored == 2)
         return placed
 
     async def claim(
@@ -164,9 +165,9 @@ class RedisBroker(History):
                 succeeded[line] += (*run, records.binary(outcome.result))
                 places[line].append(place)
             else:
-                others += (*run, *_told(outcome))
+                others += (*run, *records.ended(outcome))
                 rest.append(place)
-        args: list[Any] = [_time(now), RELEASE_LIMIT, len(succeeded)]
+        args: list[Any] = [_time(now), RELEASE_LIMIT, len(succeeded), *metered(pairs)]
         for line, triples in succeeded.items():
             args += (records.line_of(*line), len(triples) // 3, *triples)
         refused, stale, ready = await self._call("settle", *args, *others)
@@ -301,12 +302,13 @@ class RedisBroker(History):
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
+        root: JobId | None = None,
         before: JobId | None = None,
         after: JobId | None = None,
         limit: int = 50,
         scan: int = SCAN,
     ) -> Found:
-        filters = {"queue": queue, "task": task, "key": key}
+        filters = {"queue": queue, "task": task, "key": key, "root": root}
         return await looks.find(self._client, set(states), filters, (before, after), limit, scan)
 
     async def tally(self) -> list[QueueInfo]:
@@ -321,11 +323,15 @@ class RedisBroker(History):
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
         return _ready(await self._call("revive", _time(now), *map(short, ids))) if ids else []
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
-        return list(map(full, await self._call("forget", *map(short, ids)))) if ids else []
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        letter = letters.write(letters.Letter(name, "event", "", data))
+        return bool(await self._call("deliver", _time(now), short(job), name, letter))
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
-        await self._call("pause", queue, int(paused))
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
+        return list(map(full, await self._call("forget", _time(now), *map(short, ids)))) if ids else []
+
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
+        await self._call("pause", queue, int(paused), _time(now))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         return await looks.workers(self._client, _time(now))
@@ -351,40 +357,26 @@ def _ready(told: Sequence[bytes]) -> list[Ready]:
 
 
 def _arranged(jobs: Sequence[NewJob], ids: Sequence[bytes]) -> Iterator[Any]:
-    """Jobs as `enqueue.lua` takes them: runs of plain jobs, and single ones."""
-    run, options = list[bytes](), ("", "", 0)
+    """Jobs as `enqueue.lua` takes them: runs of plain jobs (with the same terms, if they only tell others), and single ones."""
+    run, options, terms, telling = list[bytes](), ("", "", 0), None, True
     for new, stored in zip(jobs, ids, strict=True):
-        plain = new.key is None and new.expires is None and new.at is None and not new.delay
-        if run and (not plain or options != (new.queue, new.lane, new.priority)):
-            yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
+        if new.terms is not terms:
+            telling = new.terms is None or new.terms == Terms(root=new.terms.root, to=new.terms.to)
+        plain = telling and new.key is None and new.expires is None and new.at is None and not new.delay
+        if run and (not plain or new.terms is not terms or options != (new.queue, new.lane, new.priority)):
+            yield from (records.line_of(*options[:2]), options[2], len(run) // 2, _terms(terms), *run)
             run = []
+        terms = new.terms
         if plain:
             options = new.queue, new.lane, new.priority
             run += (stored, records.made(new))
         else:
             yield from (records.line_of(new.queue, new.lane), b"", stored, records.made(new))
             yield from (new.delay, b"" if new.at is None else new.at, b"" if new.key is None else f":{new.key}")
+            yield _terms(new.terms)
     if run:
-        yield from (records.line_of(*options[:2]), options[2], len(run) // 2, *run)
+        yield from (records.line_of(*options[:2]), options[2], len(run) // 2, _terms(terms), *run)
 
 
-def _told(outcome: Outcome) -> tuple[Any, ...]:
-    """An outcome other than a usual success as `settle.lua` takes it: kind, text, delay, crash (and the queue to move to behind it)."""
-    match outcome:
-        case Succeeded(result):
-            message = f"a result of {len(result):,} bytes is too large for Redis; {records.LARGEST:,} is the limit"
-            return b"F", msgspec.json.encode(ErrorInfo("result", "PayloadTooLarge", message)), 0, 0
-        case Failed(error, crash):
-            return b"F", msgspec.json.encode(error), 0, int(crash)
-        case Retried(delay, error, crash, queue):
-            return b"R", msgspec.json.encode(error), delay, f"{crash:d}{queue or ''}"
-        case Cancelled(reason):
-            return b"C", reason, 0, 0
-        case Snoozed(delay):
-            return b"Z", b"", delay, 0
-        case Released():
-            return b"L", b"", 0, 0
-        case Parked(reason):
-            return b"P", reason, 0, 0
-        case _:
-            raise AssertionError(outcome)
+def _terms(terms: Terms | None) -> bytes:
+    return b"" if terms is None else msgspec.msgpack.encode(terms)

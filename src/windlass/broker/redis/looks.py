@@ -31,7 +31,7 @@ async def get(client: Client, ids: Sequence[JobId]) -> list[Job | None]:
     """Each job by its id."""
     found = list[Job | None]()
     while page := ids[len(found) : len(found) + PAGE]:
-        rows = batched(await client.call("get", *map(short, page)), 4)  # perhaps of the first ones only
+        rows = batched(await client.call("get", *map(short, page)), 6)  # perhaps of the first ones only
         found += [None if row[0] is None else records.seen(job, *row) for job, row in zip(page, rows, strict=False)]
     return found
 
@@ -46,8 +46,9 @@ async def find(
 ) -> Found:
     """Jobs in one of `states`, if there are any, that match every filter which is not None; of the ids between the bounds, newest first."""
     wanted = {name: value for name, value in filters.items() if value is not None}
+    root = wanted.pop("root", None)
     size = scan if states or wanted else min(scan, limit + 1)
-    ids = await _candidates(client, states, *bounds, size)
+    ids = await _candidates(client, states, *bounds, size, root)
     looked_at, places = len(ids), list(range(min(len(ids), limit + 1)))
     if states or wanted:
         looked_at, places = await _matching(client, ids, states, wanted, limit + 1)
@@ -75,11 +76,16 @@ async def _matching(
 
 
 async def _candidates(
-    client: Client, states: Set[State], before: JobId | None, after: JobId | None, size: int
+    client: Client, states: Set[State], before: JobId | None, after: JobId | None, size: int, root: str | None
 ) -> list[bytes]:
-    """The newest ids between the bounds that may be those of jobs in `states`."""
+    """The newest ids between the bounds that may be those of jobs in `states`; of one workflow, if it is given."""
     top, bottom = b"" if before is None else short(before), b"" if after is None else short(after)
-    lists = await client.call("members", FEW, *map(records.NUMBERS.__getitem__, states)) if states else None
+    if root is not None:
+        lists = await client.call("family", root)
+    elif states:
+        lists = await client.call("members", FEW, *map(records.NUMBERS.__getitem__, states))
+    else:
+        lists = None
     if lists is None:
         return [one for one in await client.call("page", top, size) if one > bottom]
     members = {one[at : at + 16] for one in lists for at in range(0, len(one), 16)}

@@ -16,9 +16,23 @@ import msgspec
 
 from windlass.broker import damaged
 from windlass.broker.damaged import decoder
+from windlass.core import letters
 from windlass.core.job import Card, Claim, Entry, Job, JobId, NewJob, Progress, QueueInfo, Reading, Wish, Worker
-from windlass.core.outcome import ErrorInfo, quarantined
+from windlass.core.outcome import (
+    Cancelled,
+    ErrorInfo,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    Suspended,
+    quarantined,
+)
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import PayloadTooLarge, StoreCorrupt
 
 STATES = list(State)
@@ -80,6 +94,7 @@ _encode = msgspec.msgpack.encode
 _made = msgspec.msgpack.Decoder(Made).decode
 _stand = msgspec.msgpack.Decoder(Stand).decode
 _line = msgspec.msgpack.Decoder(Line).decode
+_terms = msgspec.msgpack.Decoder(Terms).decode
 
 
 def short(job: JobId) -> bytes:
@@ -160,7 +175,7 @@ def _claim(stored: bytes, token: int, made: bytes, former: bytes | None, now: fl
         attempt, crashes, resumed = stand.attempt + 1, stand.crashes, stand.started_at is not None
         due_at = stand.run_at
     queue, lane = _split(job.line)
-    spent = (attempt, crashes, job.crash_limit, job.created, now, resumed, due_at)
+    spent = (attempt, crashes, job.crash_limit, job.created, now, resumed, due_at, job.key)
     return Claim(full(stored), token, job.task, queue, lane, job.body, *spent)
 
 
@@ -170,22 +185,30 @@ def _split(line: str | None) -> tuple[str, str]:
     return queue, lane
 
 
-def seen(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0) -> Job:
+def seen(stored: JobId, made: bytes, *rest: Any) -> Job:
     """A job as it is seen from outside, readable or not."""
     try:
-        return job(stored, made, where, progress, cancelling)
+        return job(stored, made, *rest)
     except StoreCorrupt:
         return damaged.unreadable(stored, made)
 
 
 @decoder
-def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None, cancelling: int = 0) -> Job:
-    """The same; raises `StoreCorrupt`."""
-    came = _made(made)
+def job(
+    stored: JobId,
+    made: bytes,
+    where: bytes | None,
+    progress: bytes | None,
+    cancelling: int = 0,
+    terms: bytes | None = None,
+    mail: bytes | None = None,
+) -> Job:
+    """The same, of what `seen` (lib.lua) says; raises `StoreCorrupt`."""
+    came, asked = _made(made), None if terms is None else _terms(terms)
+    known, _, awaited = (mail or b"0").partition(b" ")
     queue, lane = _split(came.line)
-    stand = Stand(NUMBERS[State.READY], 0, 0, 0, came.created, 0, 0, 0, None, None, False)
-    if where is not None:
-        stand = _stand(where)
+    never_moved = Stand(NUMBERS[State.READY], 0, 0, 0, came.created, 0, 0, 0, None, None, False)
+    stand = never_moved if where is None else _stand(where)
     return Job(
         id=stored,
         task=came.task,
@@ -208,6 +231,9 @@ def job(stored: JobId, made: bytes, where: bytes | None, progress: bytes | None,
         progress=_progress(progress),
         body=came.body,
         result=stand.result,
+        terms=asked,
+        letters=int(known),
+        awaited=int(awaited or (asked.letters if asked else 0)),
     )
 
 
@@ -217,6 +243,30 @@ def told(stored: JobId, said: bytes) -> Reading:
     size = int.from_bytes(said[:4], "big")
     ended = job(stored, said[4 : 4 + size], said[4 + size :], None)
     return Reading(ended.state, ended.attempt, [], ended)
+
+
+def ended(outcome: Outcome) -> tuple[Any, ...]:
+    """An outcome other than a usual success as `settle.lua` takes it: kind, text, delay, crash (and the queue to move to behind it)."""
+    match outcome:
+        case Succeeded(result):
+            message = f"a result of {len(result):,} bytes is too large for Redis; {LARGEST:,} is the limit"
+            return b"F", msgspec.json.encode(ErrorInfo("result", "PayloadTooLarge", message)), 0, 0
+        case Failed(error, crash):
+            return b"F", msgspec.json.encode(error), 0, int(crash)
+        case Retried(delay, error, crash, queue):
+            return b"R", msgspec.json.encode(error), delay, f"{crash:d}{queue or ''}"
+        case Cancelled(reason):
+            return b"C", reason, 0, 0
+        case Snoozed(delay):
+            return b"Z", b"", delay, 0
+        case Suspended(awaited, delay):
+            return b"W", awaited, -1 if delay is None else delay, 0
+        case Released():
+            return b"L", b"", 0, 0
+        case Parked(reason):
+            return b"P", reason, 0, 0
+        case _:
+            raise AssertionError(outcome)
 
 
 def _progress(line: bytes | None) -> Progress | None:
@@ -242,14 +292,24 @@ def entry(stored: bytes) -> Entry:
     """An entry that was stored. Raises `StoreCorrupt`."""
     number, _, rest = stored.partition(b":")
     found = _line(rest)
-    return Entry(found.kind, found.data, found.at, found.attempt, int(number))
+    return Entry(
+        found.kind, _letter(found.data) if found.kind == "letter" else found.data, found.at, found.attempt, int(number)
+    )
+
+
+def _letter(data: bytes) -> bytes:
+    """A letter, its error as it stands with the job: the stored one may begin with digits."""
+    letter = letters.read(data)
+    if letter.said != "failed" or letter.data.startswith(b"{"):
+        return data
+    return letters.write(msgspec.structs.replace(letter, data=msgspec.json.encode(_error(letter.data.decode()))))
 
 
 @decoder
 def reading(job_id: JobId, reply: Sequence[Any]) -> tuple[Reading, bytes | None]:
     """The answer of `read.lua`, and the number after which to go on when it does not hold all entries."""
     number, attempt, last, lines, *rest = reply
-    end = job(job_id, *rest) if len(rest) == 3 else None
+    end = job(job_id, *rest) if len(rest) == 6 else None
     return Reading(STATES[number], attempt, list(map(entry, lines)), end, last), rest[0] if len(rest) == 1 else None
 
 

@@ -11,11 +11,12 @@ from functools import partial
 from math import inf
 from typing import TypeVar
 
-from windlass.broker.sqlite import history, looks, presence, verbs
+from windlass.broker.sqlite import gates, history, letters, looks, presence, putting, verbs
 from windlass.broker.sqlite.place import MEMORY, Place, file_system
 from windlass.broker.sqlite.schema import SAFE
 from windlass.broker.sqlite.wake import ALL, CHANGED, READY, Bell
 from windlass.broker.sqlite.writer import Desk, Verb, Writer
+from windlass.core.gates import LimitInfo
 from windlass.core.job import (
     SCAN,
     Card,
@@ -41,6 +42,9 @@ from windlass.errors import BrokerUnavailable
 
 I = TypeVar("I")  # noqa: E741  # what a verb is asked
 R = TypeVar("R")  # what it answers
+
+SOON = 1.0
+"""Seconds that a promote waits for the next job that a limit lets pass; who waits longer would hear of nothing else."""
 
 
 class SqliteBroker:
@@ -120,6 +124,10 @@ class SqliteBroker:
             },
         )
 
+    async def now(self) -> float:
+        self._open_desks()
+        return self.clock()
+
     def _now(self) -> float:
         return self.clock()
 
@@ -139,7 +147,7 @@ class SqliteBroker:
     # --- work -------------------------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[NewJob], *, now: float | None = None) -> list[Placed]:
-        return await self._write(verbs.enqueue, (jobs, now)) if jobs else []
+        return await self._write(putting.enqueue, (jobs, now)) if jobs else []
 
     async def claim(
         self,
@@ -155,7 +163,7 @@ class SqliteBroker:
         def enough(claims: list[Claim]) -> bool:
             return bool(claims) or self._wakes != wakes
 
-        look = partial(self._write, verbs.claim, (queues, room, worker, now))
+        look = partial(self._write, letters.claim, (queues, room, worker, now))
         return await self._until(look, enough, READY, queues, wait)
 
     def wake(self) -> None:
@@ -165,7 +173,7 @@ class SqliteBroker:
     async def settle(
         self, pairs: Sequence[tuple[Claim, Outcome]], *, now: float | None = None
     ) -> tuple[list[bool], list[Ready]]:
-        return await self._write(verbs.settle, (pairs, now)) if pairs else ([], [])
+        return await self._write(letters.settle, (pairs, now)) if pairs else ([], [])
 
     async def beat(self, worker: str, card: Card, ttl: float, *, now: float | None = None) -> Pulse:
         return await self._write(presence.beat, (worker, card, ttl, now))
@@ -209,7 +217,15 @@ class SqliteBroker:
     # --- upkeep -----------------------------------------------------------------------------------------------
 
     async def promote(self, limit: int = 1000, *, wait: float = 0.0, now: float | None = None) -> list[Ready]:
-        return await self._write(verbs.promote, (limit, now))
+        ready = await self._write(letters.promote, (limit, now))
+        if ready or wait <= 0 or now is not None:
+            return ready
+        # Nobody tells us of anything, but when a limit lets the next one pass is known, and its rate would suffer if we looked too rarely.
+        opens = await self._look(gates.opens, None)
+        if opens is None or (left := opens - self.clock()) > min(wait, SOON):
+            return []
+        await asyncio.sleep(left)
+        return [] if self._desks is None else await self._write(letters.promote, (limit, now))
 
     async def reclaim(
         self,
@@ -220,7 +236,7 @@ class SqliteBroker:
         grace: float = 0.0,
         now: float | None = None,
     ) -> list[Ready]:
-        return await self._write(verbs.reclaim, (limit, workers, gap, grace, now))
+        return await self._write(letters.reclaim, (limit, workers, gap, grace, now))
 
     async def prune(self, limit: int = 1000, *, now: float | None = None) -> int:
         return await self._write(verbs.prune, (limit, now))
@@ -237,28 +253,43 @@ class SqliteBroker:
         queue: str | None = None,
         task: str | None = None,
         key: str | None = None,
+        root: JobId | None = None,
         before: JobId | None = None,
         after: JobId | None = None,
         limit: int = 50,
         scan: int = SCAN,
     ) -> Found:
-        filters = {"queue = ?": queue, "task = ?": task, "key = ?": key, "id < ?": before, "id > ?": after}
+        which = {"queue = ?": queue, "task = ?": task, "key = ?": key, "root = ?": root}
+        filters = {**which, "id < ?": before, "id > ?": after}
         return await self._look(looks.find, (states, filters, min(limit, scan), scan))
 
     async def tally(self) -> list[QueueInfo]:
         return await self._look(looks.tally, None)
 
     async def cancel(self, ids: Sequence[JobId], *, now: float | None = None) -> dict[JobId, State]:
-        return await self._write(verbs.cancel, (ids, now)) if ids else {}
+        return await self._write(letters.cancel, (ids, now)) if ids else {}
 
     async def revive(self, ids: Sequence[JobId], *, now: float | None = None) -> list[Ready]:
-        return await self._write(verbs.revive, (ids, now)) if ids else []
+        return await self._write(letters.revive, (ids, now)) if ids else []
 
-    async def forget(self, ids: Sequence[JobId]) -> list[JobId]:
-        return await self._write(verbs.forget, ids) if ids else []
+    async def forget(self, ids: Sequence[JobId], *, now: float | None = None) -> list[JobId]:
+        return await self._write(letters.forget, (ids, now)) if ids else []
 
-    async def pause(self, queue: str, paused: bool = True) -> None:
-        await self._write(verbs.pause, (queue, paused))
+    async def deliver(self, job: JobId, name: str, data: bytes, *, now: float | None = None) -> bool:
+        return await self._write(letters.deliver, (job, name, data, now))
+
+    async def pause(self, queue: str, paused: bool = True, *, now: float | None = None) -> None:
+        await self._write(verbs.pause, (queue, paused, now))
+
+    async def limits(
+        self,
+        names: Sequence[tuple[str, str]] | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 50,
+        now: float | None = None,
+    ) -> list[LimitInfo]:
+        return await self._look(gates.limits, (names, after, limit, now))
 
     async def workers(self, *, now: float | None = None) -> list[Worker]:
         return await self._look(presence.workers, now)

@@ -16,14 +16,22 @@ from windlass.broker.sqlite.writer import Transaction, Verb
 from windlass.core.job import Entry, Found, Job, JobId, QueueInfo, Reading
 from windlass.core.outcome import ErrorInfo
 from windlass.core.state import State
+from windlass.core.terms import Terms
 from windlass.errors import StoreCorrupt
 
 _entries = msgspec.json.Decoder(list[tuple[str, str, float, int, int]])
 
 
-RARE = ("scheduled", "parked", "failed", "cancelled")
-"""The states of the index `job_rare`, as it names them: SQLite uses it for nothing else."""
-INDEXES = {"job_keyed": ("key", "id"), "job_rare": ("state", "id"), "job_filed": ("id",), "job_id": ("id",)}
+COMMON = ("ready", "running", "succeeded")
+RARE = "state <> 'ready' AND state <> 'running' AND state <> 'succeeded'"
+"""The condition of the index `job_rare`, as it has it: SQLite uses it for nothing else."""
+INDEXES = {
+    "job_keyed": ("key", "id"),
+    "job_root": ("root", "id"),
+    "job_rare": ("state", "id"),
+    "job_filed": ("id",),
+    "job_id": ("id",),
+}
 """What is walked, the newest first, and the columns that say where."""
 
 
@@ -36,15 +44,22 @@ def _seen(row: Sequence[Any]) -> Job:
     try:
         return decoded(row)
     except StoreCorrupt:
-        return unreadable(row[0], row[-2])
+        return unreadable(row[0], row[-5])
 
 
 @decoder
 def decoded(row: Sequence[Any]) -> Job:
     """The job of a row of `find`. Raises `StoreCorrupt`."""
-    names = "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
+    names = (
+        "id task queue lane state priority attempt crashes created_at run_at started_at finished_at expires_at key worker"
+        " cancelling reason error progress body result letters awaited terms"
+    )
     fields = dict(
-        zip([*names.split(), "cancelling", "reason", "error", "progress", "body", "result"], row, strict=True)
+        zip(
+            names.split(),
+            row,
+            strict=True,
+        )
     )
     for name in ("created_at", "run_at", "started_at", "finished_at", "expires_at"):
         fields[name] = None if fields[name] is None else _date(fields[name])
@@ -52,6 +67,10 @@ def decoded(row: Sequence[Any]) -> Job:
     if fields["error"] is not None:
         fields["error"] = msgspec.json.decode(fields["error"], type=ErrorInfo)
     fields["progress"] = progress(fields["progress"])
+    if fields["terms"] is not None:
+        fields["terms"] = msgspec.json.decode(fields["terms"], type=Terms)
+    if fields["awaited"] is None:
+        fields["awaited"] = fields["terms"].letters if fields["terms"] else 0
     return Job(**fields)
 
 
@@ -96,8 +115,10 @@ def _way(tx: Transaction, given: Mapping[str, str], scan: int) -> tuple[str, lis
     state = given.get("state = ?")
     if "key = ?" in given:
         return "job_keyed", []
-    if state in RARE:
-        return "job_rare", [f"state IN {RARE}"]
+    if "root = ?" in given:
+        return "job_root", []
+    if state is not None and state not in COMMON:
+        return "job_rare", [RARE]
     if state in ("ready", "running") and tx.run("tally_of", state).fetchone()[0] <= scan:
         return "", [f"place IN (SELECT place FROM job WHERE state = '{state:s}')"]
     return "job_filed" if "queue = ?" in given or "task = ?" in given else "job_id", []

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from windlass.broker.damaged import decoder
-from windlass.broker.sqlite import history
+from windlass.broker.sqlite import gates, history, keys
+from windlass.broker.sqlite.moves import Move, Row, after, stays
 from windlass.broker.sqlite.presence import card_of
+from windlass.broker.sqlite.rows import by_id, look, parts_of
 from windlass.broker.sqlite.schema import as_json, sql, write_rows
 from windlass.broker.sqlite.writer import Transaction, Verb
-from windlass.core.job import DAY, Card, Claim, Entry, JobId, NewJob, Placed, Ready
+from windlass.core.job import DAY, Card, Claim, Entry, JobId, Ready
+from windlass.core.letters import MISSED
 from windlass.core.outcome import (
-    RELEASE_LIMIT,
     Cancelled,
-    ErrorInfo,
     Failed,
     Outcome,
-    Parked,
-    Released,
-    Retried,
-    Snoozed,
     Succeeded,
     lost,
     orphaned,
@@ -35,104 +31,13 @@ FOREVER = 1e12
 _CANCELLED = Cancelled("")
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a decision about a job is made from."""
-
-    place: int
-    id: JobId
-    queue: str
-    state: State
-    attempt: int
-    crashes: int
-    crash_limit: int
-    releases: int
-    cancelling: bool
-    run_at: float
-    worker: str | None
-    key: str | None
-
-
-class Move(NamedTuple):
-    """Where a job goes, and what is different then."""
-
-    row: Row
-    state: State
-    queue: str
-    run_at: float
-    attempt: int
-    crashes: int
-    releases: int
-    finished_at: float | None = None
-    error: ErrorInfo | None = None
-    reason: str | None = None
-    expires: bool = True
-
-
-rows_of = decoder(msgspec.json.Decoder(list[Row]).decode)
 numbers_of = decoder(msgspec.json.Decoder(list[tuple[JobId, int, int, int]]).decode)
 claimed_of = decoder(
-    msgspec.json.Decoder(list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None]]).decode
+    msgspec.json.Decoder(
+        list[tuple[int, float, int, str, str, str, int, int, int, float, int, str | None, str | None, str | None]]
+    ).decode
 )
 """What is stored, decoded. All of them raise `StoreCorrupt`."""
-
-
-def _look(tx: Transaction, chosen: str, *values: object) -> list[Row]:
-    """The jobs that the statement `chosen` names, by their places."""
-    return rows_of(tx.con.execute(sql("look", chosen=sql(chosen)), values).fetchone()[0])
-
-
-def _by_id(tx: Transaction, chosen: str, ids: Sequence[JobId]) -> list[Row]:
-    """The jobs among `ids` that `chosen` admits, in the order asked."""
-    rows = {row.id: row for row in _look(tx, chosen, as_json(ids))}
-    return [rows[job] for job in dict.fromkeys(ids) if job in rows]
-
-
-# --- putting work in ------------------------------------------------------------------------------------------
-
-Enqueue = tuple[Sequence[NewJob], float | None]
-
-
-def _enqueue(tx: Transaction, calls: list[Enqueue]) -> list[list[Placed]]:
-    rows = list[tuple[object, ...]]()
-    for jobs, at in calls:
-        now = tx.now(at)
-        rows += [_new_row(new, now) for new in jobs]
-    placed = list[Placed]()
-    for start in range(0, len(rows), 256):
-        placed += _insert(tx, rows[start : start + 256])
-    answers = iter(placed)
-    return [[next(answers) for _ in jobs] for jobs, _ in calls]
-
-
-def _new_row(new: NewJob, now: float) -> tuple[object, ...]:
-    run_at = now
-    if new.delay or new.at is not None:
-        run_at = max(now + new.delay, now if new.at is None else new.at)
-    state = State.SCHEDULED if run_at > now else State.READY
-    expires_at = None if new.expires is None else now + new.expires
-    named = new.id, new.task, new.queue, new.lane, new.priority
-    return (*named, state.value, now, run_at, expires_at, new.key, new.crash_limit, new.keep, new.keep_failed, new.body)
-
-
-def _insert(tx: Transaction, rows: list[tuple[object, ...]]) -> list[Placed]:
-    """Insert all at once; when an id or a key is in the way of one (nothing is inserted then), one after the other."""
-    try:
-        write_rows(tx.con, "enqueue", rows)
-    except tx.con.IntegrityError:
-        if len(rows) > 1:
-            return [placed for row in rows for placed in _insert(tx, [row])]
-        known = tx.run("enqueue_known", rows[0][0], rows[0][9]).fetchone()
-        if known is None:
-            raise
-        return [Placed(known[0], State(known[1]), fresh=False)]
-    placed = list[Placed]()
-    for row in rows:
-        job, queue, state = str(row[0]), str(row[2]), State(str(row[5]))
-        tx.count(queue, state, 1)
-        if state is State.READY:
-            tx.ready.add(queue)
-        placed.append(Placed(job, state))
-    return placed
 
 
 # --- taking work out ------------------------------------------------------------------------------------------
@@ -151,13 +56,16 @@ def _claim(tx: Transaction, ask: Ask) -> list[Claim]:
         found = claimed_of(tx.con.execute(sql("claim", lanes=lanes), [worker, now, queue, *slots]).fetchone()[0])
         if not found:
             continue
-        found.sort(key=lambda job: (-job[0], job[1], job[2]))
+        found.sort(key=lambda job: (job[0], job[2]))
+        for one in found if tx.order.lines else ():
+            tx.order.advance(queue, one[5], one[0])
         tx.run("claim_take", worker, now, as_json(job[2] for job in found))
         tx.count(queue, State.READY, -len(found))
         tx.count(queue, State.RUNNING, len(found))
-        for _, due_at, place, job, task, lane, attempt, crashes, crash_limit, enqueued_at, resumed, text in found:
+        gates.start(tx, [job[-1] for job in found if job[-1] is not None], now)
+        for _, due_at, place, job, task, lane, attempt, crashes, limit, came_at, resumed, text, key, _ in found:
             body = bytes.fromhex(text) if text is not None else tx.run("claim_body", place).fetchone()[0]
-            spent = (attempt, crashes, crash_limit, enqueued_at, now, bool(resumed), due_at)
+            spent = (attempt, crashes, limit, came_at, now, bool(resumed), due_at, key)
             claims.append(Claim(job, place, task, queue, lane, body, *spent))
             room[lane] -= 1
             tx.changed.append(job)
@@ -169,8 +77,10 @@ Settle = tuple[Sequence[tuple[Claim, Outcome]], float | None]
 
 
 def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list[Ready]]]:
-    running = _running(tx, [claim for pairs, _ in calls for claim, _ in pairs])
+    running, left = _running(tx, [claim for pairs, _ in calls for claim, _ in pairs]), list[Row]()
     finished, moves, answers = list[tuple[int, bytes, float]](), list[Move](), list[tuple[list[bool], list[Ready]]]()
+    _meter(tx, calls, running)
+    now = 0.0
     for pairs, at in calls:
         now, applied, ready, told = tx.now(at), list[bool](), list[Ready](), dict[JobId, Outcome]()
         for claim, outcome in pairs:
@@ -183,80 +93,84 @@ def _settle(tx: Transaction, calls: list[Settle]) -> list[tuple[list[bool], list
                 tx.count(row.queue, State.RUNNING, -1)
                 tx.count(row.queue, State.SUCCEEDED, 1)
                 tx.changed.append(row.id)
+                if row.asked is not None:
+                    tx.ended.append((row, outcome, now))
+                    left += [row] if row.uses else []
                 continue
-            move = _after(row, outcome, now)
-            moves.append(move)
-            if move.state is State.READY:
-                ready.append(Ready(row.id, move.queue))
-            if move.state is State.CANCELLED and not isinstance(outcome, Cancelled):
+            one = after(row, outcome, now)
+            moves.append(one)
+            if one.state is State.READY and not row.uses:
+                ready.append(Ready(row.id, one.queue))
+            if one.state is State.CANCELLED and not isinstance(outcome, Cancelled):
                 told[row.id] = _CANCELLED
         history.tell(tx, told, now)
         answers.append((applied, ready))
     write_rows(tx.con, "settle_succeeded", finished)
-    _move(tx, moves)
+    if left:
+        tx.run("gate_left", as_json(row.place for row in left))
+        gates.gone(tx, left, now)
+    move(tx, moves, now)
     return answers
+
+
+def _meter(tx: Transaction, calls: list[Settle], running: Mapping[tuple[int, JobId], Row]) -> None:
+    """What runs say of their limits comes before their ends: who passed a gate that is closed now goes back to it."""
+    said = {
+        (claim.token, claim.id): (claim, at)
+        for pairs, at in reversed(calls)
+        for claim, _ in reversed(pairs)
+        if claim.meters
+    }
+    for run, (claim, at) in reversed(said.items()):
+        if run in running:
+            now = tx.now(at)
+            closed = gates.at(tx, now).meter(gates.stander(running[run]), claim.meters, now)
+            move(tx, [stays(row, State.READY) for row in gates.passed(tx, closed)], now)
 
 
 def _running(tx: Transaction, claims: Sequence[Claim]) -> dict[tuple[int, JobId], Row]:
     """The claims that are live, by token and id: a claim's token is the place of its job, which the job leaves with the run."""
-    rows = _look(tx, "settle_chosen", as_json(claim.token for claim in claims))
+    rows = look(tx, "settle_chosen", as_json(claim.token for claim in claims))
     return {(row.place, row.id): row for row in rows if row.state is State.RUNNING}
 
 
-def _after(row: Row, outcome: Outcome, now: float) -> Move:
-    """What becomes of a running job that did not succeed."""
-    if row.cancelling and isinstance(outcome, Retried | Snoozed | Released | Parked):
-        outcome = Cancelled("cancelled while running")
-    move = _stays(row, State.CANCELLED)
-    match outcome:
-        case Failed(error, crash):
-            move = move._replace(state=State.FAILED, finished_at=now, error=error)
-            return move._replace(attempt=row.attempt - crash, crashes=row.crashes + crash)
-        case Retried(delay, error, crash, queue):
-            move = _due(move, delay, now)._replace(queue=queue or row.queue, error=error)
-            return move._replace(attempt=row.attempt - crash, crashes=row.crashes + crash)
-        case Snoozed(delay):
-            return _due(move, delay, now)._replace(attempt=row.attempt - 1)
-        case Released():
-            attempt = row.attempt - (row.releases < RELEASE_LIMIT)
-            return _due(move, 0.0, now)._replace(attempt=attempt, releases=row.releases + 1)
-        case Parked(reason):
-            return move._replace(state=State.PARKED, reason=reason, attempt=row.attempt - 1)
-        case Cancelled(reason):
-            return move._replace(finished_at=now, reason=reason)
-        case _:
-            raise AssertionError(outcome)
-
-
-def _due(move: Move, delay: float, now: float) -> Move:
-    return move._replace(state=State.SCHEDULED if delay > 0 else State.READY, run_at=now + delay)
-
-
-def _stays(row: Row, state: State) -> Move:
-    """To another state, and nothing else is different."""
-    return Move(row, state, row.queue, row.run_at, row.attempt, row.crashes, row.releases)
-
-
-def _move(tx: Transaction, moves: Sequence[Move]) -> list[Ready]:
-    """Write the moves down; answers what became ready."""
+def move(tx: Transaction, moves: Sequence[Move], now: float) -> list[Ready]:
+    """Write the moves down, as the gates let them happen; answers what became ready."""
     if not moves:
         return []
+    moves = gates.met(tx, moves, now)
     ready, rows = list[Ready](), list[tuple[object, ...]]()
-    for number, move in enumerate(moves, 1):
-        row = move.row
+    tx.order.leave(one.row.place for one in moves if one.row.state is State.READY)
+    ranks = tx.order.enter({one.row.place: (one.queue, one.run_at) for one in moves if one.state is State.READY})
+    for number, one in enumerate(moves, 1):
+        row = one.row
         tx.count(row.queue, row.state, -1)
-        tx.count(move.queue, move.state, 1)
+        tx.count(one.queue, one.state, 1)
         tx.changed.append(row.id)
-        if move.state is State.READY:
-            ready.append(Ready(row.id, move.queue))
-            tx.ready.add(move.queue)
-        error = None if move.error is None else msgspec.json.encode(move.error)
-        counts = move.attempt, move.crashes, move.releases
-        where, when = (move.state.value, move.queue), (move.run_at, move.finished_at)
-        rows.append((row.place, *where, *counts, *when, error, move.reason, move.expires, len(moves) - number))
+        if one.state is State.READY:
+            ready.append(Ready(row.id, one.queue))
+            tx.ready.add(one.queue)
+        if row.asked is not None:
+            _note_end(tx, one)
+        error = None if one.error is None else msgspec.json.encode(one.error)
+        counts = one.attempt, one.crashes, one.releases
+        where, when = (one.state.value, one.queue), (one.run_at, one.finished_at)
+        to = len(moves) - number, *ranks.get(row.place, (0, False))
+        rows.append((row.place, *where, *counts, *when, error, one.reason, one.expires, *to))
+    awaiting = [(one.row.place, one.awaits) for one in moves if one.awaits is not None and one.row.asked]
+    write_rows(tx.con, "letters_await", awaiting)
     tx.run("move_places", len(moves))
     write_rows(tx.con, "move", rows)
     return ready
+
+
+def _note_end(tx: Transaction, move: Move) -> None:
+    """A job with terms may have somebody to tell of its end."""
+    row, at = move.row, move.finished_at or 0.0
+    if move.state is State.FAILED and move.error is not None:
+        tx.ended.append((row, Failed(move.error), at))
+    elif move.state is State.CANCELLED:
+        tx.ended.append((row, Cancelled(move.reason or ""), at))
 
 
 Append = Sequence[tuple[Claim, Sequence[Entry]]]
@@ -264,9 +178,9 @@ Append = Sequence[tuple[Claim, Sequence[Entry]]]
 
 def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
     running = _running(tx, [claim for pairs in calls for claim, _ in pairs])
-    found = numbers_of(tx.run("append_last", as_json({job for _, job in running})).fetchone()[0])
-    last = {job: seq for job, seq, _, _ in found}
-    noted = {(token, job): number for job, _, token, number in found}
+    found = last_numbers(tx, {job for _, job in running})
+    last = {job: seq for job, (seq, _, _) in found.items()}
+    noted = {(token, job): number for job, (_, token, number) in found.items()}
     rows, answers = list[tuple[object, ...]](), list[list[bool]]()
     for pairs in calls:
         answers.append([(claim.token, claim.id) in running for claim, _ in pairs])
@@ -284,6 +198,12 @@ def _append(tx: Transaction, calls: list[Append]) -> list[list[bool]]:
     return answers
 
 
+def last_numbers(tx: Transaction, jobs: Iterable[JobId]) -> dict[JobId, tuple[int, int, int]]:
+    """What the statement says of each: the number that its journal gave last; the token and the number of the run that wrote there last."""
+    found = numbers_of(tx.run("append_last", as_json(jobs)).fetchone()[0])
+    return {job: (seq, token, number) for job, seq, token, number in found}
+
+
 # --- upkeep ---------------------------------------------------------------------------------------------------
 
 Batch = tuple[int, float | None]
@@ -291,11 +211,14 @@ Batch = tuple[int, float | None]
 
 def _promote(tx: Transaction, batch: Batch) -> list[Ready]:
     limit, now = batch[0], tx.now(batch[1])
-    expired = _look(tx, "promote_expired", now, limit)
-    _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired])
+    expired = look(tx, "promote_expired", now, limit)
+    move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="expired") for row in expired], now)
     history.tell(tx, {row.id: _CANCELLED for row in expired}, now)
-    due = sorted(_look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
-    return _move(tx, [_stays(row, State.READY) for row in due])
+    due = sorted(look(tx, "promote_due", now, limit), key=lambda row: (row.run_at, row.place))
+    ready = move(tx, [stays(row, State.READY) for row in due], now)
+    if opening := tx.run("gate_opening", now, limit).fetchall():
+        gates.at(tx, now).touched.update(name for (name,) in opening)
+    return ready
 
 
 Reclaim = tuple[int, Sequence[str] | None, float, float, float | None]
@@ -312,24 +235,26 @@ def _reclaim(tx: Transaction, ask: Reclaim) -> list[Ready]:
         except StoreCorrupt:
             said = Card(host="?", pid=0)
         words = said.last_words or lost(worker)
-        rows = _look(tx, "reclaim_chosen", worker, limit - len(moves))
+        rows = look(tx, "reclaim_chosen", worker, limit - len(moves))
         if rows:
             tx.run("reclaim_robbed", worker)
         for row in rows:
             spent = row.crashes, row.crash_limit, row.cancelling
             outcome = orphaned(words, *spent, blameless=said.blameless)
-            moves.append(_after(row, outcome, now))
+            moves.append(after(row, outcome, now))
             told[row.id] = _CANCELLED if moves[-1].state is State.CANCELLED else outcome
     history.tell(tx, told, now)
-    return _move(tx, moves)
+    return move(tx, moves, now)
 
 
 def _prune(tx: Transaction, batch: Batch) -> int:
     limit, now = batch[0], tx.now(batch[1])
-    rows = _look(tx, "prune", now, limit)
+    rows = look(tx, "prune", now, limit)
     _delete(tx, rows)
+    tx.run("gate_prune", now, limit)
     tx.run("prune_workers", now, DAY)
     tx.run("prune_tally")
+    tx.order.forget(now)
     history.prune(tx, now, limit, DAY)
     return len(rows)
 
@@ -338,6 +263,7 @@ def _delete(tx: Transaction, rows: Sequence[Row]) -> None:
     for row in rows:
         tx.count(row.queue, row.state, -1)
         tx.changed.append(row.id)
+    tx.order.leave(row.place for row in rows if row.state is State.READY)
     if rows:
         tx.run("forget_entries", as_json(row.id for row in rows))
         tx.run("forget", as_json(row.place for row in rows))
@@ -350,13 +276,13 @@ Chosen = tuple[Sequence[JobId], float | None]
 
 def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
     ids, at = chosen
-    now, rows = tx.now(at), _by_id(tx, "by_id", ids)
+    now, rows = tx.now(at), by_id(tx, "by_id", ids)
     running = [row for row in rows if row.state is State.RUNNING]
     if running:
         tx.run("cancel_running", as_json(row.place for row in running))
         tx.changed += [row.id for row in running]
     waiting = [row for row in rows if row.state is not State.RUNNING and not row.state.finished]
-    _move(tx, [_stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting])
+    move(tx, [stays(row, State.CANCELLED)._replace(finished_at=now, reason="cancelled") for row in waiting], now)
     cancelled = {row.id: _CANCELLED for row in waiting}
     history.tell(tx, cancelled, now)
     return {row.id: State.CANCELLED if row.id in cancelled else row.state for row in rows}
@@ -364,37 +290,44 @@ def _cancel(tx: Transaction, chosen: Chosen) -> dict[JobId, State]:
 
 def _revive(tx: Transaction, chosen: Chosen) -> list[Ready]:
     ids, at = chosen
-    now, moves, keys = tx.now(at), list[Move](), set[str]()
-    for row in _by_id(tx, "revive_chosen", ids):
-        if row.key is not None and row.key in keys:
+    now, moves, revived, left = tx.now(at), list[Move](), set[str](), by_id(tx, "revive_chosen", ids)
+    known = {row.id for row in left}
+    for row in left:  # which grows
+        if row.key is not None and (row.key in revived or not keys.taken_back(tx, row.id, row.key, now)):
             continue
-        keys |= {row.key} if row.key is not None else set()
-        moves.append(_stays(row, State.READY)._replace(run_at=now, crashes=0, expires=False))
-    tx.run("revive_ended", as_json(move.row.place for move in moves))
-    return _move(tx, moves)
+        revived |= {row.key} if row.key is not None else set()
+        waits = row.asked is not None and not row.asked.started and row.asked.lacking > 0
+        moves.append(stays(row, State.WAITING if waits else State.READY)._replace(run_at=now, crashes=0, expires=False))
+        parts = [one for one in parts_of(tx, [row]) if one.state in MISSED and one.id not in known] if waits else []
+        known.update(one.id for one in parts)
+        left += parts
+    tx.run("revive_ended", as_json(one.row.place for one in moves))
+    return move(tx, moves, now)
 
 
-def _forget(tx: Transaction, ids: Sequence[JobId]) -> list[JobId]:
-    rows = [row for row in _by_id(tx, "by_id", ids) if row.state is not State.RUNNING]
+def _forget(tx: Transaction, chosen: Chosen) -> list[JobId]:
+    ids, at = chosen
+    now, rows = tx.now(at), [row for row in by_id(tx, "by_id", ids) if row.state is not State.RUNNING]
     _delete(tx, rows)
+    untold = [row for row in rows if row.asked is not None and not row.state.finished]
+    gates.gone(tx, untold, now)
+    tx.ended += [(row, Cancelled("forgotten"), now) for row in untold]
     return [row.id for row in rows]
 
 
-def _pause(tx: Transaction, wish: tuple[str, bool]) -> None:
-    queue, paused = wish
+def _pause(tx: Transaction, wish: tuple[str, bool, float | None]) -> None:
+    queue, paused, now = wish[0], wish[1], tx.now(wish[2])
+    gates.at(tx, now).pause(queue, paused, now)
+    if paused:
+        move(tx, [stays(row, State.READY) for row in look(tx, "gate_passed", queue)], now)
+    gates.pass_on(tx)
     tx.run("pause" if paused else "resume", queue)
     tx.ready.add(queue)
 
 
-def _handed_back(claims: list[Claim]) -> tuple[Verb[Any, Any], Any] | None:
-    """Claims whose caller is gone go back at once, not when a lease is over."""
-    return (settle, ([(claim, Released()) for claim in claims], None)) if claims else None
-
-
 append = Verb(_append, turn=0)
 settle = Verb(_settle)
-enqueue = Verb(_enqueue)
 # The last, so that it sees what its neighbours made ready. A power cut ends the process that holds a claim, so it may end the claim, too.
-claim = Verb.each(_claim, turn=2, undo=_handed_back, durable=False)
+claim = Verb.each(_claim, turn=2, durable=False)
 pause, promote, reclaim, prune = Verb.each(_pause), Verb.each(_promote), Verb.each(_reclaim), Verb.each(_prune)
 cancel, revive, forget = Verb.each(_cancel), Verb.each(_revive), Verb.each(_forget)

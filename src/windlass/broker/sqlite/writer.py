@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from windlass.broker.sqlite.locks import FileLock
+from windlass.broker.sqlite.order import Order
 from windlass.broker.sqlite.place import Place
 from windlass.broker.sqlite.schema import PATIENCE, connect, migrations, prepare, sql
 from windlass.broker.sqlite.wake import CHANGED, READY, Bell
@@ -49,6 +50,9 @@ class Transaction:
         self.con, self.clock = con, clock
         self.ready: set[str] = set()
         self.changed: list[str] = []
+        self.order = Order(con)
+        self.ended: list[Any] = []  # who is to be told: see `letters`
+        self.gates: Any = None  # of the present verb, if it has to do with limits: see `gates`
         self._tally: Counter[tuple[str, State]] = Counter()
 
     def now(self, now: float | None) -> float:
@@ -65,6 +69,8 @@ class Transaction:
 
     def finish(self) -> None:
         """Write what was left for the end."""
+        assert not self.ended, "a verb ended a job and told nobody: see `letters`"
+        self.order.save()
         if deltas := [(queue, state, jobs) for (queue, state), jobs in self._tally.items() if jobs]:
             self.run("tally_add", msgspec.json.encode(deltas).decode())
 

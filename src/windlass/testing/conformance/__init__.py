@@ -25,7 +25,13 @@ from windlass.testing.conformance.claim import Claiming
 from windlass.testing.conformance.enqueue import Enqueueing
 from windlass.testing.conformance.inspect import Looking, Steering
 from windlass.testing.conformance.journal import Journalling
+from windlass.testing.conformance.keys import Keeping, Replacing
+from windlass.testing.conformance.letters import Writing
+from windlass.testing.conformance.limits import Limiting
 from windlass.testing.conformance.measures import Listing, Measuring, Speaking
+from windlass.testing.conformance.meeting import Meeting
+from windlass.testing.conformance.order import Ageing, Sharing
+from windlass.testing.conformance.parts import Parting
 from windlass.testing.conformance.presence import Beating
 from windlass.testing.conformance.settle import Settling
 from windlass.testing.conformance.upkeep import Promoting, Pruning, Reclaiming
@@ -34,10 +40,16 @@ from windlass.testing.conformance.waiting import Crowding, Waiting
 
 class Conformance(
     Enqueueing,
+    Keeping,
+    Replacing,
     Claiming,
+    Sharing,
+    Ageing,
     Settling,
     Beating,
     Journalling,
+    Writing,
+    Parting,
     Promoting,
     Reclaiming,
     Pruning,
@@ -46,6 +58,8 @@ class Conformance(
     Measuring,
     Speaking,
     Listing,
+    Limiting,
+    Meeting,
     Bookkeeping,
     Waiting,
     Crowding,

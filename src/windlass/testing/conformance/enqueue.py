@@ -5,7 +5,9 @@ from __future__ import annotations
 from msgspec.structs import asdict, replace
 
 from windlass.broker.port import Broker
+from windlass.core.ids import new_id
 from windlass.core.state import State
+from windlass.core.terms import Terms, Use
 from windlass.testing.conformance.kit import NOW, Chapter, add, date, end, job, look, start, state, take
 
 
@@ -30,6 +32,19 @@ class Enqueueing(Chapter):
         assert {name: getattr(seen, name) for name in same} == {name: asdict(given)[name] for name in same}
         assert (seen.created_at, seen.run_at, seen.expires_at) == (date(NOW), date(NOW), date(NOW + 50))
         assert (seen.state, seen.attempt, seen.crashes, seen.started_at) == (State.READY, 0, 0, None)
+
+    async def test_the_terms_of_a_job_are_kept_as_given(self, broker: Broker, second: Broker) -> None:
+        """A job's terms are seen as they were given, before and after its end; a plain job has none."""
+        given = Terms(root=new_id(), group="a", weight=0.5, uses=(Use("openai", "alice", 3.0, rate=10.0),))
+        claim = await start(broker, terms=given)
+        plain = await add(broker)
+        assert (await look(second, claim.id)).terms == given
+        assert await end(broker, claim)
+        assert ((await look(second, claim.id)).terms, (await look(second, plain)).terms) == (given, None)
+        reading = await second.read(claim.id)
+        assert reading is not None
+        assert reading.end is not None
+        assert reading.end.terms == given
 
     async def test_idempotent_by_id(self, broker: Broker, second: Broker) -> None:
         """A job whose id is known already is left as it is and answered with `fresh=False` and its state."""

@@ -19,6 +19,7 @@ from windlass.testing.conformance.kit import (
     end,
     entry,
     hire,
+    job,
     look,
     start,
     state,
@@ -151,6 +152,11 @@ class Looking(Chapter):
         await broker.pause("default")
         await broker.pause("default")
         assert await end(broker, claim, DONE)
+
+    async def test_the_clock(self, broker: Broker, second: Broker) -> None:
+        """What the store's clock shows: the one by which jobs are dated."""
+        before, (placed,), after = await broker.now(), await broker.enqueue([job()]), await second.now()
+        assert before - 0.001 <= (await look(broker, placed.id)).created_at.timestamp() <= after + 0.001
 
     async def test_describe(self, broker: Broker) -> None:
         """What the store is and which faults an accepted job survives."""

@@ -20,6 +20,7 @@ from windlass.core.outcome import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspended,
 )
 from windlass.core.state import State
 from windlass.testing.simulate.clock import EPOCH
@@ -273,6 +274,8 @@ class Books:
             case Snoozed(delay):
                 book.attempt -= 1
                 self._later(book, delay)
+            case Suspended():
+                raise AssertionError("no task of the simulation is a flow")
             case Released():
                 self._give_back(book)
                 self._later(book, 0.0)

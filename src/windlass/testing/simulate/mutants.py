@@ -188,7 +188,7 @@ def claim_by_the_dead(
 @mutant(MemoryBroker, "_place", "a job that is enqueued again begins anew")
 def enqueue_without_id(broker: MemoryBroker, new: NewJob, now: float) -> Placed:
     if (record := broker._space.jobs.get(new.id)) is not None:
-        broker._space.remove(record)
+        broker._space.remove(record, now)
     return _place(broker, new, now)
 
 
@@ -206,7 +206,7 @@ async def cancel_deletes(broker: MemoryBroker, ids: Sequence[JobId]) -> dict[Job
     states = await _cancel(broker, ids)
     for job, state in states.items():
         if state is State.CANCELLED:
-            broker._space.remove(broker._space.jobs[job])
+            broker._space.remove(broker._space.jobs[job], broker.clock())
     return states
 
 

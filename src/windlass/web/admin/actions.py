@@ -21,6 +21,7 @@ from msgspec import Meta, Raw, Struct, field
 from msgspec.structs import replace
 
 from windlass.app import Windlass
+from windlass.broker import whole
 from windlass.broker.port import Broker
 from windlass.core.ids import check_id
 from windlass.core.job import Duty, Job, JobId, NewJob
@@ -130,11 +131,12 @@ class Verb(NamedTuple):
 
 
 async def _retry(broker: Broker, ids: Sequence[JobId]) -> int:
-    return len(await broker.revive(ids))
+    ready = {one.id for one in await broker.revive(ids)}  # with them their parts, and not those that wait again
+    return sum(job is not None and (job.id in ready or job.state is State.WAITING) for job in await broker.get(ids))
 
 
 async def _cancel(broker: Broker, ids: Sequence[JobId]) -> int:
-    states = await broker.cancel(ids)
+    states = await whole.cancel(broker, ids)
     return sum(state in (State.CANCELLED, State.RUNNING) for state in states.values())
 
 
@@ -200,7 +202,7 @@ def add(router: APIRouter, app: Windlass, show_arguments: bool) -> None:
         part(router, app)
 
 
-def _body(app: Windlass, kind: type[T]) -> Any:
+def body_of(app: Windlass, kind: type[T]) -> Any:
     """The dependency that reads a body. It stands behind the role: of who has none, nothing is read."""
     limit = app.settings.max_payload + ENVELOPE
 
@@ -221,7 +223,7 @@ def _body(app: Windlass, kind: type[T]) -> Any:
     return Depends(read)
 
 
-def _documented(kind: type[Struct]) -> dict[str, Any]:
+def documented_body(kind: type[Struct]) -> dict[str, Any]:
     """`openapi_extra=` for a body."""
     (_,), schemas = msgspec.json.schema_components([kind])
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas[kind.__name__]}}}}
@@ -239,8 +241,8 @@ async def _find(broker: Broker, job_id: str) -> Job:
 
 
 def _add_jobs(router: APIRouter, app: Windlass, show_arguments: bool) -> None:
-    @router.post("/jobs/actions", openapi_extra=_documented(JobsAction))
-    async def act(access: Operator, asked: JobsAction = _body(app, JobsAction)) -> Affected:
+    @router.post("/jobs/actions", openapi_extra=documented_body(JobsAction))
+    async def act(access: Operator, asked: JobsAction = body_of(app, JobsAction)) -> Affected:
         """Retry, cancel or delete many jobs: at most 1,000 in one call."""
         verb = VERBS[asked.action]
         access.check(verb.least)
@@ -278,8 +280,8 @@ def _without_values(q: str) -> str:
 
 
 def _add_job(router: APIRouter, app: Windlass) -> None:
-    @router.post("/jobs/{job_id}/again", status_code=HTTPStatus.CREATED, openapi_extra=_documented(Again))
-    async def again(job_id: str, access: Operator, repeats: Repeatable, asked: Again = _body(app, Again)) -> Created:
+    @router.post("/jobs/{job_id}/again", status_code=HTTPStatus.CREATED, openapi_extra=documented_body(Again))
+    async def again(job_id: str, access: Operator, repeats: Repeatable, asked: Again = body_of(app, Again)) -> Created:
         """Make the same job once more, perhaps with other arguments."""
         broker = await app.broker()
         job = await _find(broker, job_id)
@@ -287,44 +289,45 @@ def _add_job(router: APIRouter, app: Windlass) -> None:
         new = calls.again(app, job, bytes(asked.arguments), given)
         new = repeats.identified(new, app.name, "again", job.id, access.name)
         said = "with edited arguments" if bytes(asked.arguments) else ""
-        return await _make(broker, access, "run again", job.id, new, repeats, said)
+        return await make(broker, access, "run again", job.id, new, repeats, said)
 
-    @router.post("/tasks/{name:path}/run", status_code=HTTPStatus.CREATED, openapi_extra=_documented(Run))
-    async def run(name: str, access: Operator, repeats: Repeatable, asked: Run = _body(app, Run)) -> Created:
+    @router.post("/tasks/{name:path}/run", status_code=HTTPStatus.CREATED, openapi_extra=documented_body(Run))
+    async def run(name: str, access: Operator, repeats: Repeatable, asked: Run = body_of(app, Run)) -> Created:
         """Make a job of a task that is registered in this process."""
         new = calls.run(app, name, bytes(asked.arguments), asked.options)
         new = repeats.identified(new, app.name, "run", name, access.name)
-        return await _make(await app.broker(), access, "run", name, new, repeats)
+        return await make(await app.broker(), access, "run", name, new, repeats)
 
-    @router.post("/jobs/{job_id}/kill", status_code=HTTPStatus.ACCEPTED, openapi_extra=_documented(Nothing))
-    async def kill(job_id: str, access: Operator, _: Nothing = _body(app, Nothing)) -> Affected:
+    @router.post("/jobs/{job_id}/kill", status_code=HTTPStatus.ACCEPTED, openapi_extra=documented_body(Nothing))
+    async def kill(job_id: str, access: Operator, _: Nothing = body_of(app, Nothing)) -> Affected:
         """Cancel it; when it runs and does not listen, it is forced after `kill_after`."""
         broker = await app.broker()
         job = await _find(broker, job_id)
         async with audited(broker, access, "kill", job.id):
-            state = (await broker.cancel([job.id])).get(job.id)
+            state = (await whole.cancel(broker, [job.id])).get(job.id)
             if job.state.finished or state in (State.SUCCEEDED, State.FAILED):
                 raise Problem(HTTPStatus.CONFLICT, "job-finished", f"the job has finished already: {state}", id=job.id)
         return Affected(affected=1)
 
 
-async def _make(
+async def make(
     broker: Broker, access: Access, action: str, target: str, job: NewJob, repeats: Repeats, detail: str = ""
 ) -> Created:
+    """Store a new job, unless this is a repeat. Raises `Problem` when its key is taken."""
     async with audited(broker, access, action, target, detail) as entry:
         (placed,) = await broker.enqueue([job])
         if await repeats.found(broker, job, placed):
             entry.add("a repeat")
-        elif not placed.fresh:
-            detail = f"the unfinished job {placed.id} has its key: nothing was stored"
+        elif not placed.fresh and not placed.replaced:
+            detail = f"the job {placed.id} has its key: nothing was stored"
             raise Problem(HTTPStatus.CONFLICT, "key-taken", detail, id=placed.id)
         entry.add(f"job {placed.id}")
     return Created(id=placed.id)
 
 
 def _add_queues(router: APIRouter, app: Windlass) -> None:
-    @router.post("/queues/{name:path}", openapi_extra=_documented(QueueAction))
-    async def queue(name: str, access: Operator, asked: QueueAction = _body(app, QueueAction)) -> Affected:
+    @router.post("/queues/{name:path}", openapi_extra=documented_body(QueueAction))
+    async def queue(name: str, access: Operator, asked: QueueAction = body_of(app, QueueAction)) -> Affected:
         """Pause it, resume it, or cancel what waits in it; what runs goes on. A queue may be paused before it holds anything."""
         calls.checked_options({"queue": name})
         broker = await app.broker()
@@ -343,8 +346,8 @@ def _add_queues(router: APIRouter, app: Windlass) -> None:
 
 
 def _add_others(router: APIRouter, app: Windlass) -> None:
-    @router.post("/failures/{fingerprint}", openapi_extra=_documented(FaultAction))
-    async def fault(fingerprint: str, access: Operator, asked: FaultAction = _body(app, FaultAction)) -> FaultRow:
+    @router.post("/failures/{fingerprint}", openapi_extra=documented_body(FaultAction))
+    async def fault(fingerprint: str, access: Operator, asked: FaultAction = body_of(app, FaultAction)) -> FaultRow:
         """Say of failures that look alike that they are dealt with, to be shown later, or open after all."""
         broker, until, said = await app.broker(), 0.0, ""
         if asked.action == "snooze":
@@ -358,8 +361,10 @@ def _add_others(router: APIRouter, app: Windlass) -> None:
         (shown,) = await faults.rows(broker, [replace(found, state=mark, until=until)], time.time())
         return shown
 
-    @router.post("/workers/{worker_id:path}", status_code=HTTPStatus.ACCEPTED, openapi_extra=_documented(WorkerAction))
-    async def worker(worker_id: str, access: Operator, asked: WorkerAction = _body(app, WorkerAction)) -> Affected:
+    @router.post(
+        "/workers/{worker_id:path}", status_code=HTTPStatus.ACCEPTED, openapi_extra=documented_body(WorkerAction)
+    )
+    async def worker(worker_id: str, access: Operator, asked: WorkerAction = body_of(app, WorkerAction)) -> Affected:
         """Ask a worker for something; it hears of it with its next beat."""
         if asked.action == "stop":
             access.check(Role.ADMIN)

@@ -23,7 +23,7 @@ from windlass.core.payload import Undecodable, read_json
 from windlass.core.plain import plain
 from windlass.errors import BrokerError, WindlassError
 from windlass.web.admin.access import Access, Operator
-from windlass.web.admin.shapes import AuditEntry, AuditPage
+from windlass.web.admin.shapes import Shape
 from windlass.web.problems import Problem
 
 SHELF = "audit"
@@ -34,6 +34,25 @@ KEPT = 100_000
 """Entries that are kept: the latest."""
 
 logger = logging.getLogger("windlass.web")
+
+
+class AuditEntry(Shape):
+    """Something that somebody did."""
+
+    id: str
+    at: datetime
+    who: str
+    role: str
+    action: str
+    target: str
+    detail: str
+
+
+class AuditPage(Shape):
+    """What was done, the latest first."""
+
+    entries: list[AuditEntry]
+    next: str | None
 
 
 class Entry(Struct):

@@ -15,15 +15,17 @@ import msgspec
 from msgspec import Struct
 
 from windlass.core.durations import seconds
-from windlass.core.ids import first_id_at
+from windlass.core.ids import check_id, first_id_at
 from windlass.core.job import Job, JobId
 from windlass.core.measures import sighted
 from windlass.core.payload import Envelope, unpack
 from windlass.core.state import State
 from windlass.errors import ConfigurationError, InvalidArguments, Undecodable
 
-NAMES = ("state", "queue", "task", "error", "since", "until", "key", "id", "worker", "fault")
+NAMES = ("state", "queue", "task", "error", "since", "until", "key", "id", "root", "worker", "fault")
 """What a token may be about, beside `meta.NAME:` and `arg.NAME=`."""
+WHOLE = "*"
+"""As a root: every job that stands for a whole workflow, or is a flow of its own."""
 SKEW = 60.0
 """Seconds that the clock by which an id was made may differ from the store's."""
 _WORD = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*"?)+')
@@ -49,6 +51,7 @@ def _unquoted(text: str) -> str:
 class Filter(Struct, frozen=True):
     """Which jobs are wanted. An empty part asks for nothing.
 
+    roots: workflows that they belong to, or `WHOLE`.
     since, until: Unix times between which they were made, the first one included. about: values by "meta.NAME" and "arg.NAME".
     """
 
@@ -58,6 +61,7 @@ class Filter(Struct, frozen=True):
     errors: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
@@ -89,14 +93,14 @@ class Filter(Struct, frozen=True):
 
     @property
     def _exact(self) -> dict[str, str]:
-        given = {"queue": self.queues, "task": self.tasks, "key": self.keys}
+        given = {"queue": self.queues, "task": self.tasks, "key": self.keys, "root": self.roots}
         return {name: values[0] for name, values in given.items() if len(values) == 1 and not values[0].endswith("*")}
 
     @property
     def is_stored(self) -> bool:
         """Whether the store finds exactly what is wanted."""
-        only = Filter(states=self.states, queues=self.queues, tasks=self.tasks, keys=self.keys)
-        return self == only and len(self._exact) == len(self.queues + self.tasks + self.keys)
+        only = Filter(states=self.states, queues=self.queues, tasks=self.tasks, keys=self.keys, roots=self.roots)
+        return self == only and len(self._exact) == len(self.queues + self.tasks + self.keys + self.roots)
 
     def wants(self, job: Job) -> bool:
         """Whether this is one of the wanted jobs."""
@@ -107,6 +111,7 @@ class Filter(Struct, frozen=True):
             and (not self.tasks or any(_like(task, job.task) for task in self.tasks))
             and (not self.keys or job.key in self.keys)
             and (not self.ids or job.id.startswith(self.ids))
+            and (not self.roots or job.root in self.roots or (WHOLE in self.roots and job.root == job.id))
             and (not self.workers or any(_like(worker, job.worker or "") for worker in self.workers))
             and (not self.errors or (error is not None and error.type in self.errors))
             and (self.since is None or made >= self.since)
@@ -179,6 +184,7 @@ def parse(q: str, now: float) -> Filter:
         about=about,
         states=states,
         ids=tuple(_id(value) for value in given.get("id", ())),
+        roots=tuple(value if value == WHOLE else check_id(value) for value in given.get("root", ())),
         since=max((_moment("since", value, now) for value in given.get("since", ())), default=None),
         until=min((_moment("until", value, now) for value in given.get("until", ())), default=None),
     )

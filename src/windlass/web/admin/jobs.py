@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -13,13 +12,15 @@ import msgspec
 from pydantic_core import to_json
 
 from windlass.broker.port import Broker
+from windlass.core.gates import uses_of
 from windlass.core.job import Job, QueueInfo
+from windlass.core.keys import holds
 from windlass.core.payload import Envelope, Undecodable, read_json, unpack
 from windlass.core.state import State
 from windlass.definition import Definition, stable_name
 from windlass.web.admin.desk import Desk
 from windlass.web.admin.filter import Filter, fingerprint
-from windlass.web.admin.matching import made_at, matching
+from windlass.web.admin.matching import made_at, matching, parts_of
 from windlass.web.admin.shapes import Code, JobDetail, JobRow, JobsPage, Payload
 from windlass.web.admin.timeline import timeline
 from windlass.web.admin.why import why
@@ -46,7 +47,8 @@ async def page(desk: Desk, wanted: Filter, before: str | None, limit: int) -> Jo
 
 async def detail(desk: Desk, job: Job, shown: bool, root: str) -> JobDetail:
     """All of a job. shown: with what it carries. root: where the dashboard is."""
-    broker, now = await desk.broker(), time.time()
+    broker = await desk.broker()
+    now = await broker.now()
     try:
         envelope = unpack(job.body)
     except Undecodable:
@@ -62,13 +64,14 @@ async def detail(desk: Desk, job: Job, shown: bool, root: str) -> JobDetail:
         timeout=(envelope.timeout if envelope else None) or timeout,
         meta=envelope.meta if envelope else {},
         version=job.version,
+        holder=await _holder(broker, job, now),
         arguments=arguments,
         result=None if job.result is None else _result(job.result, shown),
         traceback=error.traceback if error else "",
         evidence=error.evidence if error else {},
         fingerprint=fingerprint(job),
         timeline=timeline(job, await desk.tries.of(broker, job)),
-        why=await _why(broker, job, now),
+        why=await _why(desk, job, now),
         code=code(job, None if arguments.hidden or arguments.cut else arguments.value, definition, root),
     )
 
@@ -122,13 +125,28 @@ class _Cut:
 # --- what became of it --------------------------------------------------------------------------------------
 
 
-async def _why(broker: Broker, job: Job, now: float) -> list[str]:
+async def _why(desk: Desk, job: Job, now: float) -> list[str]:
     if job.state.finished or job.state is State.RUNNING:
         return []
+    broker = await desk.broker()
     queues = {queue.name: queue for queue in await broker.tally()}
     queue = queues.get(job.queue) or QueueInfo(job.queue, {})
     ahead = await _ahead(broker, job, queue) if job.state is State.READY else 0
-    return why(job, queue, await broker.workers(), ahead, now)
+    names = [(use.limit, use.key) for use in uses_of(job.terms)] if job.state is State.WAITING else []
+    limits = await broker.limits(names) if names else []
+    parts, steps = await parts_of(broker, job), await desk.tries.steps(broker, job, now)
+    return why(job, queue, await broker.workers(), ahead, now, limits, parts, steps)
+
+
+async def _holder(broker: Broker, job: Job, now: float) -> str | None:
+    """The job that has this one's key now."""
+    if job.key is None:
+        return None
+    for one in (await broker.find(key=job.key)).jobs:
+        started = one.started_at is not None
+        if holds(one.terms, one.created_at.timestamp(), started, one.state.finished, now):
+            return one.id
+    return None
 
 
 async def _ahead(broker: Broker, job: Job, queue: QueueInfo) -> int | None:

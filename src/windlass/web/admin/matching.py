@@ -8,6 +8,7 @@ from uuid import UUID
 
 from windlass.broker.port import Broker
 from windlass.core.job import Job, JobId
+from windlass.core.state import LIVE, State
 from windlass.web.admin.filter import Filter
 
 SCAN = 500
@@ -42,6 +43,14 @@ async def matching(broker: Broker, wanted: Filter, *, before: JobId | None = Non
             return Matches(found, None)
         looked = looked + len(jobs) if len(jobs) == batch else most
     return Matches(found, before, stopped=True)
+
+
+async def parts_of(broker: Broker, job: Job) -> list[Job]:
+    """Some unfinished jobs that this one waits for before its first run."""
+    if job.state is not State.WAITING or job.root is None or job.letters >= job.awaited:
+        return []
+    found = await broker.find(states=LIVE, root=job.root, limit=BATCH)
+    return [one for one in found.jobs if one.terms and job.id in one.terms.to]
 
 
 def made_at(job_id: JobId) -> datetime:

@@ -113,6 +113,6 @@ def _size(desk: Desk, queue: str, serving: Sequence[Worker]) -> int:
     """How many jobs of a queue one worker runs at once: those that serve it, or one with the settings that we know."""
     settings = desk.app.settings
     own = {"loop": settings.concurrency, "thread": settings.threads, "process": settings.processes}
-    lanes = {one.lane for one in desk.app.definitions.values() if one.queue == queue} or own.keys()
+    lanes = {one.slot for one in desk.app.definitions.values() if one.queue == queue} or own.keys()
     sizes = [sum(of.get(lane, 0) for lane in lanes) for of in [one.card.slots for one in serving] or [own]]
     return max(1, sum(sizes) // len(sizes))

@@ -13,11 +13,12 @@ from windlass.core.ids import check_id
 from windlass.core.job import Job
 from windlass.core.measures import FAULTS, Mark
 from windlass.errors import InvalidArguments
-from windlass.web.admin import charts, faults, jobs, queues, stream, tasks, workers
+from windlass.web.admin import charts, faults, jobs, limits, queues, schedules, stream, tasks, workers, workflows
 from windlass.web.admin.access import Access, Role, Viewer
 from windlass.web.admin.audit import audited
 from windlass.web.admin.desk import Desk, Length, answer, axis_of, missing
 from windlass.web.admin.filter import parse
+from windlass.web.admin.limits import LimitsPage
 from windlass.web.admin.overview import overview
 from windlass.web.admin.shapes import (
     FaultsPage,
@@ -27,13 +28,11 @@ from windlass.web.admin.shapes import (
     QueueDetail,
     QueueList,
     Scale,
-    System,
-    TaskDetail,
-    TaskList,
     WorkerDetail,
     WorkerList,
 )
-from windlass.web.admin.system import system
+from windlass.web.admin.system import System, system
+from windlass.web.admin.tasks import TaskDetail, TaskList
 from windlass.web.problems import documented, not_found
 from windlass.web.sse import EventStream
 
@@ -50,7 +49,18 @@ Before = Annotated[str, Query(max_length=100, description="where the page before
 def add(router: APIRouter, app: Windlass, show_arguments: bool) -> None:
     """Add all reads. show_arguments: what jobs carry is shown to all who may look."""
     desk = Desk(app, show_arguments)
-    for part in (_add_overview, _add_jobs, _add_queues, _add_workers, _add_tasks, _add_streams):
+    parts = (
+        _add_overview,
+        _add_jobs,
+        _add_queues,
+        _add_limits,
+        _add_workers,
+        _add_tasks,
+        schedules.add_reads,
+        workflows.add_reads,
+        _add_streams,
+    )
+    for part in parts:
         part(router, desk)
 
 
@@ -156,6 +166,21 @@ def _add_queues(router: APIRouter, desk: Desk) -> None:
             workers=await workers.rows(await desk.broker(), serving),
         )
         return answer(request, value)
+
+
+def _add_limits(router: APIRouter, desk: Desk) -> None:
+    @router.get("/limits", response_model=LimitsPage)
+    async def get_limits(
+        request: Request,
+        _: Viewer,
+        after: Annotated[
+            str, Query(max_length=600, description="where the page before this one ended: its `next`")
+        ] = "",
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    ) -> Response:
+        """Keys of limits that somebody needs: what is taken, and how many jobs wait."""
+        name, key = (*after.split("\x1f", 1), "")[:2]
+        return answer(request, await limits.page(await desk.broker(), (name, key) if after else None, limit))
 
 
 def _add_workers(router: APIRouter, desk: Desk) -> None:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.openapi.utils import get_openapi
 
 from windlass.app import Windlass
-from windlass.web.admin import actions, audit, page, reads
+from windlass.web.admin import actions, audit, page, reads, schedules, workflows
 from windlass.web.admin.access import Viewer, gate, local
 from windlass.web.problems import Problem, documented
 from windlass.web.router import ProblemRoute, opening
@@ -79,6 +79,8 @@ def _api(app: Windlass, show_arguments: bool) -> APIRouter:
     )
     reads.add(api, app, show_arguments)
     actions.add(api, app, show_arguments)
+    schedules.add_actions(api, app)
+    workflows.add_actions(api, app)
     audit.add(api, app)
 
     @api.get("/openapi.json", include_in_schema=False)

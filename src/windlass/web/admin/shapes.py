@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from windlass.core.measures import Mark
 from windlass.core.state import State
@@ -107,7 +107,10 @@ class ErrorShape(Shape):
 
 
 class JobRow(Shape):
-    """A job in a list."""
+    """A job in a list. root: the workflow that it belongs to; its own id: it stands for the whole.
+
+    letters: of how many that it waits for (`awaited`) it has heard.
+    """
 
     id: str
     task: str
@@ -126,6 +129,9 @@ class JobRow(Shape):
     reason: str | None
     error: ErrorShape | None
     progress: ProgressView | None
+    root: str | None
+    letters: int
+    awaited: int
 
 
 class JobsPage(Shape):
@@ -174,13 +180,14 @@ class Code(Shape):
 
 
 class JobDetail(JobRow):
-    """A job with all that is known of it. why: why it is not running, in words."""
+    """A job with all that is known of it. holder: the job that has its key now. why: why it is not running, in words."""
 
     lane: str
     expires_at: datetime | None
     timeout: float | None
     meta: dict[str, str]
     version: str
+    holder: str | None
     arguments: Payload
     result: Payload | None
     traceback: str
@@ -296,88 +303,3 @@ class Scale(Shape):
     running: int
     oldest: float
     wanted_workers: int
-
-
-class TaskRow(Shape):
-    """A task. Of one that only the history knows, all but its numbers is empty. p50, p95: of its runs' times."""
-
-    name: str
-    queue: str
-    lane: str
-    timeout: float | None
-    attempts: int
-    doc: str
-    source: str
-    arguments: dict[str, Any] = Field(alias="schema")
-    count: int
-    failed_share: float
-    p50: float | None
-    p95: float | None
-    spark: list[int]
-
-
-class TaskList(Shape):
-    """All tasks."""
-
-    tasks: list[TaskRow]
-
-
-class TaskDetail(Shape):
-    """One task."""
-
-    task: TaskRow
-    series: Series
-
-
-class Store(Shape):
-    """The live store."""
-
-    kind: str
-    place: str
-    version: str
-    survives: list[str]
-    remarks: list[str]
-    details: dict[str, Any]
-
-
-class Version(Shape):
-    """How many workers run which version of Windlass and of the program's code."""
-
-    version: str
-    code: str
-    workers: int
-
-
-class Retention(Shape):
-    """How long the history keeps spans of this length."""
-
-    step: int
-    kept: float
-
-
-class System(Shape):
-    """What everything runs on."""
-
-    store: Store
-    versions: list[Version]
-    settings: dict[str, Any]
-    retention: list[Retention]
-
-
-class AuditEntry(Shape):
-    """Something that somebody did."""
-
-    id: str
-    at: datetime
-    who: str
-    role: str
-    action: str
-    target: str
-    detail: str
-
-
-class AuditPage(Shape):
-    """What was done, the latest first."""
-
-    entries: list[AuditEntry]
-    next: str | None

@@ -9,7 +9,42 @@ from typing import Any
 from windlass.core.measures import STEPS
 from windlass.core.urls import masked
 from windlass.web.admin.desk import Desk
-from windlass.web.admin.shapes import Retention, Store, System, Version
+from windlass.web.admin.shapes import Shape
+
+
+class Store(Shape):
+    """The live store."""
+
+    kind: str
+    place: str
+    version: str
+    survives: list[str]
+    remarks: list[str]
+    details: dict[str, Any]
+
+
+class Version(Shape):
+    """How many workers run which version of Windlass and of the program's code."""
+
+    version: str
+    code: str
+    workers: int
+
+
+class Retention(Shape):
+    """How long the history keeps spans of this length."""
+
+    step: int
+    kept: float
+
+
+class System(Shape):
+    """What everything runs on."""
+
+    store: Store
+    versions: list[Version]
+    settings: dict[str, Any]
+    retention: list[Retention]
 
 
 async def system(desk: Desk) -> System:

@@ -8,7 +8,7 @@ from inspect import getdoc
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import PydanticUserError
+from pydantic import Field, PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from windlass.core.measures import merged, percentile
@@ -17,7 +17,38 @@ from windlass.errors import TaskDefinitionError
 from windlass.web.admin import charts
 from windlass.web.admin.charts import Cell
 from windlass.web.admin.desk import Desk
-from windlass.web.admin.shapes import TaskRow
+from windlass.web.admin.shapes import Series, Shape
+
+
+class TaskRow(Shape):
+    """A task. Of one that only the history knows, all but its numbers is empty. p50, p95: of its runs' times."""
+
+    name: str
+    queue: str
+    lane: str
+    timeout: float | None
+    attempts: int
+    doc: str
+    source: str
+    arguments: dict[str, Any] = Field(alias="schema")
+    count: int
+    failed_share: float
+    p50: float | None
+    p95: float | None
+    spark: list[int]
+
+
+class TaskList(Shape):
+    """All tasks."""
+
+    tasks: list[TaskRow]
+
+
+class TaskDetail(Shape):
+    """One task."""
+
+    task: TaskRow
+    series: Series
 
 
 def rows(desk: Desk, cells: Sequence[Cell]) -> list[TaskRow]:

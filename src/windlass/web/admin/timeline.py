@@ -8,15 +8,17 @@ from datetime import UTC, datetime
 
 from windlass.broker.port import Journals
 from windlass.core.durations import date
-from windlass.core.job import Job, Tried
+from windlass.core.job import Entry, Job, Tried
 from windlass.core.outcome import ErrorInfo
 from windlass.core.payload import Undecodable, read_json
 from windlass.core.state import State
+from windlass.definition import GATHER
 from windlass.web.admin.shapes import Span, SpanError
+from windlass.web.admin.steps import Step, Steps
 
 KEPT = 200
 """Jobs whose runs are remembered."""
-DELAYED = ("retried", "snoozed")
+DELAYED = ("retried", "snoozed", "suspended")
 """Outcomes after which a job waits for its time; after the others it is ready at once."""
 _WAITS = {State.SCHEDULED: "scheduled", State.WAITING: "waiting", State.READY: "ready", State.CANCELLED: "ready"}
 
@@ -25,28 +27,41 @@ Try = tuple[int, float, Tried]
 
 
 class Tries:
-    """The runs that the journals of the jobs looked at lately tell of: what was read of a journal once is not read again."""
+    """The runs and steps that the journals of the jobs looked at lately tell of: what was read of a journal once is not read again."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[int, list[Try]]] = {}
+        self._known: dict[str, tuple[datetime, int, list[Try], Steps]] = {}
 
     async def of(self, broker: Journals, job: Job) -> list[Try]:
         """The runs of a job that did not succeed, as far as they can be read."""
-        last, tries = self._known.pop(job.id, (0, []))
+        return (await self._read(broker, job))[0]
+
+    async def steps(self, broker: Journals, job: Job, now: float) -> list[Step]:
+        """The steps of a flow; nothing of what has never run, or is none."""
+        if job.started_at is None or job.terms is None or not job.terms.collects or job.task == GATHER:
+            return []
+        return (await self._read(broker, job))[1].told(now)
+
+    async def _read(self, broker: Journals, job: Job) -> tuple[list[Try], Steps]:
+        made, last, tries, steps = self._known.pop(job.id, (None, 0, [], Steps(job.id)))
+        if made != job.created_at:  # it was made anew under the same id
+            last, tries, steps = 0, [], Steps(job.id)
         reading = await broker.read(job.id, after=last)
         if reading is None:
-            return []
-        tries = [
-            one for one in tries if one[1] >= job.created_at.timestamp()
-        ]  # a job may be made anew under the same id
-        for entry in reading.entries:
-            if entry.kind == "attempt":
-                with suppress(Undecodable):
-                    tries.append((entry.attempt, entry.at, read_json("a run", entry.data, Tried)))
-        self._known[job.id] = reading.last, tries
+            return [], steps
+        tries += _tries(reading.entries)
+        steps.add(reading.entries)
+        self._known[job.id] = job.created_at, reading.last, tries, steps
         if len(self._known) > KEPT:
             del self._known[next(iter(self._known))]
-        return tries
+        return tries, steps
+
+
+def _tries(entries: Iterable[Entry]) -> Iterator[Try]:
+    for entry in entries:
+        if entry.kind == "attempt":
+            with suppress(Undecodable):
+                yield entry.attempt, entry.at, read_json("a run", entry.data, Tried)
 
 
 def timeline(job: Job, tries: Iterable[Try]) -> list[Span]:
@@ -82,9 +97,12 @@ def _runs(job: Job, tries: list[Try]) -> Iterator[Span]:
     if started is None or (tries and tries[-1][1] >= started.timestamp()):
         return
     ended = job.state.finished
-    kind = job.state.value if ended or job.state is State.RUNNING else "crashed"
-    # Who takes back a lost worker's job knows only when that was: then the job was due again.
-    until = job.finished_at if ended else None if kind == "running" else max(job.run_at, started)
+    interrupted = "suspended" if job.awaited else "crashed"
+    kind = job.state.value if ended or job.state is State.RUNNING else interrupted
+    # Who takes back a lost worker's job knows only when that was: then the job was due again. When a flow was suspended nobody notes:
+    # soon after it started.
+    back = started if kind == "suspended" else max(job.run_at, started)
+    until = job.finished_at if ended else None if kind == "running" else back
     error = None if kind in ("running", "succeeded") else _error(job.error)
     yield Span(at=started, until=until, kind=kind, attempt=max(1, job.attempt), worker=job.worker, error=error)
 

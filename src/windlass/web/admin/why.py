@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from windlass.core.gates import LimitInfo, uses_of
 from windlass.core.job import Job, QueueInfo, Worker
+from windlass.core.resources import needs_of
 from windlass.core.state import State
+from windlass.limit import why_waiting
+from windlass.web.admin.steps import Step
 from windlass.web.admin.words import length, plural
 
+NAMED = 3
+"""Jobs that another one waits for, and that are named."""
 
-def why(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | None, now: float) -> list[str]:
+
+def why(
+    job: Job,
+    queue: QueueInfo,
+    workers: Sequence[Worker],
+    ahead: int | None,
+    now: float,
+    limits: Sequence[LimitInfo] = (),
+    parts: Sequence[Job] = (),
+    steps: Sequence[Step] = (),
+) -> list[str]:
     """What keeps the job from running now, the first reason first; nothing when it runs or has finished.
 
-    ahead: how many jobs of its queue are before it; None when they are too many to be looked at.
+    ahead: how many jobs of its queue are before it; None when they are too many to be looked at. limits: those that it has.
+    parts: some unfinished ones that it waits for. steps: those that it has come to, if it is a flow.
     """
     match job.state:
         case State.SCHEDULED:
-            return list(_scheduled(job, workers, now))
+            return list(suspended(job, steps, now)) or list(_scheduled(job, workers, now))
         case State.WAITING:
-            return ["It waits for other jobs to finish."]
+            return list(waiting(job, limits, queue.paused, now, parts, steps))
         case State.PARKED:
             reason = (job.reason or "no worker could make sense of it").rstrip(".")
             return [
@@ -29,6 +46,42 @@ def why(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | None
             return list(_ready(job, queue, workers, ahead))
         case _:
             return []
+
+
+def waiting(
+    job: Job, limits: Sequence[LimitInfo], paused: bool, now: float, parts: Sequence[Job], steps: Sequence[Step]
+) -> Iterator[str]:
+    """What a waiting job waits for: letters first, then its limits."""
+    if job.letters >= job.awaited:
+        uses = " and ".join(
+            f"{use.limit}{f' under the key {use.key}' if use.key else ''}" for use in uses_of(job.terms)
+        )
+        told = list(why_waiting(job, limits, paused, now)) if uses else ["It waits for other jobs to finish."]
+        yield from told or [f"It stands at the limit {uses}, and passes with the next look of a worker."]
+    elif pending := list(suspended(job, steps, now)):
+        yield from pending
+    else:
+        come = f", of which {job.letters:,} {'has' if job.letters == 1 else 'have'} finished" if job.awaited > 1 else ""
+        yield f"It waits for {plural(job.awaited, 'job')}{come}."
+        for part in parts[:NAMED]:
+            yield f"The job {part.id} ({part.task}) is {part.state}."
+
+
+def suspended(job: Job, steps: Sequence[Step], now: float) -> Iterator[str]:
+    """What a flow waits for."""
+    for step in steps:
+        if step.outcome != "waiting":
+            continue
+        left = "" if step.until is None else length(max(0.0, step.until.timestamp() - now))
+        match step.kind:
+            case "event":
+                yield f'It waits for the event "{step.event}"{left and f", for another {left} at most"}: app.signal(...) tells it.'
+            case "sleep":
+                yield f"It sleeps for another {left}."
+            case _:
+                yield f"It waits for the job {step.job} ({step.name.removeprefix('run ')})."
+    if job.error is not None and any(step.outcome == "waiting" for step in steps):
+        yield f"It has failed before: {job.error.type}."
 
 
 def _scheduled(job: Job, workers: Sequence[Worker], now: float) -> Iterator[str]:
@@ -56,6 +109,8 @@ def _ready(job: Job, queue: QueueInfo, workers: Sequence[Worker], ahead: int | N
         yield f"No living worker takes the queue {job.queue}. Start one: windlass worker -q {job.queue}"
     elif not taking:
         yield f"{plural(len(serving), 'worker')} of the queue {job.queue} take nothing new: they are quiet, or about to stop."
+    elif not slots and (needs := needs_of(job.lane)):
+        yield f"It needs {needs}, and no living worker of the queue {job.queue} has that. Start one: windlass worker --has {needs}"
     elif not slots:
         yield f"No worker of the queue {job.queue} has slots in the lane {job.lane}."
     elif busy >= slots:

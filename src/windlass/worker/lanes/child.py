@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 from windlass.context import Context
-from windlass.core.job import Entry
+from windlass.core.batch import joined, parted, together
+from windlass.core.job import Claim, Entry
 from windlass.core.outcome import UNKNOWN_TASK, Ending, Raised, Unknown
-from windlass.core.payload import Undecodable, unpack
-from windlass.definition import Program
+from windlass.core.payload import Envelope, Undecodable, unpack
+from windlass.definition import Definition, Program
 from windlass.errors import ConfigurationError, JobInterrupted
 from windlass.worker import capture, signals
 from windlass.worker.call import Caller, describe
@@ -59,7 +60,12 @@ class Child:
             if isinstance(message, Start):
                 # Here, not in the loop: a Stop may follow before the loop turns.
                 self._context = Context(
-                    message.claim, self._note, meta={}, last_checkpoint=message.checkpoint, max_payload=limit
+                    message.claim,
+                    self._note,
+                    meta={},
+                    last_checkpoint=message.checkpoint,
+                    max_payload=limit,
+                    devices=message.devices,
                 )
                 self._interrupting = False
                 self._loop.call_soon_threadsafe(self._inbox.put_nowait, message)
@@ -76,15 +82,18 @@ class Child:
         self._parent.send(Note(entry))
 
     async def _run(self, start: Start, context: Context) -> Ending:
-        try:
-            definition = self._program.definitions[start.claim.task]
-            envelope = unpack(start.claim.body)
-            values = definition.arguments.decode(envelope.args)
-        except KeyError:
+        definition = self._program.definitions.get(start.claim.task)
+        if definition is None:
             return Unknown(f"{UNKNOWN_TASK}{start.claim.task!r} is registered in a child of this worker")
-        except (Undecodable, ConfigurationError) as error:
-            return Unknown(str(error))
-        context.meta = envelope.meta
+        jobs = [_opened(definition, claim) for claim in (start.claim, *start.more)]
+        if not (sound := [job for job in jobs if not isinstance(job, Unknown)]):
+            return joined([job for job in jobs if isinstance(job, Unknown)])
+        context.meta = sound[0][0].meta
+        ending = await self._perform(definition, context, together([values for _, values in sound]))
+        parts = iter(parted(ending, len(sound)))
+        return joined([job if isinstance(job, Unknown) else next(parts) for job in jobs])
+
+    async def _perform(self, definition: Definition, context: Context, values: dict[str, Any]) -> Ending:
         invoke = () if definition.is_async else (self._call_here,)
         self._task = self._loop.create_task(self._caller.perform(definition, lambda: context, values, *invoke))
         if self._interrupting:
@@ -114,6 +123,15 @@ class Child:
             raise JobInterrupted
         if self._task is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+def _opened(definition: Definition, claim: Claim) -> tuple[Envelope, dict[str, Any]] | Unknown:
+    """The envelope and the arguments of a job."""
+    try:
+        envelope = unpack(claim.body)
+        return envelope, definition.decode(envelope.args)
+    except (Undecodable, ConfigurationError) as error:
+        return Unknown(str(error))
 
 
 async def _serve(parent: Parent, program: Program) -> None:

@@ -8,12 +8,14 @@ hears it too; `kill_after` later the group gets SIGKILL.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from math import inf
 
 from msgspec.structs import replace
 
 from windlass.core.outcome import Died, Ending, ErrorInfo
+from windlass.core.resources import Devices, environment
 from windlass.definition import Program
 from windlass.errors import ConfigurationError
 from windlass.failpoints import failpoint
@@ -29,10 +31,11 @@ LOOK = 0.1
 
 
 class Child(Process):
-    """A child process and what is known of it."""
+    """A child process and what is known of it. devices: those it was started for."""
 
-    def __init__(self) -> None:
-        super().__init__("windlass.worker.lanes.child")
+    def __init__(self, devices: Devices) -> None:
+        super().__init__("windlass.worker.lanes.child", environment(devices, os.environ.get("CUDA_VISIBLE_DEVICES")))
+        self.devices = devices
         self.jobs = 0
         self.ready = False
 
@@ -51,6 +54,8 @@ class ProcessLane(Lane):
     """As many children as jobs at once."""
 
     name = "process"
+    remote = True
+    decodes = False
 
     def __init__(self, settings: Settings, reports: Reports, program: Program) -> None:
         super().__init__(settings.processes, reports)
@@ -97,7 +102,7 @@ class ProcessLane(Lane):
     async def _run(self, run: Run) -> Child | None:
         """Run in a child; answers the child if it is not to be used again."""
         try:
-            child = run.place = self._take()
+            child = run.place = self._take(run.devices)
             ending = await self._attend(run, child)
         except Exception as error:  # the machine has no process, no file, no memory left for us
             child, message = run.place, f"the child process could not be run: {error}"
@@ -114,13 +119,16 @@ class ProcessLane(Lane):
         self._idle.append(child)
         return None
 
-    def _take(self) -> Child:
-        while self._idle:
-            child = self._idle.pop()
-            if not child.gone.done():
-                return child
-            self._chores.begin(self._retire(child))
-        child = Child()
+    def _take(self, devices: Devices) -> Child:
+        """The warmest child that has these devices. An idle one that holds some of them, and others, must go."""
+        for child in self._idle[::-1]:
+            own = child.devices == devices
+            if own or any(not set(devices.get(name, ())).isdisjoint(held) for name, held in child.devices.items()):
+                self._idle.remove(child)
+                if own and not child.gone.done():
+                    return child
+                self._chores.begin(self._retire(child))
+        child = Child(dict(devices))
         failpoint("process.after_spawn")
         self._children.add(child)
         self.on_spawn()
@@ -154,7 +162,7 @@ class ProcessLane(Lane):
     async def _begin(self, run: Run, child: Child) -> None:
         child.forget()
         self.reports.began(run)
-        await child.send(Start(run.claim, run.checkpoint))
+        await child.send(Start(run.claim, run.checkpoint, run.more, run.devices))
 
     def tell(self, run: Run, why: str) -> None:
         if run.place is not None and run.place.ready:

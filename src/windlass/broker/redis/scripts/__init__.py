@@ -26,8 +26,8 @@ def load() -> dict[str, Script]:
     limits = f"{SERIES}, {FAULTS}, {VERSIONS}, {{{', '.join(map(str, STEPS))}}}"
     texts["history"] = f"local SERIES, FAULTS, VERSIONS, STEPS = {limits}\n{texts['history']}"
     before = f"{texts.pop('lib')}\n"
-    for part in ("ids", "history", "jobs"):
-        before += f"local function open_{part}()\n{texts.pop(part)}end\n"
+    for part in ("ids", "history", "letters", "order", "keys", "gates", "jobs"):
+        before += f"local function open_{part}(...)\n{texts.pop(part)}end\n"
     return {name: _script(name, text, before) for name, text in texts.items()}
 
 

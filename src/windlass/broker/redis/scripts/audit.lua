@@ -9,5 +9,5 @@ for i = 1, #counts, 2 do
   counted = counted + (tonumber(counts[i + 1]) or 0)
   if tonumber(state) == READY then listed = listed + call('ZCARD', root .. 'ready:' .. line) end
 end
-for _, list in ipairs({'scheduled', 'running', 'parked', 'ended:5', 'ended:6', 'ended:7'}) do listed = listed + call('ZCARD', root .. list) end
+for _, list in ipairs({'scheduled', 'waiting', 'running', 'parked', 'ended:5', 'ended:6', 'ended:7'}) do listed = listed + call('ZCARD', root .. list) end
 return {counted, call('HLEN', root .. 'jobs'), listed, call('ZCOUNT', root .. 'expiring', '-inf', clock(''))}

@@ -80,6 +80,20 @@ local function back(from)
   for i = from, #all do call('ZADD', root .. 'ready:' .. all[i][3], string.format('%.0f', all[i][1]), ids[i]) end
 end
 
+-- Those with limits start.
+local function start(claimed)
+  local gates, limited, terms = nil, {}, values(root .. 'terms', claimed)
+  for i, id in ipairs(claimed) do
+    gates = gates or terms[i] and open_gates()
+    local uses = gates and gates.uses_in(terms[i])
+    if uses then limited[#limited + 1] = {id = id, uses = uses} end
+  end
+  if #limited > 0 then
+    gates.start(limited, now)
+    gates.save()
+  end
+end
+
 local function hand_out()
   local made, stands, holder = values_that_fit(root .. 'jobs', ids), values(root .. 'states', ids), call('HGET', root .. 'numbers', worker)
   if not holder then -- somebody deleted it; the next beat gives it another one
@@ -103,7 +117,7 @@ local function hand_out()
         moved[n * 2] = '\155\3' .. whole(token + n - 1) .. sub(came, 11, 20) .. sub(came, 2, 10) .. first
       else
         jobs = jobs or open_jobs()
-        local job = jobs.load(id, READY)
+        local job = jobs.load(id, READY, came, stand)
         job.state, job.token, job.attempt, job.started_at, job.worker = RUNNING, token + n - 1, job.attempt + 1, now, worker
         moved[n * 2] = jobs.stand_of(job)
       end
@@ -119,10 +133,14 @@ local function hand_out()
     count(line, READY, -many)
     count(line, RUNNING, many)
   end
+  for line in pairs(lines) do
+    if call('EXISTS', root .. 'due:' .. line, root .. 'clocks') > 0 then open_order().advance(line, all, #made) end
+  end
   if expiring then each('ZREM', root .. 'expiring', claimed) end
   if ARGV[4] ~= '' then -- or it would be woken in the place of one that waits
     for_each_line(function(idle) call('ZREM', idle, ARGV[4]) end)
   end
+  if call('EXISTS', root .. 'terms') == 1 then pcall(start, claimed) end
   tell('watched', claimed)
   back(#made + 1)
   return answer

@@ -1,8 +1,10 @@
 #!lua
--- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, and as often: id, job;
--- and single jobs with a due time, an expiry or a key: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the key).
--- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored and
--- 0 if that job was known already.
+-- Put jobs in. ARGV: now, all ids, joined, then in the order of the call, runs of plain jobs: line, priority, number, terms ('' for
+-- none, else they only tell others), and as often: id, job;
+-- and single jobs with a due time, an expiry, a key or terms: line, "", id, job, delay, at ('' for none), key ('' for none, else ":" and the
+-- key), terms ('' for none).
+-- Answers for each job that is not just ready now, four in a row: its place in the call (from 0), the id, the state, 1 if it was stored, 0
+-- if that job was known already, and 2 if it became this one.
 
 local now, at, number, answer = clock(ARGV[1]), 3, 0, {}
 local head = '\154' .. double(now) -- an array of ten, the first of it the time at which the job came
@@ -16,31 +18,57 @@ end
 
 local function is_known(id)
   local stand = call('HGET', root .. 'states', id)
-  local state = stand and byte(stand, 2) or READY
+  local state = jobs and jobs.arriving[id] and WAITING or stand and byte(stand, 2) or READY
   tell_of(id, state <= CANCELLED and state or PARKED, 0)
   known = true
+  return true
 end
 
--- The unfinished job that has a key.
+-- The job that has a key.
 local function holder_of(key)
   local id = key ~= '' and call('HGET', root .. 'keys', sub(key, 2))
-  if not id or call('HEXISTS', stored, id) == 0 then return nil end
-  local stand = call('HGET', root .. 'states', id)
-  return (stand and byte(stand, 2) or READY) < SUCCEEDED and id or nil
+  jobs = id and (jobs or open_jobs()) or jobs
+  local job = id and jobs.current(id)
+  return job and jobs.keys.holds(job, now) and job or nil
 end
 
-local function plain(line, priority, many)
-  local order, ready = score(priority, now), {}
-  for i = at + 3, at + 1 + many * 2, 2 do
+-- The new job of this id meets one: with its id, which became it, or with its key. Answers whether it did.
+local function met(id, made, delay, moment, key, terms)
+  if call('HEXISTS', stored, id) == 1 then return is_known(id) end
+  local asked = terms ~= '' and cmsgpack.unpack(terms) or {}
+  local replaces = asked.replaces
+  local same = replaces and call('HGET', root .. 'named', id)
+  if same and call('HEXISTS', stored, same) == 1 then return is_known(same) end
+  local job = holder_of(key)
+  if not job then return false end
+  local waits = job.state < RUNNING and not job.started_at and job.whole
+  if not (replaces and waits and jobs.keys.alone(asked) and jobs.keys.alone(terms_of(job.id))) then return is_known(job.id) end
+  local new = jobs.replace(job, id, made, terms, tonumber(delay), tonumber(moment) or now, now)
+  tell_of(new.id, new.at and WAITING or new.state, 2)
+  known = true
+  return true
+end
+
+local function plain(line, priority, many, terms)
+  local number_of, ready, asked, family = score(priority, now), {}, {}, {}
+  local shared = call('HEXISTS', root .. 'clocks', line .. '\0' .. priority) == 1 and open_order()
+  for i = at + 4, at + 2 + many * 2, 2 do
     local id = ARGV[i]
     if call('HSETNX', stored, id, head .. ARGV[i + 1]) == 1 then
       added[id] = true
       local n = #ready
-      ready[n + 1], ready[n + 2] = order, id
+      ready[n + 1] = shared and shared.enter({id = id, line = line, priority = priority, run_at = now}) or number_of
+      ready[n + 2] = id
+      if terms ~= '' then asked[n + 1], asked[n + 2], family[#family + 1] = id, terms, id end
     else
       is_known(id)
     end
     number = number + 1
+  end
+  if #asked > 0 then
+    local root_id = cmsgpack.unpack(terms).root
+    each('HSET', root .. 'terms', asked)
+    if root_id then each('SADD', root .. 'family:' .. root_id, family) end
   end
   if #ready > 0 then
     each('ZADD', root .. 'ready:' .. line, ready)
@@ -49,21 +77,26 @@ local function plain(line, priority, many)
   end
 end
 
-local function special(line, id, made, delay, moment, key)
-  local namesake = holder_of(key)
-  if namesake and call('HEXISTS', stored, id) == 0 then
-    is_known(namesake)
-  elseif call('HSETNX', stored, id, head .. made) == 0 then
-    is_known(id)
-  else
+local function special(id, made, delay, moment, key, terms)
+  if not met(id, made, delay, moment, key, terms) then
     added[id] = true
-    if key ~= '' then call('HSET', root .. 'keyed', id, sub(key, 2)) end
+    call('HSET', stored, id, head .. made)
     jobs = jobs or open_jobs()
-    local job = jobs.load(id)
+    if terms ~= '' then
+      call('HSET', root .. 'terms', id, terms)
+      jobs.asks()
+    end
+    if key ~= '' then
+      call('HSET', root .. 'keyed', id, sub(key, 2))
+      call('HSET', root .. 'keys', sub(key, 2), id)
+      if terms ~= '' then jobs.keys.hold(id, now, terms_of(id)) end
+    end
+    local job, asked = jobs.load(id), terms ~= '' and cmsgpack.unpack(terms) or {}
+    if asked.root then call('SADD', root .. 'family:' .. asked.root, id) end
     if job.expires then call('ZADD', root .. 'expiring', now + job.expires, id) end
     job.run_at = math.max(now, now + tonumber(delay), moment ~= '' and tonumber(moment) or now)
-    jobs.enter(job, job.run_at > now and SCHEDULED or READY, now)
-    if job.state == SCHEDULED then tell_of(id, SCHEDULED, 1) end
+    jobs.come(job, asked.letters and asked.letters > 0 and WAITING or job.run_at > now and SCHEDULED or READY, now)
+    if job.state ~= READY or job.at then tell_of(id, job.at and WAITING or job.state, 1) end
   end
   number = number + 1
 end
@@ -72,11 +105,11 @@ local function all()
   while at < #ARGV do
     if ARGV[at + 1] ~= '' then
       local many = tonumber(ARGV[at + 2])
-      plain(ARGV[at], tonumber(ARGV[at + 1]), many)
-      at = at + 3 + many * 2
+      plain(ARGV[at], tonumber(ARGV[at + 1]), many, ARGV[at + 3])
+      at = at + 4 + many * 2
     else
-      special(ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
-      at = at + 7
+      special(unpack(ARGV, at + 2, at + 7))
+      at = at + 8
     end
   end
   local ids = ARGV[2]
@@ -92,11 +125,19 @@ local function all()
 end
 
 local ok, why = pcall(all)
+if ok and jobs then
+  jobs.told()
+  ok, why = not jobs.trouble(), jobs.trouble()
+end
 if not ok then -- a key is of another type: none of these is a job; who meets in a list what is left of them will see that
   for id in pairs(added) do
-    for _, key in ipairs({'jobs', 'states', 'keyed'}) do redis.pcall('HDEL', root .. key, id) end
+    for _, key in ipairs({'jobs', 'states', 'keyed', 'held', 'terms'}) do redis.pcall('HDEL', root .. key, id) end
   end
   return type(why) == 'table' and why or redis.error_reply(why)
 end
-if jobs then jobs.told() end
+if jobs then
+  for i = 2, #answer, 4 do -- who waited may have passed
+    if answer[i + 1] == WAITING then answer[i + 1] = byte(call('HGET', root .. 'states', answer[i]) or '', 2) or WAITING end
+  end
+end
 return answer

@@ -1,11 +1,11 @@
 #!lua flags=no-writes
--- Look at jobs. ARGV: ids. Answers for each what `seen` (lib.lua) says, four in a row; only for the first of them when one answer cannot
+-- Look at jobs. ARGV: ids. Answers for each what `seen` (lib.lua) says, six in a row; only for the first of them when one answer cannot
 -- hold all.
 
 local answer, size = {}, 0
 for i, id in ipairs(ARGV) do
-  local made, stand, progress, cancelling = seen(id)
-  answer[i * 4 - 3], answer[i * 4 - 2], answer[i * 4 - 1], answer[i * 4] = made, stand, progress, cancelling
+  local made, stand, progress, cancelling, terms, letters = seen(id)
+  for j, what in ipairs({made, stand, progress, cancelling, terms, letters}) do answer[i * 6 - 6 + j] = what end
   size = size + #(made or '') + #(stand or '') + #(progress or '')
   if size >= ANSWER then break end
 end

@@ -1,18 +1,35 @@
 -- What all verbs share; put before each of them. What is for one job at a time is in jobs.lua,
--- and what is for the history in history.lua; they are opened when they are needed.
+-- what is for the history in history.lua, for fair shares in order.lua, for keys in keys.lua, for limits in gates.lua; they are opened when they
+-- are needed.
 --
 -- KEYS[1] is "{name}:". All keys of an app begin with it, so they live in one slot of a cluster:
 --   jobs            hash   id -> the job as it came (records.py: Made)
 --   states          hash   id -> where it stands (records.py: Stand); without one it is ready since it came, and was never started
 --   ids, ids:BOUND, ids:new  zset, strings   every id in its order, but for the newest (ids.lua)
 --   ready:LINE      zset   id by priority, then due time; a LINE is "queue\0lane"
+--   due:LINE        zset   of those that do not stand there by it, id by due time
+--   clocks          hash   "LINE\0priority" -> the place of what was handed out last, of lines that have groups
+--   turns:LINE\0PRIORITY  zset  group -> the place of its last job (order.lua)
 --   scheduled       zset   id by due time
+--   terms           hash   id -> what it asks for beside its turn (terms.py: Terms, as msgpack); plain jobs have none
+--   awaits          hash   id -> how many letters it awaits in all, if that is not what its terms say
+--   mail:ID         hash   of each letter that came: its name -> its number in the journal
+--   family:ROOT     set    ids of the jobs of a workflow
+--   waiting         zset   id by the time from when on it waits, or before which it is not to start
+--   gates           hash   of a limit and a key, joined by "\31", what it admits and its accounts (gates.py: Gate, as msgpack)
+--   gate_names      zset   the same names in their order
+--   gate:NAME       zset   id by its rank and due time: who stands there
+--   stands          hash   id -> the name of the gate where it stands
+--   passed          zset   "NAME\31id", in its order, of whoever passed a gate and has not started
+--   opening, idling zset   names by when time alone lets the next one pass; from when on nobody needs them
 --   running         zset   id by the number of the worker that holds it
 --   parked          zset   id by the time it was parked
 --   ended:STATE     zset   id by the time to forget it, for each of the finished states
 --   expiring        zset   id by its expiry, until it is started
 --   cancelling      set    ids that run and are to be cancelled
---   keys, keyed     hash   key -> the unfinished job that has it; id -> its key
+--   keys, keyed     hash   key -> the job that has it, or had it last (keys.lua); id -> its key
+--   held            hash   id -> until when its key is taken at least
+--   became, named   hash   id -> the id of the job that it was replaced by last; the other way round
 --   counts          hash   "LINE\0state" -> how many
 --   paused          set    queues
 --   journals        hash   id -> numbers of its last entry, its latest progress and its latest checkpoint; the fence under which the last entry
@@ -36,8 +53,10 @@
 
 local root, call = KEYS[1], redis.call
 local byte, sub, char, find, floor = string.byte, string.sub, string.char, string.find, math.floor
+local WAITING = 1
 local SCHEDULED, READY, RUNNING, PARKED, SUCCEEDED, FAILED, CANCELLED = 0, 2, 3, 4, 5, 6, 7
 local RUN = 4096 -- bytes of a run of ids
+local PARTS = 1000000 -- of a job that are looked for at most
 local MANY = 1000 -- arguments that are unpacked at once: a call in Lua takes less than 8,000
 local ANSWER = 1048576 -- bytes of records in one answer, about: Redis hangs up on a listener that it owes 32 MB
 local HEAD = '^\154\203........\202....\202....' -- of a job as it came: an array of ten; when it came, keep, keep_failed
@@ -52,9 +71,10 @@ end
 local function double(number) return '\203' .. struct.pack('>d', number) end
 local function whole(number) return '\207' .. struct.pack('>I8', number) end
 
--- The score in ready:LINE: the higher priority first, then the earlier time, in steps of 20 microseconds.
-local function score(priority, run_at)
-  return string.format('%.0f', (9 - priority) * 6e14 + floor(math.max(0, math.min(run_at, 1.19e10)) * 50000))
+-- The score in ready:LINE (core/order.py: rank): the higher priority first, then the earlier place, in steps of 20 microseconds.
+local BAND = 6e14 -- of the scores of one priority
+local function score(priority, place)
+  return string.format('%.0f', (9 - priority) * BAND + floor(math.max(0, math.min(place, 1.19e10)) * 50000))
 end
 
 -- Call a command on a list of any length, some at a time.
@@ -92,6 +112,12 @@ local function count(line, state, change)
   if call('HINCRBY', root .. 'counts', field, change) <= 0 then call('HDEL', root .. 'counts', field) end
 end
 
+-- What a job asks for beside its turn; nothing, where that cannot be read.
+local function terms_of(id)
+  local ok, found = pcall(cmsgpack.unpack, call('HGET', root .. 'terms', id) or '')
+  return ok and type(found) == 'table' and found or {}
+end
+
 -- What `journals` has of a job; nil when it has none. If somebody overwrote it, the number of the last entry is found again.
 local function numbers_of(id)
   local stored = call('HGET', root .. 'journals', id)
@@ -116,7 +142,7 @@ local function wake(line, many)
   end
 end
 
--- Tell who waits for these jobs, in the hash `who`. A small job without a journal that has come to its end is told whole, so that nobody
+-- Tell who waits for these jobs, in the hash `who`. A small, plain job without a journal that has come to its end is told whole, so that nobody
 -- needs to ask: its size and the job as it came, then its stand.
 local function tell(who, ids)
   if #ids == 0 or call('HLEN', root .. who) == 0 then return end
@@ -126,7 +152,8 @@ local function tell(who, ids)
       local message, stand = 'j' .. char(#id) .. id, call('HGET', root .. 'states', id)
       if stand and (byte(stand, 2) or 0) >= SUCCEEDED and call('HEXISTS', root .. 'journals', id) == 0 then
         local made = call('HGET', root .. 'jobs', id)
-        if made and #made + #stand < 4096 then message = message .. struct.pack('>I4', #made) .. made .. stand end
+        local small = made and #made + #stand < 4096 and call('HEXISTS', root .. 'terms', id) == 0
+        if small then message = message .. struct.pack('>I4', #made) .. made .. stand end
       end
       call('HDEL', root .. who, id)
       for ear in string.gmatch(found[i], '%S+') do call('PUBLISH', ear, message) end
@@ -134,13 +161,16 @@ local function tell(who, ids)
   end
 end
 
--- A job as it is seen from outside: as it came, its stand, its latest progress, and whether it is to be cancelled.
+-- A job as it is seen from outside: as it came, its stand, its latest progress, whether it is to be cancelled, its terms; and of a job that
+-- has terms how many letters came, and how many it awaits ('' for as many as the terms say).
 local function seen(id)
   local made = call('HGET', root .. 'jobs', id)
-  if not made then return false, false, false, 0 end
+  if not made then return false, false, false, 0, false, false end
   local progress, numbers = false, numbers_of(id)
   if numbers and numbers[2] > 0 then
     progress = call('ZRANGEBYSCORE', root .. 'log:' .. id, numbers[2], numbers[2])[1] or false
   end
-  return made, call('HGET', root .. 'states', id), progress, call('SISMEMBER', root .. 'cancelling', id)
+  local cancelling, terms = call('SISMEMBER', root .. 'cancelling', id), call('HGET', root .. 'terms', id)
+  local letters = terms and call('HLEN', root .. 'mail:' .. id) .. ' ' .. (call('HGET', root .. 'awaits', id) or '')
+  return made, call('HGET', root .. 'states', id), progress, cancelling, terms, letters or false
 end

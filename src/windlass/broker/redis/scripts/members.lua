@@ -14,7 +14,7 @@ for i = 2, #ARGV do
   elseif state >= SUCCEEDED then
     places[#places + 1] = 'ended:' .. state
   else
-    places[#places + 1] = ({[SCHEDULED] = 'scheduled', [RUNNING] = 'running', [PARKED] = 'parked'})[state]
+    places[#places + 1] = ({[SCHEDULED] = 'scheduled', [WAITING] = 'waiting', [RUNNING] = 'running', [PARKED] = 'parked'})[state]
   end
 end
 for _, place in ipairs(places) do many = many + call('ZCARD', root .. place) end

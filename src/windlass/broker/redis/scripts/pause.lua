@@ -1,5 +1,9 @@
 #!lua flags=allow-oom
--- Stop handing out a queue, or go on. ARGV: queue, "1" to pause and "0" to go on.
+-- Stop handing out a queue, or go on. ARGV: queue, "1" to pause and "0" to go on, now.
+
+local jobs, now = open_jobs(), clock(ARGV[3])
+jobs.hold(jobs.limits(now).pause(ARGV[1], ARGV[2] == '1', now), now, ARGV[1])
+jobs.told()
 
 if ARGV[2] == '1' then
   call('SADD', root .. 'paused', ARGV[1])

@@ -6,10 +6,12 @@ local jobs = open_jobs()
 local now, left = clock(ARGV[1]), tonumber(ARGV[2])
 for _, state in ipairs({SUCCEEDED, FAILED, CANCELLED}) do
   for _, job in ipairs(jobs.listed('ended:' .. state, state, '-inf', now, left)) do
-    jobs.try(jobs.remove, job)
+    jobs.try(jobs.remove, job, now)
     left = left - 1
   end
 end
+local idle = call('ZRANGEBYSCORE', root .. 'idling', '-inf', now, 'LIMIT', 0, tonumber(ARGV[2]))
+if #idle > 0 then jobs.limits(now).forget(idle, now) end
 for _, list in ipairs({'leases', 'gone', 'resting'}) do
   for _, worker in ipairs(call('ZRANGEBYSCORE', root .. list, '-inf', now - tonumber(ARGV[3]))) do
     local number = call('HGET', root .. 'numbers', worker)
@@ -32,5 +34,6 @@ for _, writer in ipairs(call('ZRANGEBYSCORE', root .. 'writers', '-inf', now - t
   call('HDEL', root .. 'told', writer)
   call('ZREM', root .. 'writers', writer)
 end
+open_order().prune(now)
 jobs.told()
 return jobs.trouble() or tonumber(ARGV[2]) - left

@@ -31,8 +31,7 @@ if numbers then
   end
 end
 if state >= SUCCEEDED then
-  local made, ended, progress = seen(id)
-  return {state, attempt, last, entries, made, ended, progress}
+  return {state, attempt, last, entries, seen(id)}
 end
 if ear ~= '' and #entries == 0 and (ARGV[4] == '' or ARGV[4] == state .. ' ' .. attempt) then
   local who = root .. (ARGV[4] == '' and 'awaited' or 'watched')

@@ -26,14 +26,14 @@ local function take_back(job, words, error, message)
   local crashes = job.crashes + 1
   if words == '' then
     jobs.finish(job, 'L', '', tonumber(ARGV[3]), '0', now)
-    if job.state == READY then jobs.note(job, 'released', now) end
+    if job.state < SUCCEEDED then jobs.note(job, 'released', now) end
   elseif crashes >= job.crash_limit and call('SISMEMBER', root .. 'cancelling', job.id) == 0 then
     jobs.finish(job, 'F', crashes .. words, 0, '1', now)
     local died = 'quarantined: its process died ' .. crashes .. (crashes == 1 and ' time' or ' times') -- outcome.py: quarantined
     jobs.note(job, 'failed', now, 'Quarantined', died .. '; the last time: ' .. message)
   else
     jobs.finish(job, 'R', words, 0, '1', now)
-    if job.state == READY then jobs.note(job, 'crashed', now, error, message) end
+    if job.state < SUCCEEDED then jobs.note(job, 'crashed', now, error, message) end
   end
 end
 

@@ -2,8 +2,8 @@
 -- a hand-over of the interpreter lock each. A long body is fetched apart. JSON has no infinite numbers, and one job must not be in the way
 -- of the others.
 SELECT json_group_array(json_array(
-    priority, max(-1e18, min(run_at, 1e18)), place, id, task, lane, attempt + 1, crashes, crash_limit, max(-1e18, min(created_at, 1e18)),
-    started_at IS NOT NULL, CASE WHEN length(body) <= 65536 THEN hex(body) END
+    rank, max(-1e18, min(run_at, 1e18)), place, id, task, lane, attempt + 1, crashes, crash_limit, max(-1e18, min(created_at, 1e18)),
+    started_at IS NOT NULL, CASE WHEN length(body) <= 65536 THEN hex(body) END, key, iif(gate IS NULL, NULL, hex(terms))
 ))
 FROM ({lanes})
 WHERE EXISTS (SELECT 1 FROM worker WHERE id = ?1 AND until > ?2 AND NOT robbed)

@@ -1,0 +1,1 @@
+SELECT min(opens) FROM gate WHERE opens IS NOT NULL

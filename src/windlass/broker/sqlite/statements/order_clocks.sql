@@ -1,0 +1,1 @@
+SELECT queue, lane, priority, place FROM clock
