@@ -22,7 +22,7 @@ import library
 from PIL import Image, ImageFilter
 from tasks import app
 
-from windlass import Call, Context, Depends, Fail, Flow, Limit, Retry, Secret, Snooze, Windlass, group
+from windlass import Call, Context, Depends, Fail, Flow, Handle, Limit, Retry, Secret, Snooze, Windlass, group
 
 SAMPLE = library.HERE / "media" / "bigbuckbunny.mp4"
 VIDEOS = 10
@@ -230,11 +230,15 @@ async def load(address: str) -> None:
     """Hand in jobs, cancel a few, and upload a video now and then, until somebody stops us."""
     await (await app.broker()).pause("newsletter")
     await _unknown_here()
+    unpacked = list[Handle[Any]]()
     for tick in range(sys.maxsize):
         calls = [make() for per_second, make in LOAD for _ in range(int(per_second * TICK + random.random()))]
         handles = await app.enqueue_many(calls)
         if handles and tick % 40 == 0:
             await handles[-1].cancel()
+        unpacked += [handle for call, handle in zip(calls, handles, strict=True) if call.name == fulfil.name]
+        if len(unpacked) > 3 and random.random() < 0.1:
+            await app.signal(unpacked.pop(0).id, "packed")
         if tick % 60 == 0:
             await asyncio.to_thread(_upload, address)
         await asyncio.sleep(TICK)
