@@ -45,7 +45,9 @@ def operations() -> list[tuple[str, str]]:
 def test_nothing_that_is_asked_is_the_servers_fault(client: TestClient, method: str, path: str) -> None:
     described = client.get("/api/v1/openapi.json").json()
     operation = schemathesis.openapi.from_dict(described)[path][method.upper()]
-    added = client.post("/api/v1/tasks/send/run", json={"arguments": {"to": "ann"}})  # what was there may have been deleted
+    added = client.post(
+        "/api/v1/tasks/send/run", json={"arguments": {"to": "ann"}}
+    )  # what was there may have been deleted
     assert added.status_code == 201
     known = {"name": "send", "job_id": client.get("/api/v1/jobs").json()["jobs"][0]["id"]}
 
