@@ -65,15 +65,22 @@ export function Timeline({ spans }: { spans: readonly Span[] }): JSX.Element | n
           </div>
         );
       })}
-      <div class="timeline-row axis" aria-hidden="true">
-        <span />
-        <span class="timeline-ends">
-          <span>{clock(start, zone.value, now.value)}</span>
-          <span>{duration((end - start) / 1000)} in all</span>
-          <span>{clock(end, zone.value, now.value)}</span>
-        </span>
-        <span />
-      </div>
+      <Axis start={start} end={end} />
+    </div>
+  );
+}
+
+/** What a timeline begins and ends with (in milliseconds), and how long all of it is. */
+export function Axis({ start, end }: { start: number; end: number }): JSX.Element {
+  return (
+    <div class="timeline-row axis" aria-hidden="true">
+      <span />
+      <span class="timeline-ends">
+        <span>{clock(start, zone.value, now.value)}</span>
+        <span>{duration((end - start) / 1000)} in all</span>
+        <span>{clock(end, zone.value, now.value)}</span>
+      </span>
+      <span />
     </div>
   );
 }

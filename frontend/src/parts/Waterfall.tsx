@@ -1,14 +1,14 @@
 /** When each part of a workflow waited (a thin line) and ran (a bar), to one scale. */
 import type { JSX } from "preact";
-import { clock, duration, plural } from "../format";
+import { duration, plural } from "../format";
 import type { Node } from "../graph";
 import { now } from "../live";
 import { jobPath, Link } from "../router";
-import { zone } from "../settings";
 import type { Step } from "../types";
 import { ROWS, rowsOf, type Row } from "../waterfall";
 import { TaskName } from "./basic";
 import { StateIcon } from "./icons";
+import { Axis } from "./Timeline";
 
 export function Waterfall({ nodes, steps }: { nodes: readonly Node[]; steps: readonly Step[] }): JSX.Element {
   const all = rowsOf(nodes, steps, now.value);
@@ -22,15 +22,7 @@ export function Waterfall({ nodes, steps }: { nodes: readonly Node[]; steps: rea
         {rows.map((row) => (
           <Line key={row.id} row={row} start={start} end={end} />
         ))}
-        <div class="timeline-row axis" aria-hidden="true">
-          <span />
-          <span class="timeline-ends">
-            <span>{clock(start, zone.value, now.value)}</span>
-            <span>{duration((end - start) / 1000)} in all</span>
-            <span>{clock(end, zone.value, now.value)}</span>
-          </span>
-          <span />
-        </div>
+        <Axis start={start} end={end} />
       </div>
       {all.length > rows.length && (
         <p class="quietly">{plural(all.length - rows.length, "more row")} that began later are not shown.</p>
