@@ -183,6 +183,37 @@ async def test_an_event_that_is_late_stays_late(jobs: Harness) -> None:
         assert done == ["event approved did not come within 3600 s"]
 
 
+trouble: list[str] = []
+
+
+@app.task
+async def fragile() -> int:
+    if trouble:
+        raise ValueError(trouble[0])
+    return 5
+
+
+@app.flow
+async def trusting(flow: Flow = Depends()) -> int:
+    return await flow.run(fragile.bind()) + 1
+
+
+async def test_who_retries_the_failed_job_and_then_the_flow(jobs: Harness) -> None:
+    trouble.append("the disk is full")
+    async with jobs:
+        handle = await trusting.enqueue()
+        await jobs.drain(raising=False)
+        assert await state(handle) is State.FAILED
+        trouble.clear()
+        broker = await app.broker()
+        await broker.revive([derived(handle.id, 1)])
+        await jobs.drain()
+        assert await state(handle) is State.FAILED
+        await broker.revive([handle.id])
+        await jobs.drain()
+        assert await handle == 6
+
+
 @app.flow
 async def forgiving(flow: Flow = Depends()) -> list[str]:
     steps = flow.run(add.bind(1)), flow.run(bad.bind()), flow.step(refuse, "disk"), flow.event("never", timeout="1h")
